@@ -1,0 +1,343 @@
+//! What one host's data plane looks up: the rows, their keys, and the [`Tables`] trait that lends them.
+//!
+//! The rows are what the kernel's maps hold, byte for byte, so their layout is a contract between
+//! the agent that writes them and the programs that read them, possibly of another build:
+//! [`LAYOUT`] is part of the maps' pin path and changes with any of them.
+
+use crate::{Address, count::Counter};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Version of every layout in this module.
+pub const LAYOUT: u32 = 1;
+
+/// Slots of a network's endpoint table.
+pub const SLOTS: usize = 256;
+/// Most bouncers that hold one slot.
+pub const REPLICAS: usize = 4;
+/// Most dividers of a VPC that one host knows.
+pub const DIVIDERS: usize = 8;
+/// Most prefixes of the fleet's underlay.
+pub const FLEET_PREFIXES: usize = 8;
+
+/// Derives what every row needs: plain bytes without padding, aligned for word access.
+macro_rules! rows {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty),* $(,)? })*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C, align(8))]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
+    )* };
+}
+
+rows! {
+    /// What is the same for every packet of this host. One row.
+    pub struct Config {
+        /// This host's underlay address.
+        pub underlay: Address,
+        /// Accepted outer sources, IPv4: (network, mask) in network byte order as loaded; unused ones are (!0, 0).
+        pub fleet: [FleetPrefix; FLEET_PREFIXES],
+        /// Proof that an echo reply answers an echo of this agent.
+        pub echo_cookie: u64,
+        /// How long one echo reply proves a host alive, in jiffies.
+        pub lease: u32,
+        /// How long a sender goes on teaching, in jiffies (1 s).
+        pub teach: u32,
+        /// How long bounced packets are watched before a notice is due, in jiffies (100 ms).
+        pub notice_delay: u32,
+        /// How stale a row's `used` stamp may get before it is written again, in jiffies (100 ms).
+        pub stamp: u32,
+        /// Jiffies a second on this kernel.
+        pub hz: u32,
+        /// Interface index of the NIC.
+        pub nic: u32,
+        /// This host's own row in the host table.
+        pub own_host: HostIndex,
+        /// The mark on frames that this host's programs send out of the NIC; frames to UDP 6081 without it are dropped.
+        pub mark: u32,
+        /// The NIC's MAC address.
+        pub nic_mac: [u8; 6],
+        /// The operator's DSCP for outer headers, already shifted into the upper six bits.
+        pub tos: u8,
+        /// Zero.
+        pub reserved: u8,
+    }
+
+    /// One prefix of the fleet's underlay: an address matches if `address & mask == network`.
+    pub struct FleetPrefix {
+        /// The network's bytes, as loaded from the packet.
+        pub network: u32,
+        /// The mask's bytes, likewise.
+        pub mask: u32,
+    }
+
+    /// Another host, or this one. Index 0 is nobody.
+    pub struct Host {
+        /// Its underlay address.
+        pub address: Address,
+        /// The next hop's MAC address; zero while unresolved.
+        pub next_hop: [u8; 6],
+        /// Largest outer IP packet that reaches it, in bytes.
+        pub mtu: u16,
+        /// When depart last wanted to send there, in jiffies; at most `Config::stamp` old while in use.
+        pub used: u64,
+        /// Until when it is known to be alive, in jiffies.
+        pub alive_until: u64,
+    }
+
+    /// Key of everything about one address: it carries the VNI, so tenants never meet.
+    pub struct EndpointKey {
+        /// The address.
+        pub address: Address,
+        /// VNI, 24 bits, native order.
+        pub vni: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+
+    /// What this host knows for certain of one address: written by the agent only.
+    pub struct Endpoint {
+        /// Orders truths about this address.
+        pub generation: u64,
+        /// [`Endpoint::LOCAL`], [`Endpoint::HELD`] or [`Endpoint::MOVED`].
+        pub kind: u32,
+        /// LOCAL: interface index of the host's end of its link.
+        pub interface: u32,
+        /// HELD and MOVED: where it is.
+        pub host: HostIndex,
+        /// Row of its VPC in the counters.
+        pub vpc: VpcIndex,
+        /// LOCAL: its MAC address.
+        pub mac: [u8; 6],
+        /// LOCAL: [`Port::TAP`] or 0.
+        pub flags: u16,
+    }
+
+    /// A guest's interface, keyed by the interface index of the host's end.
+    pub struct Port {
+        /// Its IPv6 address, or NONE.
+        pub v6: Address,
+        /// The network's IPv6 prefix, or NONE.
+        pub v6_network: Address,
+        /// The network's IPv6 gateway, or NONE.
+        pub v6_gateway: Address,
+        /// Generation of the endpoint.
+        pub generation: u64,
+        /// VNI of its VPC.
+        pub vni: u32,
+        /// Row of its VPC in the counters.
+        pub vpc: VpcIndex,
+        /// Row of its network in the slot table.
+        pub network: NetworkIndex,
+        /// Its own row among the token buckets, and its interface's index.
+        pub interface: u32,
+        /// Its IPv4 address, or 0.0.0.0.
+        pub v4: [u8; 4],
+        /// The network's IPv4 prefix.
+        pub v4_network: [u8; 4],
+        /// The network's IPv4 gateway.
+        pub v4_gateway: [u8; 4],
+        /// [`Port::TAP`] or 0.
+        pub flags: u16,
+        /// Largest IP packet that the guest may send, in bytes.
+        pub mtu: u16,
+        /// Its MAC address.
+        pub mac: [u8; 6],
+        /// Length of the IPv4 prefix.
+        pub v4_prefix: u8,
+        /// Length of the IPv6 prefix.
+        pub v6_prefix: u8,
+    }
+
+    /// Where an address was learned to be: written by the kernel programs.
+    pub struct Learned {
+        /// An older one never replaces a newer one.
+        pub generation: u64,
+        /// When depart last used this row, in jiffies; at most ten seconds old while in use.
+        pub used: u64,
+        /// Until when this host sends its own locations to that remote, in jiffies.
+        pub teach_until: u64,
+        /// When a bounced packet from there next calls for a notice, in jiffies.
+        pub notice_at: u64,
+        /// Where it is. 0: nowhere, until `teach_until` (a negative lease).
+        pub host: HostIndex,
+        /// Row of its VPC in the counters, for the quota.
+        pub vpc: VpcIndex,
+    }
+
+    /// Who holds one slot of a network: 0 ends the list.
+    pub struct Holders {
+        /// In order of preference.
+        pub hosts: [HostIndex; REPLICAS],
+    }
+
+    /// A VPC on this host, keyed by its VNI.
+    pub struct Vpc {
+        /// Row of the counters.
+        pub index: VpcIndex,
+        /// Most rows that may be learned.
+        pub quota: u32,
+        /// The dividers, in order of preference: 0 ends the list.
+        pub dividers: [HostIndex; DIVIDERS],
+    }
+
+    /// What the longest prefix match of a divider or bouncer finds.
+    pub struct Route {
+        /// Row of the network in the slot table.
+        pub network: NetworkIndex,
+        /// Row of its VPC in the counters.
+        pub vpc: VpcIndex,
+    }
+
+    /// Tokens of one endpoint for packets that are not sent direct.
+    pub struct Bucket {
+        /// Jiffies at which the bucket was last filled.
+        pub filled: u64,
+        /// Tokens left.
+        pub tokens: u64,
+    }
+}
+
+/// Row of the host table; 0 is nobody.
+pub type HostIndex = u32;
+/// Row of the per-VPC counters; 0 is for packets whose VPC is not known.
+pub type VpcIndex = u32;
+/// Network's row in the slot table, which has [`SLOTS`] rows for each.
+pub type NetworkIndex = u32;
+
+impl EndpointKey {
+    /// The key of `address` in the VPC `vni`.
+    #[inline(always)]
+    pub const fn new(vni: u32, address: Address) -> Self {
+        Self { address, vni, reserved: 0 }
+    }
+}
+
+impl Endpoint {
+    /// It is on this host.
+    pub const LOCAL: u32 = 1;
+    /// This host is one of its bouncers.
+    pub const HELD: u32 = 2;
+    /// It was on this host until lately.
+    pub const MOVED: u32 = 3;
+}
+
+impl Port {
+    /// The host's end is a tap, with no peer namespace to redirect into.
+    pub const TAP: u16 = 1;
+}
+
+impl Host {
+    /// Whether the next hop is resolved.
+    #[inline(always)]
+    pub fn is_resolved(&self) -> bool {
+        self.next_hop != [0; 6]
+    }
+}
+
+impl Config {
+    /// Nothing is set: no outer source is accepted.
+    pub const EMPTY: Self = Self {
+        underlay: Address::NONE,
+        fleet: [FleetPrefix { network: !0, mask: 0 }; FLEET_PREFIXES],
+        echo_cookie: 0,
+        lease: 0,
+        teach: 0,
+        notice_delay: 0,
+        stamp: 0,
+        hz: 1,
+        nic: 0,
+        own_host: 0,
+        mark: 0,
+        nic_mac: [0; 6],
+        tos: 0,
+        reserved: 0,
+    };
+}
+
+const _: () = {
+    assert!(size_of::<Config>() == 128);
+    assert!(size_of::<Host>() == 40);
+    assert!(size_of::<EndpointKey>() == 24);
+    assert!(size_of::<Endpoint>() == 32);
+    assert!(size_of::<Port>() == 96);
+    assert!(size_of::<Learned>() == 40);
+    assert!(size_of::<Vpc>() == 40);
+};
+
+/// What asks the agent to do something that the kernel programs cannot: the room for one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Event {
+    /// One of the constants below.
+    pub kind: u32,
+    /// VNI that it is about, or 0.
+    pub vni: u32,
+    /// The host that it is about, as an index, or 0.
+    pub host: HostIndex,
+    /// Zero.
+    pub reserved: u32,
+    /// The host that it is about, as an underlay address, or NONE.
+    pub underlay: Address,
+    /// The endpoint here that it is about, or NONE.
+    pub local: Address,
+    /// The endpoint elsewhere that it is about, or NONE.
+    pub remote: Address,
+}
+
+impl Event {
+    /// A location names a host (`underlay`) that has no row.
+    pub const NEW_HOST: u32 = 1;
+    /// A host (`host`) is wanted and not known to be alive.
+    pub const PROBE: u32 = 2;
+    /// `remote` on `underlay` keeps sending to `local` here by way of a bouncer: tell it.
+    pub const NOTICE: u32 = 3;
+    /// `underlay` sent here for `remote`, which is no longer here: tell it to forget.
+    pub const INVALIDATE: u32 = 4;
+    /// `underlay` sent for `remote`, which does not exist: tell it for a short while.
+    pub const UNKNOWN: u32 = 5;
+}
+
+/// The tables of one host. Every look-up is by value or by a borrow of the row itself.
+///
+/// Rows that the kernel programs write (learned locations, stamps, buckets, counters) have methods
+/// that write them; all others are the agent's.
+pub trait Tables {
+    /// What is the same for every packet.
+    fn config(&self) -> &Config;
+    /// Now, in jiffies.
+    fn now(&self) -> u64;
+    /// The guest's interface whose host end has this index.
+    fn port(&self, interface: u32) -> Option<&Port>;
+    /// What is known for certain of an address.
+    fn endpoint(&self, key: &EndpointKey) -> Option<&Endpoint>;
+    /// What was learned of an address.
+    fn learned(&self, key: &EndpointKey) -> Option<Learned>;
+    /// Writes a learned row; whether there was room.
+    fn learn(&self, key: &EndpointKey, row: &Learned) -> bool;
+    /// Counts one more row against the quota of a VPC; whether it is within.
+    fn claim_learned(&self, vpc: &Vpc) -> bool;
+    /// Stamps a learned row as used now.
+    fn touch_learned(&self, key: &EndpointKey, now: u64);
+    /// A host by its row.
+    fn host(&self, index: HostIndex) -> Option<Host>;
+    /// The row of a host.
+    fn host_index(&self, address: &Address) -> Option<HostIndex>;
+    /// Stamps a host as used now.
+    fn touch_host(&self, index: HostIndex, now: u64);
+    /// Records that a host is known to be alive until then.
+    fn prove_host(&self, index: HostIndex, until: u64);
+    /// Lowers the MTU towards a host.
+    fn lower_mtu(&self, index: HostIndex, mtu: u16);
+    /// A VPC by its VNI.
+    fn vpc(&self, vni: u32) -> Option<&Vpc>;
+    /// The network of the VPC with the longest prefix that contains the address.
+    fn route(&self, vni: u32, address: &Address) -> Option<Route>;
+    /// Who holds a slot of a network.
+    fn holders(&self, network: NetworkIndex, slot: u8) -> Option<Holders>;
+    /// Takes one token of an endpoint for a packet that is not sent direct; whether there was one.
+    fn take_token(&self, interface: u32) -> bool;
+    /// Counts a packet for a VPC.
+    fn count(&self, vpc: VpcIndex, counter: Counter);
+    /// Asks the agent for something; it may be lost when the agent is busy or down.
+    fn tell(&self, event: &Event);
+}
