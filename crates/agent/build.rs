@@ -4,10 +4,9 @@
 //! The programs are built by a cargo of their own, with the same toolchain and the same lockfile,
 //! for the BPF target and in the release profile whatever the agent's profile is: the verifier's
 //! limits leave no room for an unoptimised build.
-#![expect(clippy::print_stdout, reason = "a build script speaks to cargo on standard output")]
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -147,7 +146,7 @@ fn forget_outer_build(command: &mut Command) {
     }
 }
 
-fn is_of_outer_build(name: &OsString) -> bool {
+fn is_of_outer_build(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let of_cargo = name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept));
     let of_compiler = matches!(
