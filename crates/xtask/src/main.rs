@@ -1,2 +1,49 @@
-//! Placeholder until its first commit.
-fn main() {}
+//! `cargo xtask`: what is done to this workspace rather than with it.
+//!
+//! Each subcommand is a file; the same commands serve a newcomer, a developer and CI.
+#![expect(clippy::print_stdout, reason = "a command-line tool answers on standard output")]
+
+mod bench;
+mod check;
+mod demo;
+mod setup;
+mod shell;
+mod source;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, demo, tests and benchmarks of Mizar")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what is missing to build, test and demonstrate Mizar
+    Setup,
+    /// Shows a cloud of four hosts and two VPCs on this machine
+    Demo(demo::Options),
+    /// Runs every check and every test, and counts them
+    Test(test::Options),
+    /// Measures, and prints a table
+    Bench(bench::Options),
+    /// Checks the form and the lints of the code: rustfmt, clippy
+    Check,
+    /// Checks the workspace's own rules: sizes, unsafe code, who may use what
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Setup => setup::everything(),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Check => check::run(),
+        Command::Tidy => tidy::run(),
+    }
+}
