@@ -2,6 +2,7 @@
 //!
 //! Each subcommand is a file; the same commands serve a newcomer, a developer and CI.
 #![expect(clippy::print_stdout, reason = "a command-line tool answers on standard output")]
+#![expect(clippy::print_stderr, reason = "and says on standard error why it failed")]
 
 mod bench;
 mod check;
@@ -11,6 +12,8 @@ mod shell;
 mod source;
 mod test;
 mod tidy;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -37,13 +40,20 @@ enum Command {
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
         Command::Setup => setup::everything(),
         Command::Demo(options) => demo::run(&options),
-        Command::Test(options) => test::run(&options),
+        // Its last line is the count, whether tests failed or not.
+        Command::Test(options) => return test::run(&options).unwrap_or_else(|error| fail(&error)),
         Command::Bench(options) => bench::run(&options),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
-    }
+    };
+    done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }
