@@ -9,7 +9,10 @@ type Exception = (&'static str, &'static str);
 /// Where `unsafe` may stand outside `crates/ebpf`.
 const UNSAFE_SHIMS: &[Exception] = &[
     ("crates/agent/src/kernel/require.rs", "statfs(2)"),
-    ("crates/agent/src/kernel/sys.rs", "bpf(2)"),
+    ("crates/agent/src/kernel/sys.rs", "bpf(2) takes pointers"),
+    ("crates/agent/src/netlink/ethtool.rs", "the ethtool ioctl takes a pointer"),
+    ("crates/agent/src/netlink/sys.rs", "netlink sockets and setns(2)"),
+    ("crates/agent/src/packet_socket.rs", "AF_PACKET sockets"),
     ("crates/lab/src/sys.rs", "unshare, ioctl, and code between fork and exec"),
 ];
 
