@@ -8,7 +8,18 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 ///
 /// Two words instead of bytes, so that the kernel programs copy and compare words.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
 )]
 #[repr(C)]
 pub struct Address {
@@ -29,8 +40,18 @@ impl Address {
 
     /// An IPv6 address from its sixteen bytes.
     #[inline(always)]
-    pub fn v6(bytes: [u8; 16]) -> Self {
-        zerocopy::transmute!(bytes)
+    pub const fn v6(bytes: [u8; 16]) -> Self {
+        Self::from_octets(bytes)
+    }
+
+    /// From sixteen bytes, whichever family they are of.
+    #[inline(always)]
+    pub const fn from_octets(bytes: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Self {
+            high: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            low: u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        }
     }
 
     /// The sixteen bytes in network order.
@@ -68,6 +89,18 @@ impl Address {
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
         (mixed >> 56) as u8
+    }
+
+    /// Whether the first `len` bits are those of `other`; at most all 128 count.
+    #[inline(always)]
+    pub const fn shares_prefix(self, other: &Self, len: u8) -> bool {
+        let high = u64::from_be(self.high ^ other.high);
+        let low = u64::from_be(self.low ^ other.low);
+        if len < 64 {
+            len == 0 || high >> (64 - len) == 0
+        } else {
+            high == 0 && (len == 64 || low >> (128 - if len < 128 { len } else { 128 }) == 0)
+        }
     }
 
     /// The two words, for hashing.
@@ -143,6 +176,23 @@ mod tests {
             counts[usize::from(Address::v4([10, 0, c, d]).slot())] += 1;
         }
         assert!(counts.iter().all(|&n| (150..400).contains(&n)), "{counts:?}");
+    }
+
+    #[test]
+    fn prefixes_are_compared_bit_by_bit() {
+        let address = |text: &str| Address::from(text.parse::<Ipv6Addr>().unwrap());
+        let a = address("fd00:1:2:3:4:5:6:7");
+        for (other, shared) in [
+            ("fd00:1:2:3:4:5:6:6", 127),
+            ("fd00:1:2:3:8000::", 64),
+            ("fd00:1:2:2::", 63),
+            ("::", 0),
+        ] {
+            for len in 0..=128 {
+                assert_eq!(a.shares_prefix(&address(other), len), len <= shared, "{other} {len}");
+            }
+        }
+        assert!(a.shares_prefix(&a, 128));
     }
 
     const SLOT_OF_10_0_0_1: u8 = 0;

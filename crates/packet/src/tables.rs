@@ -221,9 +221,61 @@ impl Endpoint {
     pub const MOVED: u32 = 3;
 }
 
+impl Learned {
+    /// How old the `used` stamp may get before it is written again, in seconds.
+    pub const USED_SECONDS: u64 = 10;
+}
+
 impl Port {
     /// The host's end is a tap, with no peer namespace to redirect into.
     pub const TAP: u16 = 1;
+
+    /// Whether an address is in the network's IPv4 prefix.
+    #[inline(always)]
+    pub fn contains_v4(&self, address: [u8; 4]) -> bool {
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.v4_prefix)).unwrap_or(0);
+        let differing = u32::from_be_bytes(address) ^ u32::from_be_bytes(self.v4_network);
+        differing & mask == 0
+    }
+
+    /// Whether an address is in the network's IPv6 prefix.
+    #[inline(always)]
+    pub fn contains_v6(&self, address: &Address) -> bool {
+        address.shares_prefix(&self.v6_network, self.v6_prefix)
+    }
+}
+
+impl Bucket {
+    /// Packets that an endpoint may send a second otherwise than direct.
+    pub const RATE: u64 = 10_000;
+    /// Packets that may come at once.
+    pub const BURST: u64 = 20_000;
+
+    /// A full one.
+    pub const fn full(now: u64) -> Self {
+        Self { filled: now, tokens: Self::BURST }
+    }
+
+    /// Fills up what time has brought and takes one token; whether there was one.
+    #[inline(always)]
+    pub fn take(&mut self, now: u64, hz: u32) -> bool {
+        let passed = now.wrapping_sub(self.filled);
+        if passed != 0 {
+            let seconds_to_full = Self::BURST / Self::RATE;
+            self.tokens = if passed >= seconds_to_full * hz as u64 {
+                Self::BURST
+            } else {
+                let filled = self.tokens + passed * Self::RATE / hz as u64;
+                if filled < Self::BURST { filled } else { Self::BURST }
+            };
+            self.filled = now;
+        }
+        if self.tokens == 0 {
+            return false;
+        }
+        self.tokens -= 1;
+        true
+    }
 }
 
 impl Host {
@@ -282,9 +334,22 @@ pub struct Event {
     pub local: Address,
     /// The endpoint elsewhere that it is about, or NONE.
     pub remote: Address,
+    /// INVALIDATE: what the sender may have learned up to now is wrong.
+    pub generation: u64,
 }
 
 impl Event {
+    /// An event about nothing yet.
+    pub const NOTHING: Self = Self {
+        kind: 0,
+        vni: 0,
+        host: 0,
+        reserved: 0,
+        underlay: Address::NONE,
+        local: Address::NONE,
+        remote: Address::NONE,
+        generation: 0,
+    };
     /// A location names a host (`underlay`) that has no row.
     pub const NEW_HOST: u32 = 1;
     /// A host (`host`) is wanted and not known to be alive.

@@ -1,0 +1,125 @@
+//! Which host a packet goes to when nobody here knows where its destination is.
+//!
+//! Every list is in order of preference. The first host that is known to be alive is taken; if none
+//! is, the first one: not knowing is no reason to drop.
+
+use crate::count::Path;
+use crate::tables::{Config, Event, Holders, Host, HostIndex, NetworkIndex};
+use crate::wire::geneve;
+use crate::{Address, Reason, Tables};
+
+/// Where to, and how that is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its row.
+    pub host: HostIndex,
+    /// What is counted.
+    pub path: Path,
+    /// Marks for the location option.
+    pub marks: u8,
+}
+
+impl Choice {
+    /// Straight to the destination's host.
+    #[inline(always)]
+    pub const fn direct(host: HostIndex) -> Self {
+        Self { host, path: Path::SentDirect, marks: 0 }
+    }
+}
+
+/// A bouncer of a slot, other than this host.
+///
+/// If this host holds the slot itself, it has no row for the destination: the packet is marked, so that a
+/// second miss ends it.
+///
+/// # Errors
+/// [`Reason::NoBouncer`] if nobody holds the slot, [`Reason::NoEndpoint`] if nobody else does.
+#[inline(always)]
+pub fn bouncer<T: Tables>(
+    tables: &T,
+    config: &Config,
+    network: NetworkIndex,
+    slot: u8,
+    now: u64,
+) -> Result<Choice, Reason> {
+    let Holders { hosts } = tables.holders(network, slot).ok_or(Reason::NoBouncer)?;
+    let found = first_alive(tables, config, &hosts, now);
+    match (found.host, found.own) {
+        (0, false) => Err(Reason::NoBouncer),
+        (0, true) => Err(Reason::NoEndpoint),
+        (host, false) => Ok(Choice { host, path: Path::SentToBouncer, marks: 0 }),
+        (host, true) => Ok(Choice { host, path: Path::Missed, marks: geneve::MISSED }),
+    }
+}
+
+/// A divider of a VPC; a bouncer of the destination's network if this host is a divider itself.
+///
+/// # Errors
+/// [`Reason::UnknownVpc`], [`Reason::NoDivider`], and on a divider [`Reason::NoRoute`] and those of [`bouncer`].
+#[inline(always)]
+pub fn divider<T: Tables>(
+    tables: &T,
+    config: &Config,
+    vni: u32,
+    dst: &Address,
+    now: u64,
+) -> Result<Choice, Reason> {
+    let vpc = tables.vpc(vni).ok_or(Reason::UnknownVpc)?;
+    let found = first_alive(tables, config, &vpc.dividers, now);
+    if found.own {
+        let route = tables.route(vni, dst).ok_or(Reason::NoRoute)?;
+        return bouncer(tables, config, route.network, dst.slot(), now);
+    }
+    if found.host == 0 {
+        return Err(Reason::NoDivider);
+    }
+    Ok(Choice { host: found.host, path: Path::SentToDivider, marks: 0 })
+}
+
+/// Stamps a host as wanted, and asks for a probe if it is not known to be alive.
+#[inline(always)]
+pub fn touch<T: Tables>(tables: &T, config: &Config, index: HostIndex, host: &Host, now: u64) {
+    if now.wrapping_sub(host.used) < u64::from(config.stamp) {
+        return;
+    }
+    tables.touch_host(index, now);
+    if now >= host.alive_until {
+        tables.tell(&Event { kind: Event::PROBE, host: index, ..Event::NOTHING });
+    }
+}
+
+struct Found {
+    /// The choice, or 0.
+    host: HostIndex,
+    /// Whether this host is in the list.
+    own: bool,
+}
+
+#[inline(always)]
+fn first_alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: u64) -> Found {
+    let mut first = 0;
+    let mut alive = 0;
+    let mut own = false;
+    for &index in list {
+        if index == 0 {
+            break;
+        }
+        if index == config.own_host {
+            own = true;
+            continue;
+        }
+        if alive != 0 {
+            continue;
+        }
+        let Some(host) = tables.host(index) else { continue };
+        if first == 0 {
+            first = index;
+        }
+        if now < host.alive_until {
+            alive = index;
+        } else {
+            touch(tables, config, index, &host, now);
+        }
+    }
+    Found { host: if alive != 0 { alive } else { first }, own }
+}

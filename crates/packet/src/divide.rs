@@ -1,0 +1,64 @@
+//! Nothing is known of the destination itself: send the packet to a bouncer of its network.
+//!
+//! This is what a divider does, a bouncer without a row, and a host that a sender took for the
+//! destination's.
+
+use crate::count::Path;
+use crate::tables::{Config, Event};
+use crate::wire::geneve::{MISSED, STALE};
+use crate::wire_in::{Dropped, Incoming, transmit};
+use crate::{Frame, Reason, Tables, Verdict, bounce, choose};
+
+/// Sends a packet on to a bouncer of its destination's slot.
+///
+/// # Errors
+/// The reason to drop it, and the VPC it is counted for.
+#[inline(always)]
+pub fn divide<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    config: &Config,
+    incoming: &Incoming,
+) -> Result<Verdict, Dropped> {
+    let dst = &incoming.flow.dst;
+    let Some(route) = tables.route(incoming.vni, dst) else {
+        let known = tables.vpc(incoming.vni);
+        let reason = if known.is_some() { Reason::NoRoute } else { Reason::UnknownVpc };
+        return Err(Dropped { reason, vpc: known.map_or(0, |vpc| vpc.index) });
+    };
+    let dropped = |reason| Dropped { reason, vpc: route.vpc };
+    let choice = match choose::bouncer(tables, config, route.network, dst.slot(), tables.now()) {
+        Ok(choice) if choice.marks & incoming.marks() & MISSED == 0 => choice,
+        Err(reason) if reason != Reason::NoEndpoint => return Err(dropped(reason)),
+        Ok(_) | Err(_) => {
+            unknown(tables, incoming);
+            return Err(dropped(Reason::NoEndpoint));
+        }
+    };
+    let (path, marks) = if choice.path == Path::Missed {
+        (Path::Missed, choice.marks)
+    } else if incoming.location.is_some() {
+        (Path::Divided, 0)
+    } else {
+        // It was sent direct: the sender believes that the destination is here.
+        bounce::invalidate(tables, incoming, u64::MAX);
+        (Path::Returned, STALE)
+    };
+    let host = bounce::remote(tables, config, choice.host).map_err(dropped)?;
+    bounce::forward(frame, config, incoming, &host, marks).map_err(dropped)?;
+    Ok(transmit(tables, route.vpc, path))
+}
+
+/// Tells the host of the sender that the destination does not exist.
+#[inline(always)]
+fn unknown<T: Tables>(tables: &T, incoming: &Incoming) {
+    if let Some(located) = &incoming.location {
+        tables.tell(&Event {
+            kind: Event::UNKNOWN,
+            vni: incoming.vni,
+            underlay: bounce::teacher(&located.option),
+            remote: incoming.flow.dst,
+            ..Event::NOTHING
+        });
+    }
+}

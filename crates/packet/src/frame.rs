@@ -1,0 +1,71 @@
+//! The packet that the journey works on: bytes, and what the kernel knows beside them.
+
+use crate::Reason;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// A frame, from its Ethernet header on.
+///
+/// It is more than bytes, because a kernel's buffer is: a VLAN tag stands beside it, it may hold many
+/// segments, and its L4 checksum may be unfinished. Every method checks its bounds.
+pub trait Frame {
+    /// Length in bytes; of a buffer that will be segmented, the whole buffer's.
+    fn len(&self) -> usize;
+
+    /// Reads a header at an offset.
+    ///
+    /// # Errors
+    /// [`Reason::Short`] if the frame ends before it does.
+    fn load<T: FromBytes>(&self, at: usize) -> Result<T, Reason>;
+
+    /// Writes a header at an offset.
+    ///
+    /// # Errors
+    /// [`Reason::Short`] if the frame ends before it does.
+    fn store<T: IntoBytes + Immutable>(&mut self, at: usize, value: &T) -> Result<(), Reason>;
+
+    /// Makes room for `by` bytes of outer headers in front. The first `by` + 14 bytes are then
+    /// undefined: the caller stores outer headers and the inner Ethernet header.
+    ///
+    /// # Errors
+    /// [`Reason::NoRoom`] if there is none.
+    fn wrap(&mut self, by: usize) -> Result<(), Reason>;
+
+    /// Removes `by` bytes in front, after which a packet of the given EtherType follows the Ethernet
+    /// header. The first 14 bytes are then undefined: the caller stores an Ethernet header.
+    ///
+    /// # Errors
+    /// [`Reason::NoRoom`] if the kernel cannot.
+    fn unwrap(&mut self, by: usize, ethertype: u16) -> Result<(), Reason>;
+
+    /// Makes room for `by` bytes in front of a frame that stays wrapped. The first `by` + 14 bytes
+    /// are then undefined.
+    ///
+    /// # Errors
+    /// [`Reason::NoRoom`] if there is none.
+    fn extend(&mut self, by: usize) -> Result<(), Reason>;
+
+    /// Sets the length, by cutting or by adding zeros; never of a buffer that will be segmented.
+    ///
+    /// # Errors
+    /// [`Reason::NoRoom`] if the kernel cannot.
+    fn resize(&mut self, len: usize) -> Result<(), Reason>;
+
+    /// Whether the sender put a VLAN tag on it, which is not among the bytes.
+    fn has_vlan_tag(&self) -> bool;
+
+    /// Payload bytes of each segment that this buffer will be cut into; 0 if it is one packet.
+    fn segment_payload(&self) -> usize;
+
+    /// Replaces the two bytes at `at`, which the L4 checksum at `checksum_at` covers. Right for
+    /// finished and for unfinished checksums.
+    ///
+    /// # Errors
+    /// [`Reason::Short`] if the frame ends before.
+    fn replace_l4(
+        &mut self,
+        checksum_at: usize,
+        at: usize,
+        old: u16,
+        new: u16,
+    ) -> Result<(), Reason>;
+}

@@ -1,0 +1,150 @@
+//! What hosts tell each other, and what the underlay tells them.
+
+use crate::bounce::remote;
+use crate::count::{Counter, Path};
+use crate::tables::{Config, EndpointKey, Event};
+use crate::wire::geneve::{self, CONTROL, Outer};
+use crate::wire::icmpv4::Icmpv4;
+use crate::wire::oam::{self, ControlFrame, Message};
+use crate::wire::{Ethernet, Ipv4, Udp, ipv4};
+use crate::wire_in::{check_outer, transmit};
+use crate::{Address, Case, Frame, Reason, Referral, Tables, Verdict, learn};
+
+/// Handles a control message, or an ICMP error about a packet of this host.
+#[inline(always)]
+pub fn control<F: Frame, T: Tables>(frame: &mut F, tables: &T, referral: Referral) -> Verdict {
+    if referral.case == Case::UnderlayTooBig {
+        // The host's own stack is told too: it may have sent the packet.
+        let _ = lower_mtu(frame, tables);
+        return Verdict::Pass;
+    }
+    match message(frame, tables) {
+        Ok(verdict) => verdict,
+        Err(reason) => {
+            tables.count(0, Counter::Dropped(reason));
+            Verdict::Drop(reason)
+        }
+    }
+}
+
+#[inline(always)]
+fn message<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Reason> {
+    let config = tables.config();
+    let outer: Outer = frame.load(0)?;
+    check_outer(frame, config, &outer)?;
+    let control: ControlFrame = frame.load(0)?;
+    let Message { version, kind, .. } = control.message;
+    let ours = outer.geneve.protocol.get() == CONTROL
+        && outer.geneve.options_len() == 0
+        && outer.geneve.vni() == 0
+        && usize::from(outer.udp.len.get()) == Udp::LEN + crate::wire::Geneve::LEN + Message::LEN
+        && version == oam::VERSION;
+    if !ours {
+        return Err(Reason::BadOam);
+    }
+    if kind == oam::ECHO {
+        return reply(frame, tables, config, &control);
+    }
+    let done = match kind {
+        oam::ECHO_REPLY => proven(tables, config, &control),
+        oam::NOTICE => notice(tables, config, &control),
+        oam::INVALIDATE => invalidate(tables, &control),
+        oam::UNKNOWN => {
+            learn::learn_unknown(tables, config, &key(&control.message));
+            Ok(())
+        }
+        _ => Err(Reason::BadOam),
+    };
+    done.map(|()| {
+        tables.count(0, Counter::Path(Path::OamIn));
+        // It has done its work; there is nobody to deliver it to.
+        Verdict::Consumed
+    })
+}
+
+#[inline(always)]
+const fn key(message: &Message) -> EndpointKey {
+    EndpointKey::new(message.vni.get(), Address::from_octets(message.endpoint))
+}
+
+/// Sends an echo back to whom it came from, by the next hop that this host has for it.
+#[inline(always)]
+fn reply<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    config: &Config,
+    echo: &ControlFrame,
+) -> Result<Verdict, Reason> {
+    let sender = Address::v4(echo.outer.ip.src);
+    let Some(index) = tables.host_index(&sender) else {
+        tables.tell(&Event { kind: Event::NEW_HOST, underlay: sender, ..Event::NOTHING });
+        return Err(Reason::NoHost);
+    };
+    let host = remote(tables, config, index)?;
+    let message = Message { kind: oam::ECHO_REPLY, ..echo.message };
+    let src = (config.nic_mac, config.underlay.v4_octets());
+    let dst = (host.next_hop, echo.outer.ip.src);
+    frame.store(0, &ControlFrame::new(src, dst, config.tos, message))?;
+    Ok(transmit(tables, 0, Path::OamIn))
+}
+
+/// Our own echo has come back: the path works both ways.
+#[inline(always)]
+fn proven<T: Tables>(tables: &T, config: &Config, reply: &ControlFrame) -> Result<(), Reason> {
+    let sent = reply.message.stamp.get();
+    if reply.message.cookie.get() != config.echo_cookie || sent > tables.now() {
+        return Err(Reason::BadOam);
+    }
+    let sender = Address::v4(reply.outer.ip.src);
+    let index = tables.host_index(&sender).ok_or(Reason::NoHost)?;
+    tables.prove_host(index, sent + u64::from(config.lease));
+    Ok(())
+}
+
+/// A remote endpoint's host says where it is. Only for itself.
+#[inline(always)]
+fn notice<T: Tables>(tables: &T, config: &Config, control: &ControlFrame) -> Result<(), Reason> {
+    let message = &control.message;
+    let host = Address::from_octets(message.host);
+    let generation = message.stamp.get();
+    if host != Address::v4(control.outer.ip.src) || generation == 0 {
+        return Err(Reason::BadOam);
+    }
+    if learn::learn_notice(tables, config, &key(message), host, generation) {
+        tables.count(0, Counter::Path(Path::Learned));
+    }
+    Ok(())
+}
+
+/// A host says that an endpoint is not, or no longer, on it. Only for itself.
+#[inline(always)]
+fn invalidate<T: Tables>(tables: &T, control: &ControlFrame) -> Result<(), Reason> {
+    let sender = Address::v4(control.outer.ip.src);
+    let index = tables.host_index(&sender).ok_or(Reason::NoHost)?;
+    learn::forget(tables, &key(&control.message), index, control.message.stamp.get());
+    Ok(())
+}
+
+/// Smallest MTU of an underlay that lets the smallest IPv6 packet through.
+const MIN_MTU: u16 = 1280 + (geneve::OVERHEAD - Ethernet::LEN) as u16;
+
+/// A router of the underlay could not forward a tunnelled packet of ours: remember its MTU.
+#[inline(always)]
+fn lower_mtu<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<(), Reason> {
+    const ICMP: usize = Ethernet::LEN + Ipv4::LEN;
+    let icmp: Icmpv4 = frame.load(ICMP)?;
+    let ip: Ipv4 = frame.load(ICMP + Icmpv4::LEN)?;
+    let udp: Udp = frame.load(ICMP + Icmpv4::LEN + Ipv4::LEN)?;
+    let config = tables.config();
+    let ours = Address::v4(ip.src) == config.underlay
+        && ip.version_ihl == ipv4::NO_OPTIONS
+        && ip.protocol == ipv4::UDP
+        && udp.dst.get() == geneve::PORT;
+    let index = tables.host_index(&Address::v4(ip.dst)).ok_or(Reason::NoHost)?;
+    let host = tables.host(index).ok_or(Reason::NoHost)?;
+    let mtu = icmp.low.get().max(MIN_MTU);
+    if ours && mtu < host.mtu {
+        tables.lower_mtu(index, mtu);
+    }
+    Ok(())
+}

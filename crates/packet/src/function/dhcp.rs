@@ -1,0 +1,92 @@
+//! Answers DHCP (RFC 2131): every guest has its address already, and is told what it is.
+
+use crate::tables::Port;
+use crate::wire::dhcp::{self, Head, Options};
+use crate::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
+use crate::{Frame, Reason};
+
+/// Offset of the BOOTP message in a frame whose IP header has no options.
+const BOOTP: usize = Ethernet::LEN + Ipv4::LEN + Udp::LEN;
+/// Offset of the options.
+const OPTIONS: usize = BOOTP + dhcp::COOKIE;
+/// Most options of a request that are looked at.
+const MOST: usize = 24;
+
+/// What a request asks.
+struct Request {
+    /// Message type; 0 if there is none.
+    kind: u8,
+    /// The address that the client wants; zero if it does not say.
+    wanted: [u8; 4],
+}
+
+/// Turns a request into its answer.
+///
+/// # Errors
+/// [`Reason::BadIp`] if it is no request, [`Reason::Unanswered`] if it asks for no answer or the guest
+/// has no IPv4 address.
+#[inline(always)]
+pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
+    let ip: Ipv4 = frame.load(Ethernet::LEN)?;
+    let request: Head = frame.load(BOOTP)?;
+    if ip.version_ihl != ipv4::NO_OPTIONS || !request.is_request() || request.mac != port.mac {
+        return Err(Reason::BadIp);
+    }
+    if port.v4 == [0; 4] {
+        return Err(Reason::Unanswered);
+    }
+    let Request { kind, wanted } = read_options(frame)?;
+    let wanted = if wanted == [0; 4] { request.client } else { wanted };
+    let other = wanted != [0; 4] && wanted != port.v4;
+    let kind = match kind {
+        dhcp::DISCOVER => dhcp::OFFER,
+        dhcp::REQUEST if other => dhcp::NAK,
+        dhcp::REQUEST | dhcp::INFORM => dhcp::ACK,
+        _ => return Err(Reason::Unanswered),
+    };
+    put(frame, port, &request, kind)
+}
+
+/// The client's message type and the address it wants.
+#[inline(always)]
+fn read_options<F: Frame>(frame: &F) -> Result<Request, Reason> {
+    let mut request = Request { kind: 0, wanted: [0; 4] };
+    let mut at = OPTIONS + dhcp::MAGIC.len();
+    for _ in 0..MOST {
+        // A message may end without an end option where the frame ends.
+        let Ok([code, len]) = frame.load::<[u8; 2]>(at) else { break };
+        match code {
+            dhcp::PAD => {
+                at += 1;
+                continue;
+            }
+            dhcp::END => break,
+            dhcp::MESSAGE_TYPE if len == 1 => request.kind = frame.load(at + 2)?,
+            dhcp::REQUESTED_ADDRESS if len == 4 => request.wanted = frame.load(at + 2)?,
+            _ => {}
+        }
+        at += 2 + usize::from(len);
+    }
+    Ok(request)
+}
+
+#[inline(always)]
+fn put<F: Frame>(frame: &mut F, port: &Port, request: &Head, kind: u8) -> Result<(), Reason> {
+    let nak = kind == dhcp::NAK;
+    let reply = request.reply(if nak { [0; 4] } else { port.v4 }, port.v4_gateway);
+    let options = Options::new(kind, port.v4_gateway, port.v4_prefix, port.mtu);
+    let to_client = !nak && request.client != [0; 4];
+    let dst = if to_client { request.client } else { [255; 4] };
+    let payload = (dhcp::COOKIE + Options::LEN) as u16;
+    let ip = Ipv4::new(payload + Udp::LEN as u16, ipv4::UDP, 0, 64, port.v4_gateway, dst);
+    frame.resize(OPTIONS + Options::LEN)?;
+    frame.store(0, &Ethernet::new(port.mac, ethernet::GATEWAY, ethernet::IPV4))?;
+    frame.store(Ethernet::LEN, &ip)?;
+    let udp = Udp::new(dhcp::SERVER_PORT, dhcp::CLIENT_PORT, payload);
+    frame.store(Ethernet::LEN + Ipv4::LEN, &udp)?;
+    frame.store(BOOTP, &reply)?;
+    for part in 0..dhcp::NAMES_LEN / 32 {
+        frame.store(BOOTP + Head::LEN + part * 32, &[0u64; 4])?;
+    }
+    frame.store(OPTIONS, &options)
+}

@@ -1,0 +1,191 @@
+//! Learning where endpoints are, from the packets they send.
+
+use crate::bounce::teacher;
+use crate::count::{Counter, Path};
+use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, VpcIndex};
+use crate::wire::geneve::Location;
+use crate::wire_in::{Incoming, is_fleet};
+use crate::{Address, Reason, Tables};
+
+/// Learns from a packet that carries its sender's location. Writes only what changes.
+///
+/// # Errors
+/// [`Reason::InnerSource`] if the inner source is an endpoint of this very host,
+/// [`Reason::ForeignSource`] if the location is outside the fleet.
+#[inline(always)]
+pub fn learn<T: Tables>(
+    tables: &T,
+    config: &Config,
+    incoming: &Incoming,
+    location: &Location,
+    vpc: VpcIndex,
+) -> Result<(), Reason> {
+    let generation = location.generation.get();
+    let host = teacher(location);
+    if generation == 0 {
+        return Ok(());
+    }
+    if !is_fleet(config, location.host) {
+        return Err(Reason::ForeignSource);
+    }
+    let key = EndpointKey::new(incoming.vni, incoming.flow.src);
+    if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
+        return Err(Reason::InnerSource);
+    }
+    let bounced = incoming.sender() != host;
+    if bounced {
+        tables.count(vpc, Counter::Path(Path::ArrivedBounced));
+    }
+    let Some(index) = host_row(tables, config, host) else { return Ok(()) };
+    let now = tables.now();
+    let Some(old) = tables.learned(&key) else {
+        let row = first(config, now, generation, index, vpc, bounced);
+        insert(tables, incoming.vni, &key, &row);
+        return Ok(());
+    };
+    if generation < old.generation {
+        tables.count(vpc, Counter::Path(Path::LearnRefused));
+        return Ok(());
+    }
+    let mut row = Learned { generation, host: index, ..old };
+    let moved = row != old;
+    if moved || old.teach_until < now + u64::from(config.teach / 2) {
+        row.teach_until = now + u64::from(config.teach);
+    }
+    if bounced {
+        watch(tables, config, incoming, host, now, &mut row);
+    }
+    if row != old {
+        let written = tables.learn(&key, &row);
+        if moved {
+            let path = if written { Path::Learned } else { Path::LearnRefused };
+            tables.count(vpc, Counter::Path(path));
+        }
+    }
+    Ok(())
+}
+
+/// Learns from a notice that an endpoint is on a host: as from a packet, but nothing has come that
+/// calls for teaching. Whether it was news.
+#[inline(always)]
+pub fn learn_notice<T: Tables>(
+    tables: &T,
+    config: &Config,
+    key: &EndpointKey,
+    host: Address,
+    generation: u64,
+) -> bool {
+    let Some(vpc) = tables.vpc(key.vni) else { return false };
+    if tables.endpoint(key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
+        return false;
+    }
+    let Some(index) = host_row(tables, config, host) else { return false };
+    let now = tables.now();
+    match tables.learned(key) {
+        None => {
+            let row = Learned {
+                teach_until: 0,
+                ..first(config, now, generation, index, vpc.index, false)
+            };
+            insert(tables, key.vni, key, &row)
+        }
+        Some(old) => {
+            let row = Learned { generation, host: index, ..old };
+            generation >= old.generation && row != old && tables.learn(key, &row)
+        }
+    }
+}
+
+/// Forgets a location that turned out wrong, but not its generation.
+#[inline(always)]
+pub fn forget<T: Tables>(tables: &T, key: &EndpointKey, host: HostIndex, generation: u64) {
+    let Some(old) = tables.learned(key) else { return };
+    if old.host == host && old.generation <= generation {
+        tables.learn(key, &Learned { host: 0, teach_until: 0, ..old });
+    }
+}
+
+/// Remembers for a second that an address does not exist, unless it is known better.
+#[inline(always)]
+pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) {
+    let Some(vpc) = tables.vpc(key.vni) else { return };
+    let now = tables.now();
+    let until = now + u64::from(config.teach);
+    match tables.learned(key) {
+        Some(old) if old.host != 0 => {}
+        Some(old) => {
+            tables.learn(key, &Learned { teach_until: until, ..old });
+        }
+        None => {
+            let row = first(config, now, 0, 0, vpc.index, false);
+            insert(tables, key.vni, key, &Learned { teach_until: until, ..row });
+        }
+    }
+}
+
+/// The row of a host, which the agent is asked to make if there is none.
+#[inline(always)]
+fn host_row<T: Tables>(tables: &T, config: &Config, host: Address) -> Option<HostIndex> {
+    let index = tables.host_index(&host);
+    if index.is_none() {
+        tables.tell(&Event { kind: Event::NEW_HOST, underlay: host, ..Event::NOTHING });
+    }
+    index.filter(|&index| index != config.own_host)
+}
+
+#[inline(always)]
+fn first(
+    config: &Config,
+    now: u64,
+    generation: u64,
+    host: HostIndex,
+    vpc: VpcIndex,
+    bounced: bool,
+) -> Learned {
+    Learned {
+        generation,
+        used: now,
+        teach_until: now + u64::from(config.teach),
+        notice_at: if bounced { now + u64::from(config.notice_delay) } else { 0 },
+        host,
+        vpc,
+    }
+}
+
+#[inline(always)]
+fn insert<T: Tables>(tables: &T, vni: u32, key: &EndpointKey, row: &Learned) -> bool {
+    let claimed = tables.vpc(vni).is_some_and(|vpc| tables.claim_learned(vpc));
+    let written = claimed && tables.learn(key, row);
+    let path = if written { Path::Learned } else { Path::LearnRefused };
+    tables.count(row.vpc, Counter::Path(path));
+    written
+}
+
+/// Watches a remote that keeps coming by way of bouncers although this host could be reached direct:
+/// nothing goes back to it, so it has to be told. At most once a second.
+#[inline(always)]
+fn watch<T: Tables>(
+    tables: &T,
+    config: &Config,
+    incoming: &Incoming,
+    host: Address,
+    now: u64,
+    row: &mut Learned,
+) {
+    if now < row.notice_at {
+        return;
+    }
+    if row.notice_at + u64::from(config.teach) < now {
+        row.notice_at = now + u64::from(config.notice_delay);
+        return;
+    }
+    row.notice_at = now + u64::from(config.teach);
+    tables.tell(&Event {
+        kind: Event::NOTICE,
+        vni: incoming.vni,
+        underlay: host,
+        local: incoming.flow.dst,
+        remote: incoming.flow.src,
+        ..Event::NOTHING
+    });
+}

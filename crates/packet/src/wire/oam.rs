@@ -1,0 +1,140 @@
+//! Control messages between hosts: the payload of Geneve frames with the O bit and VNI 0.
+
+use super::geneve::{CONTROL, Geneve, OAM, Outer, OuterSpec};
+use crate::Address;
+use zerocopy::byteorder::network_endian::{U16, U32, U64};
+
+wire! {
+    /// One message, 64 bytes.
+    pub struct Message {
+        /// Version of this layout: [`VERSION`].
+        pub version: u8,
+        /// One of the constants below.
+        pub kind: u8,
+        /// Zero.
+        pub reserved: U16,
+        /// VNI of the endpoint that it is about, or 0.
+        pub vni: U32,
+        /// Echo: proof that the reply answers this host's own echo.
+        pub cookie: U64,
+        /// Echo: the sender's clock, which the reply returns. Otherwise the generation.
+        pub stamp: U64,
+        /// The endpoint that it is about; zero in an echo.
+        pub endpoint: [u8; 16],
+        /// The host that the endpoint is on; zero if it is nowhere or not told.
+        pub host: [u8; 16],
+        /// Room for a keyed tag; zero.
+        pub tag: [u8; 8],
+    }
+}
+
+/// Version of [`Message`].
+pub const VERSION: u8 = 1;
+/// Are you there? Answered in the kernel, by an [`ECHO_REPLY`] with everything else unchanged.
+pub const ECHO: u8 = 1;
+/// The answer to an [`ECHO`].
+pub const ECHO_REPLY: u8 = 2;
+/// `endpoint` is on `host`: sent to one that keeps sending by way of bouncers.
+pub const NOTICE: u8 = 3;
+/// `endpoint` is no longer on the sending host.
+pub const INVALIDATE: u8 = 4;
+/// `endpoint` does not exist, as far as its bouncer knows.
+pub const UNKNOWN: u8 = 5;
+
+/// Length of a control frame in bytes.
+pub const FRAME_LEN: usize = Outer::LEN + Message::LEN;
+
+wire! {
+    /// A whole control frame, 114 bytes.
+    pub struct ControlFrame {
+        /// Outer headers with VNI 0 and the O bit.
+        pub outer: Outer,
+        /// The message.
+        pub message: Message,
+    }
+}
+
+impl Message {
+    /// An echo that carries this host's cookie and clock.
+    pub const fn echo(cookie: u64, now: u64) -> Self {
+        Self::new(ECHO, 0, cookie, now, [0; 16], [0; 16])
+    }
+
+    /// A message about an endpoint.
+    pub fn about(kind: u8, vni: u32, endpoint: Address, host: Address, generation: u64) -> Self {
+        Self::new(kind, vni, 0, generation, endpoint.octets(), host.octets())
+    }
+
+    const fn new(
+        kind: u8,
+        vni: u32,
+        cookie: u64,
+        stamp: u64,
+        endpoint: [u8; 16],
+        host: [u8; 16],
+    ) -> Self {
+        Self {
+            version: VERSION,
+            kind,
+            reserved: U16::ZERO,
+            vni: U32::new(vni),
+            cookie: U64::new(cookie),
+            stamp: U64::new(stamp),
+            endpoint,
+            host,
+            tag: [0; 8],
+        }
+    }
+}
+
+impl ControlFrame {
+    /// A frame from the host of `src` to that of `dst`: both are (MAC address, underlay address), the
+    /// MAC address of `dst` being the next hop's.
+    pub fn new(
+        src: ([u8; 6], [u8; 4]),
+        dst: ([u8; 6], [u8; 4]),
+        tos: u8,
+        message: Message,
+    ) -> Self {
+        let mut outer = Outer::new(&OuterSpec {
+            src_mac: src.0,
+            dst_mac: dst.0,
+            src: src.1,
+            dst: dst.1,
+            tos,
+            hash: 0,
+            vni: 0,
+            options_len: 0,
+            payload_len: Message::LEN,
+        });
+        outer.geneve = Geneve { flags: OAM, protocol: U16::new(CONTROL), ..outer.geneve };
+        Self { outer, message }
+    }
+}
+
+const _: () = assert!(Message::LEN == 64 && ControlFrame::LEN == FRAME_LEN);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    #[test]
+    fn an_echo_on_the_wire() {
+        let frame = ControlFrame::new(
+            ([2, 0, 0, 0, 0, 1], [100, 64, 0, 1]),
+            ([2, 0, 0, 0, 0, 2], [100, 64, 0, 3]),
+            0,
+            Message::echo(0x0102_0304_0506_0708, 9),
+        );
+        let bytes = frame.as_bytes();
+        assert_eq!(bytes.len(), 114);
+        assert_eq!(
+            bytes[34..50],
+            [0xc0, 0, 0x17, 0xc1, 0, 80, 0, 0, 0, 0x80, 0x88, 0xb5, 0, 0, 0, 0]
+        );
+        assert_eq!(bytes[50..58], [1, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[58..74], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]);
+        assert!(bytes[74..].iter().all(|&byte| byte == 0));
+    }
+}
