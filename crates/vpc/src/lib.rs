@@ -1,1 +1,69 @@
-//! The domain.
+//! The domain: what a cloud network is made of, and the pure planner that spreads it over hosts.
+//!
+//! The way from what somebody asks for to what each host is told has three steps, each a pure
+//! function of its arguments:
+//!
+//! ```text
+//! Resources ──Intent::build──► Intent ──assign──► SlotMaps ──rows──► HostRows ──► VpcUpdate
+//!  as asked for                 checked            who holds           what each    in bounded
+//!                               and complete       which slot          host knows   batches
+//! ```
+//!
+//! - [`Intent::build`] checks everything together and fills in what was left open (VNIs, addresses,
+//!   MAC addresses). It is all or nothing; an error ([`Invalid`]) names the field, its value and
+//!   what would be right.
+//! - [`assign`] decides which hosts hold which of a network's 256 slots. Its result, the
+//!   [`SlotMaps`], is a stored value: later steps read it, they never recompute it.
+//! - [`rows`](rows()) computes what each host must know, without history.
+//! - [`VpcUpdate`] brings a host from one state of one VPC to another.
+//!
+//! Every quantity with rules is a checked newtype ([`Vni`], [`Mac`], [`Name`], …), so that what
+//! stands behind the types need not be checked again.
+//!
+//! This crate refuses to know files, sockets, clocks, threads and async runtimes: what depends on
+//! them is an argument.
+
+#![forbid(unsafe_code)]
+
+mod allocate;
+mod assign;
+mod generation;
+mod host_config;
+mod intent;
+mod invalid;
+mod mac;
+mod mtu;
+mod name;
+mod network_id;
+mod rendezvous;
+mod replicas;
+mod resource;
+mod rows;
+mod slot;
+mod slot_map;
+mod spec;
+#[cfg(any(test, feature = "proptest"))]
+pub mod strategy;
+mod update;
+mod vni;
+
+pub use assign::assign;
+pub use generation::{Generation, GenerationError};
+pub use host_config::HostConfig;
+pub use intent::{Intent, VpcIntent};
+pub use invalid::{Invalid, Problem};
+pub use mac::{Mac, MacError};
+pub use mtu::{Mtu, MtuError};
+pub use name::{Name, NameError};
+pub use network_id::{NetworkId, NetworkIdError};
+pub use replicas::{Replicas, ReplicasError};
+pub use resource::{Endpoint, Host, Network, Vpc};
+pub use rows::{
+    Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, RowsError, SlotHolders,
+    VpcRows, rows,
+};
+pub use slot::Slot;
+pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};
+pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
+pub use update::{Assembly, Batch, BatchError, Changes, RowKey, UpdateError, VpcUpdate};
+pub use vni::{Vni, VniError};

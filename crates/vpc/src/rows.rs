@@ -1,14 +1,21 @@
 //! What each host must know: the rows that the planner computes and the agent installs.
 //!
-//! A host's rows are divided by VPC, since nothing in one VPC depends on another: each VPC is updated,
-//! acknowledged and resumed on its own. Rows speak of hosts by their underlay address and of
-//! networks by their id; the indices of the kernel's tables are the agent's own affair.
+//! A host's rows are divided by VPC, since nothing in one VPC depends on another: each VPC is
+//! updated, acknowledged and resumed on its own. Rows speak of hosts by their underlay address and
+//! of networks by their id, which is unique in its VPC only; the indices of the kernel's tables are
+//! the agent's own affair.
 
-use crate::{Generation, Mac, Name, NetworkId, Vni};
+use crate::slot_map::check_slots;
+use crate::{Generation, Mac, Name, NetworkId, Slot, SlotMapError, Vni};
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use thiserror::Error;
+
+mod plan;
+pub use plan::{RowsError, rows};
 
 /// Everything one host is told.
 pub type HostRows = BTreeMap<Vni, VpcRows>;
@@ -24,7 +31,8 @@ pub struct VpcRows {
     pub networks: BTreeMap<NetworkId, NetworkRow>,
     /// The endpoints that live on this host.
     pub ports: BTreeMap<Name, PortRow>,
-    /// The endpoints that this host holds as a bouncer.
+    /// The endpoints that this host holds as a bouncer. None of them lives on this host: its port
+    /// says all that the bouncer must know.
     pub held: BTreeMap<IpAddr, HeldRow>,
 }
 
@@ -52,6 +60,19 @@ pub struct SlotHolders {
     pub slots: Vec<Vec<u16>>,
 }
 
+impl SlotHolders {
+    /// Checks that this is one list of 1 to 4 distinct indices for each slot.
+    pub fn check(&self) -> Result<(), SlotMapError> {
+        check_slots(&self.hosts, &self.slots)
+    }
+
+    /// The holders of `slot` in order of preference; none if the table is malformed there.
+    pub fn holders(&self, slot: Slot) -> impl Iterator<Item = IpAddr> {
+        let indices = self.slots.get(slot.index()).map_or(&[][..], Vec::as_slice);
+        indices.iter().filter_map(|&host| self.hosts.get(usize::from(host)).copied())
+    }
+}
+
 /// An endpoint on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortRow {
@@ -70,7 +91,8 @@ pub struct PortRow {
 }
 
 /// How a guest is attached to its host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Attachment {
     /// A veth whose guest end is created directly in a network namespace.
     Veth {
@@ -81,6 +103,36 @@ pub enum Attachment {
     },
 }
 
+/// Why a guest cannot be attached like that.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AttachmentError {
+    /// The namespace's path is relative, or holds a zero byte.
+    #[error("netns {0:?} is no absolute path: it must be one, as in /run/netns/guest")]
+    Netns(PathBuf),
+    /// Linux refuses such a name.
+    #[error(
+        "interface {0:?} is no interface name: it must have 1 to 15 visible ASCII characters \
+         without '/', ':' and '%', as in eth0"
+    )]
+    Interface(String),
+}
+
+impl Attachment {
+    /// Checks that the guest can be attached like that.
+    pub fn check(&self) -> Result<(), AttachmentError> {
+        let Self::Veth { netns, interface } = self;
+        let no_path = !netns.is_absolute() || netns.as_os_str().as_encoded_bytes().contains(&0);
+        if no_path {
+            return Err(AttachmentError::Netns(netns.clone()));
+        }
+        let visible = |b: u8| b.is_ascii_graphic() && !b"/:%".contains(&b);
+        let legal = (1..=15).contains(&interface.len())
+            && interface.bytes().all(visible)
+            && !matches!(interface.as_str(), "." | ".." | "all" | "default");
+        if legal { Ok(()) } else { Err(AttachmentError::Interface(interface.clone())) }
+    }
+}
+
 /// An endpoint elsewhere that this host bounces for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldRow {
@@ -88,4 +140,23 @@ pub struct HeldRow {
     pub host: IpAddr,
     /// Orders truths about it.
     pub generation: Generation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attachments_that_linux_would_refuse_are_refused() {
+        let veth = |netns: &str, interface: &str| Attachment::Veth {
+            netns: netns.into(),
+            interface: interface.to_owned(),
+        };
+        assert_eq!(veth("/run/netns/a", "eth0").check(), Ok(()));
+        assert_eq!(veth("run/a", "eth0").check(), Err(AttachmentError::Netns("run/a".into())));
+        for name in ["", ".", "all", "eth 0", "a/b", "eth%d", "sixteen-letters-"] {
+            let refused = AttachmentError::Interface(name.to_owned());
+            assert_eq!(veth("/run/a", name).check(), Err(refused));
+        }
+    }
 }

@@ -1,0 +1,155 @@
+//! Why resources are refused.
+
+use crate::AttachmentError;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// A field that makes resources impossible: nothing of them is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path}: {problem}")]
+pub struct Invalid {
+    /// The path of the field, as in `vpcs[blue].networks[web].endpoints[a].v4`.
+    pub path: String,
+    /// What is wrong with its value, and what would be right.
+    pub problem: Problem,
+}
+
+/// What is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// Something that must differ does not.
+    #[error("{value} is already used by {by}: choose another")]
+    Taken {
+        /// The value.
+        value: String,
+        /// The path of the resource that has it.
+        by: String,
+    },
+    /// A name that no resource has.
+    #[error("there is no {kind} {name}: name one that exists")]
+    Unknown {
+        /// What kind of resource.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A list that is too short or too long.
+    #[error("the list has {count} entries: it must have from {least} to {most}")]
+    Count {
+        /// How many there are.
+        count: usize,
+        /// The fewest.
+        least: usize,
+        /// The most.
+        most: usize,
+    },
+    /// No address of one interface.
+    #[error("{0} is no unicast address of a host: choose one that is")]
+    NotUnicast(IpAddr),
+    /// A host outside of the fleet.
+    #[error("{0} is in no prefix of the fleet: choose one that is, or add its prefix to the fleet")]
+    OutsideFleet(IpAddr),
+    /// A network without prefixes.
+    #[error("there is no prefix: give an IPv4 prefix (v4), an IPv6 prefix (v6), or both")]
+    NoPrefix,
+    /// An address with a length where a prefix is meant.
+    #[error("{prefix} has bits set behind its length: write {right}", right = prefix.trunc())]
+    HostBits {
+        /// The prefix.
+        prefix: IpNet,
+    },
+    /// A prefix that is too short, or leaves no room for endpoints.
+    #[error("{prefix} has a length out of range: it must be from /{shortest} to /{longest}")]
+    PrefixLength {
+        /// The prefix.
+        prefix: IpNet,
+        /// The shortest length.
+        shortest: u8,
+        /// The longest length.
+        longest: u8,
+    },
+    /// A prefix of addresses that no guest may have.
+    #[error("{prefix} overlaps {reserved}, which is not for guests: choose another")]
+    ReservedPrefix {
+        /// The prefix.
+        prefix: IpNet,
+        /// What it overlaps.
+        reserved: IpNet,
+    },
+    /// Two prefixes of one VPC that share addresses.
+    #[error("{prefix} overlaps {other} of {by}: prefixes of one VPC must not overlap")]
+    Overlap {
+        /// The prefix.
+        prefix: IpNet,
+        /// The other prefix.
+        other: IpNet,
+        /// The path of the network that has it.
+        by: String,
+    },
+    /// An address of a family that the network lacks.
+    #[error("{address} is {family}, and the network has no {family} prefix: leave it out")]
+    NoFamily {
+        /// The address.
+        address: IpAddr,
+        /// Its family.
+        family: &'static str,
+    },
+    /// An address outside of its network.
+    #[error("{address} is outside of {prefix}: choose one inside, or leave it out")]
+    Outside {
+        /// The address.
+        address: IpAddr,
+        /// The network's prefix.
+        prefix: IpNet,
+    },
+    /// An address that has another use in its network.
+    #[error("{address} is the {role} of {prefix}: choose another, or leave it out")]
+    ReservedAddress {
+        /// The address.
+        address: IpAddr,
+        /// What it is for.
+        role: &'static str,
+        /// The network's prefix.
+        prefix: IpNet,
+    },
+    /// No address is left.
+    #[error("no address of {prefix} is free: remove an endpoint, or use another network")]
+    Exhausted {
+        /// The network's prefix.
+        prefix: IpNet,
+    },
+    /// No IPv6 address is left in the slot of the IPv4 address.
+    #[error(
+        "no address of {prefix} is free in the slot of {v4}: use a prefix of /96 or shorter, or \
+         choose an address"
+    )]
+    SlotExhausted {
+        /// The network's prefix.
+        prefix: IpNet,
+        /// The IPv4 address.
+        v4: IpAddr,
+    },
+    /// No number is left.
+    #[error("all {0} are in use: remove a resource that has one")]
+    NoneLeft(&'static str),
+    /// A guest that cannot be attached like that.
+    #[error(transparent)]
+    Attachment(#[from] AttachmentError),
+}
+
+impl Problem {
+    /// The problem as that of the field `field` of the resource at `path`.
+    pub(crate) fn at(self, path: &str, field: &str) -> Invalid {
+        Invalid { path: format!("{path}.{field}"), problem: self }
+    }
+
+    /// Refuses a list that has fewer than `least` or more than `most` entries.
+    pub(crate) fn check_count(count: usize, least: usize, most: usize) -> Result<(), Self> {
+        if (least..=most).contains(&count) {
+            Ok(())
+        } else {
+            Err(Self::Count { count, least, most })
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Updates in bounded pieces.
+
+use super::{Changes, VpcUpdate};
+use crate::Vni;
+use std::collections::{BTreeMap, btree_map, btree_set};
+use thiserror::Error;
+
+/// One piece of an update. Only with the last one is the update complete, and the host at its
+/// generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Counts the batches of one update, from 0.
+    pub number: u32,
+    /// Whether this is the last one.
+    pub last: bool,
+    /// Its part of the changes; all else is the same in each batch.
+    pub update: VpcUpdate,
+}
+
+/// Why a batch is refused, and with it what was assembled of its update.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BatchError {
+    /// A batch was lost or repeated.
+    #[error("batch {number} of an update of VPC {vni} came where batch {expected} was due")]
+    Order {
+        /// The VPC.
+        vni: Vni,
+        /// The batch's number.
+        number: u32,
+        /// The number that was due.
+        expected: u32,
+    },
+    /// A batch of another update came in between.
+    #[error("batch {number} is of another update of VPC {vni} than those before it")]
+    Mixed {
+        /// The VPC.
+        vni: Vni,
+        /// The batch's number.
+        number: u32,
+    },
+}
+
+impl VpcUpdate {
+    /// The update in batches that change at most `max_rows` rows each; at least one batch.
+    ///
+    /// Networks come first, so that a port never comes before its network, and removals last.
+    pub fn batches(self, max_rows: usize) -> Vec<Batch> {
+        let max_rows = max_rows.max(1);
+        let count = self.len().div_ceil(max_rows).max(1);
+        let frame = Self {
+            removed: self.removed,
+            dividers: self.dividers,
+            quota: self.quota,
+            ..Self::empty(self.vni, self.generation, self.base)
+        };
+        let (mut networks, mut old_networks) = self.networks.into_iters();
+        let (mut ports, mut old_ports) = self.ports.into_iters();
+        let (mut held, mut old_held) = self.held.into_iters();
+        let batch = |index| {
+            let mut room = max_rows;
+            let mut update = frame.clone();
+            update.networks.upserts = take(&mut networks, &mut room);
+            update.ports.upserts = take(&mut ports, &mut room);
+            update.held.upserts = take(&mut held, &mut room);
+            update.held.removals = take(&mut old_held, &mut room);
+            update.ports.removals = take(&mut old_ports, &mut room);
+            update.networks.removals = take(&mut old_networks, &mut room);
+            Batch { number: index as u32, last: index + 1 == count, update }
+        };
+        (0..count).map(batch).collect()
+    }
+}
+
+/// Puts the batches of one stream together again, VPC by VPC. What it holds is bounded by what
+/// senders put into one update.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    parts: BTreeMap<Vni, Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    next: u32,
+    update: VpcUpdate,
+}
+
+impl Assembly {
+    /// Takes a batch; returns the whole update with the last one. A first batch starts anew,
+    /// whatever was assembled of an earlier update of its VPC; after an error that VPC needs a
+    /// first batch again.
+    pub fn push(&mut self, batch: Batch) -> Result<Option<VpcUpdate>, BatchError> {
+        let Batch { number, last, update } = batch;
+        let vni = update.vni;
+        let before = self.parts.remove(&vni).filter(|_| number != 0);
+        let expected = before.as_ref().map_or(0, |part| part.next);
+        if number != expected {
+            return Err(BatchError::Order { vni, number, expected });
+        }
+        let update = match before {
+            None => update,
+            Some(part) if part.update.is_same_update(&update) => part.update.join(update),
+            Some(_) => return Err(BatchError::Mixed { vni, number }),
+        };
+        if last {
+            return Ok(Some(update));
+        }
+        self.parts.insert(vni, Part { next: number + 1, update });
+        Ok(None)
+    }
+}
+
+impl VpcUpdate {
+    fn is_same_update(&self, other: &Self) -> bool {
+        let of = |update: &Self| (update.generation, update.base, update.removed, update.quota);
+        of(self) == of(other) && self.dividers == other.dividers
+    }
+
+    fn join(mut self, other: Self) -> Self {
+        self.networks.join(other.networks);
+        self.ports.join(other.ports);
+        self.held.join(other.held);
+        self
+    }
+}
+
+impl<K: Ord, V> Changes<K, V> {
+    /// Adds later changes; of two changes of one row the later one counts.
+    fn join(&mut self, later: Self) {
+        for key in later.upserts.keys() {
+            self.removals.remove(key);
+        }
+        for key in &later.removals {
+            self.upserts.remove(key);
+        }
+        self.upserts.extend(later.upserts);
+        self.removals.extend(later.removals);
+    }
+}
+
+impl<K, V> Changes<K, V> {
+    fn into_iters(self) -> (btree_map::IntoIter<K, V>, btree_set::IntoIter<K>) {
+        (self.upserts.into_iter(), self.removals.into_iter())
+    }
+}
+
+/// Takes as many items as there are and there is room for.
+fn take<I: ExactSizeIterator, C: FromIterator<I::Item>>(from: &mut I, room: &mut usize) -> C {
+    let count = from.len().min(*room);
+    *room -= count;
+    from.by_ref().take(count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Generation;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn batches_are_bounded_and_make_the_whole_again(
+            update: VpcUpdate, max_rows in 1..10usize
+        ) {
+            let batches = update.clone().batches(max_rows);
+            prop_assert_eq!(batches.len(), update.len().div_ceil(max_rows).max(1));
+            let mut assembly = Assembly::default();
+            for (index, batch) in batches.iter().enumerate() {
+                prop_assert!(batch.update.len() <= max_rows);
+                prop_assert_eq!(batch.last, index + 1 == batches.len());
+                let whole = assembly.push(batch.clone()).unwrap();
+                prop_assert_eq!(whole.is_some(), batch.last);
+                prop_assert!(whole.is_none_or(|whole| whole == update));
+            }
+        }
+    }
+
+    fn batch(number: u32, revision: u64) -> Batch {
+        let generation = Generation::new(1, revision).unwrap();
+        Batch { number, last: false, update: VpcUpdate::removal(Vni::MIN, generation) }
+    }
+
+    #[test]
+    fn a_lost_batch_is_noticed_and_the_next_first_one_starts_anew() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.push(batch(0, 1)), Ok(None));
+        let order = |number, expected| Err(BatchError::Order { vni: Vni::MIN, number, expected });
+        assert_eq!(assembly.push(batch(2, 1)), order(2, 1));
+        assert_eq!(assembly.push(batch(1, 1)), order(1, 0));
+        assert_eq!(assembly.push(batch(0, 2)), Ok(None));
+        assert_eq!(assembly.push(batch(0, 3)), Ok(None));
+        assert_eq!(assembly.push(batch(1, 3)), Ok(None));
+    }
+
+    #[test]
+    fn a_batch_of_another_update_is_refused() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.push(batch(0, 1)), Ok(None));
+        let mixed = BatchError::Mixed { vni: Vni::MIN, number: 1 };
+        assert_eq!(assembly.push(batch(1, 2)), Err(mixed));
+    }
+}
