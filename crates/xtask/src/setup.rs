@@ -79,8 +79,7 @@ fn bpf_linker() -> Result<()> {
 }
 
 fn packages() -> Result<()> {
-    let missing: Vec<_> =
-        PROGRAMS.iter().filter(|program| !shell::has_program(program.name)).collect();
+    let missing = missing_programs();
     if missing.is_empty() {
         return Ok(());
     }
@@ -91,16 +90,27 @@ fn packages() -> Result<()> {
         );
     }
     let names: Vec<_> = missing.iter().map(|program| program.package).collect();
+    let names = names.join(" ");
     if !shell::has_program("apt-get") {
-        bail!("no apt-get on this system: install {} with its package manager", names.join(", "));
+        bail!("this system has no apt-get: install with its own package manager {names}");
     }
     if !shell::is_root()? {
-        bail!("not root: run `sudo apt-get install {}`", names.join(" "));
+        bail!("packages are installed by root only: run `sudo apt-get install {names}`");
     }
     let reason = "the lab's guests and hosts run these programs";
     install(&mut apt_get(&["update"]), reason)?;
     let mut apt = apt_get(&["install", "--yes", "--no-install-recommends"]);
-    install(apt.args(&names), reason)
+    install(apt.args(names.split(' ')), reason)?;
+    match missing_programs().first() {
+        None => Ok(()),
+        Some(Program { name, package, .. }) => {
+            bail!("package {package} is installed, yet there is no program `{name}`")
+        }
+    }
+}
+
+fn missing_programs() -> Vec<&'static Program> {
+    PROGRAMS.iter().filter(|program| !shell::has_program(program.name)).collect()
 }
 
 fn apt_get(arguments: &[&str]) -> Command {

@@ -13,6 +13,7 @@ const UNSAFE_SHIMS: &[Exception] = &[
     ("crates/agent/src/netlink/ethtool.rs", "the ethtool ioctl takes a pointer"),
     ("crates/agent/src/netlink/sys.rs", "netlink sockets and setns(2)"),
     ("crates/agent/src/packet_socket.rs", "AF_PACKET sockets"),
+    ("crates/agent/tests/netlink_world/mod.rs", "unshare(2) and bpf(2) for a test of its own"),
     ("crates/lab/src/sys.rs", "unshare, ioctl, and code between fork and exec"),
 ];
 
