@@ -1,0 +1,255 @@
+//! Attaching endpoints to guests, and detaching them.
+//!
+//! The guest's end of a veth is created directly in the guest's namespace: creating it here and
+//! moving it takes twenty times as long. It cannot be up from the start (the kernel sets the peer
+//! up before the two are connected, and refuses), so both ends are set up afterwards, the
+//! host's end first and only once its program is there: no frame of a guest ever reaches
+//! the host's own stack.
+
+use super::endpoint::{
+    Attached, EndpointSpec, FoundEndpoint, Outcome, Step, Steps, alias, found, host_interface,
+    label,
+};
+use super::error::{Error, Result, unless};
+use super::link::{self, Link};
+use super::namespace::Namespace;
+use super::socket::Socket;
+use super::wire::{Request, link_header};
+use super::{Worker, ethtool, filter, guest};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// The group of every interface that Mizar makes, given at its creation: an interface that an agent
+/// killed half way has left behind is recognised by it.
+const GROUP: u32 = u32::from_be_bytes(*b"\0\0mz");
+/// `IFLA_INET6_ADDR_GEN_MODE` and its value for "none".
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+/// `VETH_INFO_PEER`.
+const VETH_INFO_PEER: u16 = 1;
+
+/// The guest's end receives in NAPI, without which a native XDP redirect to it is dropped; and it
+/// segments what the guest's own tunnels send, since an encapsulated buffer cannot be wrapped again.
+const GUEST_FEATURES: [(&str, bool); 8] = [
+    ("rx-gro", true),
+    ("tx-udp_tnl-segmentation", false),
+    ("tx-udp_tnl-csum-segmentation", false),
+    ("tx-gre-segmentation", false),
+    ("tx-gre-csum-segmentation", false),
+    ("tx-ipxip4-segmentation", false),
+    ("tx-ipxip6-segmentation", false),
+    ("tx-sit-segmentation", false),
+];
+
+/// Both ends of an endpoint's link.
+struct Pair {
+    host: Link,
+    guest: Link,
+}
+
+/// What is there under the name of an endpoint's link.
+enum Present {
+    Nothing,
+    Right(Pair),
+    /// Ours, but its other end is not what and where it should be.
+    Wrong(Link),
+}
+
+/// The guest's namespace while an endpoint is attached.
+struct Guest {
+    namespace: Namespace,
+    socket: Socket,
+}
+
+/// Attaches an endpoint, or keeps, completes or remakes what is there.
+pub(super) fn attach(
+    worker: &mut Worker,
+    spec: &EndpointSpec,
+    program: BorrowedFd<'_>,
+) -> Result<Attached> {
+    let mut steps = Steps::of(spec.label());
+    let steps_of = &mut steps;
+    steps_of.take(Step::Check, || spec.check(&worker.instance))?;
+    let mut guest = steps_of.take(Step::Namespace, || open_guest(worker, spec))?;
+    let (pair, outcome) = match steps_of.take(Step::LookUp, || look_up(worker, &mut guest, spec))? {
+        Present::Right(pair) => (pair, Outcome::Kept),
+        Present::Nothing => {
+            let pair = steps_of.take(Step::Create, || create(worker, &mut guest, spec))?;
+            (pair, Outcome::Created)
+        }
+        Present::Wrong(link) => {
+            steps_of.take(Step::Remove, || link::remove(&mut worker.host, link.index))?;
+            let pair = steps_of.take(Step::Create, || create(worker, &mut guest, spec))?;
+            (pair, Outcome::Remade)
+        }
+    };
+    let result = complete(worker, &mut guest, spec, program, &pair, steps_of);
+    if result.is_err() && outcome != Outcome::Kept {
+        undo(worker, &pair.host);
+    }
+    result?;
+    Ok(Attached { interface: pair.host.index, outcome, steps: steps.into_times() })
+}
+
+/// Detaches an endpoint; whether it was attached.
+pub(super) fn detach(worker: &mut Worker, vni: u32, name: &str) -> Result<bool> {
+    let mut steps = Steps::of(label(vni, name));
+    let interface = host_interface(vni, name);
+    let present = steps.take(Step::LookUp, || link::find(&mut worker.host, &interface))?;
+    let alias = alias(&worker.instance, vni, name);
+    let Some(link) = present.filter(|link| is_ours(link, &alias)) else { return Ok(false) };
+    steps.take(Step::Remove, || link::remove(&mut worker.host, link.index))
+}
+
+/// The endpoints of this instance, in the host's namespace.
+pub(super) fn list(worker: &mut Worker) -> Result<Vec<FoundEndpoint>> {
+    let links = link::list_veths(&mut worker.host)?;
+    Ok(links.iter().filter_map(|link| found(&worker.instance, link)).collect())
+}
+
+fn open_guest(worker: &Worker, spec: &EndpointSpec) -> Result<Guest> {
+    let namespace = Namespace::open(&spec.namespace)?;
+    if namespace.is(&worker.home)? {
+        return Err(Error::OwnNamespace { path: spec.namespace.clone() });
+    }
+    let socket = namespace.socket(&worker.home)?;
+    Ok(Guest { namespace, socket })
+}
+
+fn look_up(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result<Present> {
+    let name = host_interface(spec.vni, &spec.name);
+    let Some(host) = link::find(&mut worker.host, &name)? else { return Ok(Present::Nothing) };
+    if !is_ours(&host, &alias(&worker.instance, spec.vni, &spec.name)) {
+        return Err(Error::Taken { name, place: "of the host", found: host.describe() });
+    }
+    let there = link::namespace_number(&mut worker.host, &guest.namespace)?;
+    let (Some(peer), true) = (host.peer, there.is_some() && host.peer_namespace == there) else {
+        return Ok(Present::Wrong(host));
+    };
+    Ok(match link::find_index(&mut guest.socket, peer)? {
+        Some(guest) if guest.name == spec.interface && guest.peer == Some(host.index) => {
+            Present::Right(Pair { host, guest })
+        }
+        _ => Present::Wrong(host),
+    })
+}
+
+/// Whether an interface was made for the endpoint with this alias, even if it is not finished.
+fn is_ours(link: &Link, alias: &str) -> bool {
+    let finished_or_not = link.alias.as_ref().is_none_or(|found| found == alias);
+    link.kind.as_deref() == Some("veth") && link.group == GROUP && finished_or_not
+}
+
+fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result<Pair> {
+    let name = host_interface(spec.vni, &spec.name);
+    if let Err(error) = worker.host.execute(creation(guest, spec, &name)) {
+        return Err(explain(error, guest, spec));
+    }
+    let made = link::find(&mut worker.host, &name)?.ok_or_else(|| link::missing(&name))?;
+    let pair = match made.peer {
+        Some(peer) => link::find_index(&mut guest.socket, peer),
+        None => Ok(None),
+    };
+    match pair {
+        Ok(Some(guest)) => Ok(Pair { host: made, guest }),
+        result => {
+            undo(worker, &made);
+            Err(result.err().unwrap_or_else(|| link::missing(&spec.interface)))
+        }
+    }
+}
+
+fn creation(guest: &Guest, spec: &EndpointSpec, name: &str) -> Request {
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+    let header = link_header(0, libc::IFF_NOARP, libc::IFF_NOARP);
+    Request::new("create the veth", libc::RTM_NEWLINK, flags, &header)
+        .text(libc::IFLA_IFNAME, name)
+        .number(libc::IFLA_MTU, spec.mtu)
+        .number(libc::IFLA_GROUP, GROUP)
+        .nested(libc::IFLA_LINKINFO, &[], |info| {
+            info.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, &[], |data| {
+                data.nested(VETH_INFO_PEER, &link_header(0, 0, 0), |peer| {
+                    peer.text(libc::IFLA_IFNAME, &spec.interface)
+                        .bytes(libc::IFLA_ADDRESS, &spec.mac)
+                        .number(libc::IFLA_MTU, spec.mtu)
+                        .number(libc::IFLA_NET_NS_FD, fd(&guest.namespace))
+                })
+            })
+        })
+}
+
+/// The kernel's EEXIST does not say which of the two names is taken.
+fn explain(error: Error, guest: &mut Guest, spec: &EndpointSpec) -> Error {
+    if !error.is(libc::EEXIST) {
+        return error;
+    }
+    match link::find(&mut guest.socket, &spec.interface) {
+        Ok(Some(link)) => Error::Taken {
+            name: spec.interface.clone(),
+            place: "in the guest's namespace",
+            found: link.describe(),
+        },
+        _ => error,
+    }
+}
+
+fn complete(
+    worker: &mut Worker,
+    guest: &mut Guest,
+    spec: &EndpointSpec,
+    program: BorrowedFd<'_>,
+    pair: &Pair,
+    steps: &mut Steps,
+) -> Result<()> {
+    let host = pair.host.index;
+    let index = pair.guest.index;
+    steps.take(Step::HostEnd, || set_host_end(worker, spec, &pair.host))?;
+    steps.take(Step::Filter, || filter::attach(&mut worker.host, host, program))?;
+    steps.take(Step::GuestEnd, || set_guest_end(guest, spec, &pair.guest))?;
+    steps.take(Step::Up, || {
+        link::set_up(&mut worker.host, host)?;
+        link::set_up(&mut guest.socket, index)
+    })?;
+    steps.take(Step::Addresses, || {
+        guest::set_addresses(&mut guest.socket, index, &spec.addresses)
+    })?;
+    steps.take(Step::Routes, || guest::set_routes(&mut guest.socket, index, &spec.addresses))
+}
+
+/// The host's stack neither has an address here nor asks for any.
+fn set_host_end(worker: &mut Worker, spec: &EndpointSpec, link: &Link) -> Result<()> {
+    let what = "name the host's end";
+    let named = link::change(what, link.index, libc::IFF_NOARP, libc::IFF_NOARP)
+        .text(libc::IFLA_IFALIAS, &alias(&worker.instance, spec.vni, &spec.name))
+        .number(libc::IFLA_MTU, spec.mtu);
+    worker.host.execute(named)?;
+    let what = "keep IPv6 off the host's end";
+    let silent = link::change(what, link.index, 0, 0).nested(libc::IFLA_AF_SPEC, &[], |families| {
+        families.nested(libc::AF_INET6 as u16, &[], |v6| {
+            v6.bytes(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])
+        })
+    });
+    // Without IPv6, in the kernel or at this MTU, there is nothing to keep off.
+    unless(worker.host.execute(silent), &[libc::EAFNOSUPPORT]).map(drop)
+}
+
+fn set_guest_end(guest: &mut Guest, spec: &EndpointSpec, link: &Link) -> Result<()> {
+    if link.mac != Some(spec.mac) || link.mtu != spec.mtu {
+        let request = link::change("set the guest's MAC address and MTU", link.index, 0, 0)
+            .bytes(libc::IFLA_ADDRESS, &spec.mac)
+            .number(libc::IFLA_MTU, spec.mtu);
+        guest.socket.execute(request)?;
+    }
+    ethtool::set_features(&guest.socket, &link.name, &GUEST_FEATURES)
+}
+
+/// Removes a link that was made by an attachment that failed. That error is what is reported; a link
+/// that cannot be removed either is recognised and remade by the next attempt.
+fn undo(worker: &mut Worker, link: &Link) {
+    if let Err(error) = link::remove(&mut worker.host, link.index) {
+        tracing::warn!(interface = %link.name, %error, "cannot remove what a failed attachment made");
+    }
+}
+
+fn fd(of: &impl AsFd) -> u32 {
+    of.as_fd().as_raw_fd().cast_unsigned()
+}
