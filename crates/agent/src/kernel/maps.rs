@@ -1,0 +1,284 @@
+//! The tables that the kernel programs and the agent share: their names, sizes and pins.
+
+use super::table::{CounterTable, Table, TableError, memory};
+use aya::maps::MapData;
+use mizar_packet::Address;
+use mizar_packet::count::PER_VPC;
+use mizar_packet::tables::{
+    Config, Endpoint, EndpointKey, Holders, Host, LAYOUT, Learned, Port, Route, SLOTS, Vpc,
+};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most rows of each table. A table that is pinned already keeps the size it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Addresses that live here or that this host bounces for.
+    pub endpoints: u32,
+    /// Learned locations, of all VPCs.
+    pub learned: u32,
+    /// Guests' interfaces.
+    pub ports: u32,
+    /// Other hosts.
+    pub hosts: u32,
+    /// VPCs.
+    pub vpcs: u32,
+    /// Networks, each with 256 slots of 16 bytes.
+    pub networks: u32,
+    /// Prefixes of networks.
+    pub routes: u32,
+    /// Bytes of the queue from the kernel programs; a power of two and of pages.
+    pub events: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            endpoints: 65_536,
+            learned: 16_384,
+            ports: 1024,
+            hosts: 8192,
+            vpcs: 256,
+            networks: 256,
+            routes: 4096,
+            events: 65_536,
+        }
+    }
+}
+
+impl Sizes {
+    /// Each map's name and number of rows.
+    pub(crate) fn by_map(&self) -> BTreeMap<&'static str, u32> {
+        // Row 0 stands for nobody.
+        let (hosts, vpcs) = (self.hosts.saturating_add(1), self.vpcs.saturating_add(1));
+        let networks = self.networks.saturating_add(1);
+        BTreeMap::from([
+            (CONFIG, 1),
+            (PORTS, self.ports),
+            (ENDPOINTS, self.endpoints),
+            (LEARNED, self.learned),
+            (HOSTS, hosts),
+            (HOST_INDEX, self.hosts),
+            (VPCS, self.vpcs),
+            (ROUTES, self.routes),
+            (HOLDERS, networks.saturating_mul(SLOTS as u32)),
+            (BUCKETS, self.ports),
+            (LEARNED_COUNT, vpcs),
+            (COUNTERS, vpcs.saturating_mul(PER_VPC)),
+            (EVENTS, self.events),
+        ])
+    }
+}
+
+/// Key of a route: the longest prefix of (VNI, address).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct RouteKey {
+    /// Bits that count: 32 of the VNI and those of the address, of which IPv4 has 96 + its own.
+    pub length: u32,
+    /// VNI in network order.
+    pub vni: [u8; 4],
+    /// The network's address; IPv4 mapped into IPv6.
+    pub address: [u8; 16],
+}
+
+impl RouteKey {
+    /// The key of a prefix in a VPC.
+    pub fn new(vni: u32, prefix: ipnet::IpNet) -> Self {
+        let mapped = if prefix.addr().is_ipv4() { 96 } else { 0 };
+        Self {
+            length: 32 + mapped + u32::from(prefix.prefix_len()),
+            vni: vni.to_be_bytes(),
+            address: Address::from(prefix.network()).octets(),
+        }
+    }
+
+    /// VNI of the VPC.
+    pub fn vni(&self) -> u32 {
+        u32::from_be_bytes(self.vni)
+    }
+}
+
+pub(crate) const CONFIG: &str = "CONFIG";
+pub(crate) const PORTS: &str = "PORTS";
+pub(crate) const ENDPOINTS: &str = "ENDPOINTS";
+pub(crate) const LEARNED: &str = "LEARNED";
+pub(crate) const HOSTS: &str = "HOSTS";
+pub(crate) const HOST_INDEX: &str = "HOST_INDEX";
+pub(crate) const VPCS: &str = "VPCS";
+pub(crate) const ROUTES: &str = "ROUTES";
+pub(crate) const HOLDERS: &str = "HOLDERS";
+pub(crate) const BUCKETS: &str = "BUCKETS";
+pub(crate) const LEARNED_COUNT: &str = "LEARNED_COUNT";
+pub(crate) const COUNTERS: &str = "COUNTERS";
+pub(crate) const EVENTS: &str = "EVENTS";
+pub(crate) const GUEST_SLOTS: &str = "GUEST_SLOTS";
+pub(crate) const WIRE_SLOTS: &str = "WIRE_SLOTS";
+pub(crate) const WIRE_TC_SLOTS: &str = "WIRE_TC_SLOTS";
+
+/// Every map that outlives the agent. A program array is emptied when its last pin goes, so they too.
+pub(crate) const PINNED: [&str; 16] = [
+    CONFIG,
+    PORTS,
+    ENDPOINTS,
+    LEARNED,
+    HOSTS,
+    HOST_INDEX,
+    VPCS,
+    ROUTES,
+    HOLDERS,
+    BUCKETS,
+    LEARNED_COUNT,
+    COUNTERS,
+    EVENTS,
+    GUEST_SLOTS,
+    WIRE_SLOTS,
+    WIRE_TC_SLOTS,
+];
+
+/// Where the maps of this build's layout are pinned.
+pub(crate) fn folder(pins: &Path) -> PathBuf {
+    pins.join(format!("v{LAYOUT}"))
+}
+
+/// The tables of one host.
+#[derive(Debug)]
+pub struct Maps {
+    /// What is the same for every packet.
+    pub config: Table<u32, Config>,
+    /// Guests' interfaces, by interface index.
+    pub ports: Table<u32, Port>,
+    /// What is known for certain of addresses.
+    pub endpoints: Table<EndpointKey, Endpoint>,
+    /// What was learned of addresses.
+    pub learned: Table<EndpointKey, Learned>,
+    /// Hosts.
+    pub hosts: Table<u32, Host>,
+    /// Rows of hosts, by underlay address.
+    pub host_index: Table<Address, u32>,
+    /// VPCs, by VNI.
+    pub vpcs: Table<u32, Vpc>,
+    /// Networks, by prefix.
+    pub routes: Table<RouteKey, Route>,
+    /// Holders, by network index × 256 + slot.
+    pub holders: Table<u32, Holders>,
+    /// Learned rows of each VPC, by VPC index.
+    pub learned_count: Table<u32, u64>,
+    /// Counters, by VPC index × counters per VPC + counter.
+    pub counters: CounterTable,
+}
+
+impl Maps {
+    /// Opens the pinned maps of this build's layout.
+    pub fn open(pins: &Path) -> Result<Self, MapsError> {
+        let folder = folder(pins);
+        Ok(Self {
+            config: table(&folder, CONFIG)?,
+            ports: table(&folder, PORTS)?,
+            endpoints: table(&folder, ENDPOINTS)?,
+            learned: table(&folder, LEARNED)?,
+            hosts: table(&folder, HOSTS)?,
+            host_index: table(&folder, HOST_INDEX)?,
+            vpcs: table(&folder, VPCS)?,
+            routes: table(&folder, ROUTES)?,
+            holders: table(&folder, HOLDERS)?,
+            learned_count: table(&folder, LEARNED_COUNT)?,
+            counters: CounterTable::new(COUNTERS, descriptor(&folder, COUNTERS)?)?,
+        })
+    }
+
+    /// Rows of a table as bytes, for whoever computes with the same layouts: keys, then rows.
+    ///
+    /// `None` if no table has that name.
+    pub fn raw(&self, name: &str) -> Option<Result<(Vec<u8>, Vec<u8>), TableError>> {
+        Some(match name {
+            CONFIG => self.config.raw(),
+            PORTS => self.ports.raw(),
+            ENDPOINTS => self.endpoints.raw(),
+            LEARNED => self.learned.raw(),
+            HOSTS => self.hosts.raw(),
+            HOST_INDEX => self.host_index.raw(),
+            VPCS => self.vpcs.raw(),
+            ROUTES => self.routes.raw(),
+            HOLDERS => self.holders.raw(),
+            LEARNED_COUNT => self.learned_count.raw(),
+            _ => return None,
+        })
+    }
+}
+
+/// Kernel memory of all pinned maps, in bytes, by name.
+pub fn memory_by_map(pins: &Path) -> Result<BTreeMap<&'static str, u64>, MapsError> {
+    let folder = folder(pins);
+    let sizes = PINNED.into_iter().map(|name| {
+        let bytes = memory(descriptor(&folder, name)?)
+            .map_err(|source| MapsError::Descriptor { name, source })?;
+        Ok((name, bytes))
+    });
+    sizes.collect()
+}
+
+/// Why the pinned maps cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    /// A pin cannot be opened.
+    #[error("cannot open the pinned map {}", path.display())]
+    Open {
+        /// The pin.
+        path: PathBuf,
+        /// aya's reason.
+        #[source]
+        source: aya::maps::MapError,
+    },
+    /// A descriptor cannot be kept or looked at.
+    #[error("cannot use the descriptor of map {name}")]
+    Descriptor {
+        /// The map.
+        name: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A map is not what this build needs.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+fn table<K, V>(folder: &Path, name: &'static str) -> Result<Table<K, V>, MapsError>
+where
+    K: FromBytes + IntoBytes + Immutable,
+    V: FromBytes + IntoBytes + Immutable,
+{
+    Ok(Table::new(name, descriptor(folder, name)?)?)
+}
+
+fn descriptor(folder: &Path, name: &'static str) -> Result<OwnedFd, MapsError> {
+    let map = open(folder, name)?;
+    let owned = map.fd().as_fd().try_clone_to_owned();
+    owned.map_err(|source| MapsError::Descriptor { name, source })
+}
+
+/// A pinned map as aya has it.
+pub(crate) fn open(folder: &Path, name: &str) -> Result<MapData, MapsError> {
+    let path = folder.join(name);
+    MapData::from_pin(&path).map_err(|source| MapsError::Open { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_counts_the_vni_and_the_mapped_bits() {
+        let key = RouteKey::new(0x010203, "10.1.0.0/16".parse().unwrap());
+        assert_eq!(key.length, 32 + 96 + 16);
+        assert_eq!(key.vni, [0, 1, 2, 3]);
+        assert_eq!(key.address[10..], [0xff, 0xff, 10, 1, 0, 0]);
+        assert_eq!(RouteKey::new(5, "fd00::/64".parse().unwrap()).length, 96);
+        assert_eq!(key.vni(), 0x010203);
+    }
+}

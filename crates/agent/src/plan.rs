@@ -1,0 +1,177 @@
+//! What the kernel's tables must hold for one VPC, and how they differ from what they do hold.
+//!
+//! Pure: rows as told by the controller go in, rows as the kernel has them come out. Executing the
+//! difference decides nothing.
+
+use crate::kernel::RouteKey;
+use ipnet::IpNet;
+use mizar_packet::Address;
+use mizar_packet::tables::{
+    DIVIDERS, Endpoint, Holders, HostIndex, NetworkIndex, Port, REPLICAS, Route, SLOTS, Vpc,
+    VpcIndex,
+};
+use mizar_vpc::{NetworkId, NetworkRow, PortRow, Slot, VpcRows};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The rows of one VPC in the kernel's tables, apart from those that this host holds as a bouncer:
+/// these are many, and are told row by row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct VpcTables {
+    /// By network index × 256 + slot.
+    pub(crate) holders: BTreeMap<u32, Holders>,
+    /// The VPC's own row, unless it is to be removed.
+    pub(crate) vpc: Option<Vpc>,
+    pub(crate) routes: BTreeMap<RouteKey, Route>,
+    /// Of kind LOCAL.
+    pub(crate) endpoints: BTreeMap<Address, Endpoint>,
+    /// By interface index.
+    pub(crate) ports: BTreeMap<u32, Port>,
+}
+
+/// The indices that rows refer to each other by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Assigned {
+    pub(crate) vpc: VpcIndex,
+    pub(crate) networks: BTreeMap<NetworkId, NetworkIndex>,
+    pub(crate) hosts: BTreeMap<IpAddr, HostIndex>,
+    /// Largest IP packet of guests, in bytes.
+    pub(crate) guest_mtu: u16,
+}
+
+/// Rows to write and keys to remove, of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference<K, V> {
+    pub(crate) write: Vec<(K, V)>,
+    pub(crate) remove: Vec<K>,
+}
+
+/// What leads from one state of a table to another.
+pub(crate) fn difference<K: Ord + Copy, V: PartialEq + Copy>(
+    current: &BTreeMap<K, V>,
+    desired: &BTreeMap<K, V>,
+) -> Difference<K, V> {
+    let write = desired.iter().filter(|(key, row)| current.get(key) != Some(row));
+    let remove = current.keys().filter(|key| !desired.contains_key(key));
+    Difference { write: write.map(|(k, v)| (*k, *v)).collect(), remove: remove.copied().collect() }
+}
+
+/// Every host that the rows refer to, those of held endpoints apart.
+pub(crate) fn hosts(rows: &VpcRows) -> impl Iterator<Item = IpAddr> {
+    let holders = rows.networks.values().flat_map(|network| network.holders.hosts.iter());
+    rows.dividers.iter().chain(holders).copied()
+}
+
+/// The prefix that stands for a network as long as the agent knows it: the IPv4 one if it has one.
+pub(crate) fn network_key(vni: u32, network: &NetworkRow) -> Option<RouteKey> {
+    prefixes(network).next().map(|prefix| RouteKey::new(vni, prefix))
+}
+
+/// The tables without the guests' interfaces, which must be attached before they have rows.
+pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
+    let mut tables = VpcTables {
+        vpc: Some(Vpc {
+            index: assigned.vpc,
+            quota: rows.quota,
+            dividers: list::<DIVIDERS>(rows.dividers.iter().copied(), assigned),
+        }),
+        ..VpcTables::default()
+    };
+    for (id, network) in &rows.networks {
+        let Some(&index) = assigned.networks.get(id) else { continue };
+        let route = Route { network: index, vpc: assigned.vpc };
+        let keys = prefixes(network).map(|prefix| (RouteKey::new(vni, prefix), route));
+        tables.routes.extend(keys);
+        for slot in Slot::all() {
+            let hosts = list::<REPLICAS>(network.holders.holders(slot), assigned);
+            tables.holders.insert(holders_row(index, slot.get()), Holders { hosts });
+        }
+    }
+    tables
+}
+
+/// The rows of one guest whose interface is attached; `None` if its network is not known.
+pub(crate) fn add_port(
+    tables: &mut VpcTables,
+    vni: u32,
+    port: &PortRow,
+    (id, network): (NetworkId, &NetworkRow),
+    interface: u32,
+    assigned: &Assigned,
+) -> Option<()> {
+    let index = *assigned.networks.get(&id)?;
+    let generation = port.generation.get();
+    let mac = port.mac.octets();
+    let endpoint = Endpoint {
+        generation,
+        kind: Endpoint::LOCAL,
+        interface,
+        host: 0,
+        vpc: assigned.vpc,
+        mac,
+        flags: 0,
+    };
+    for address in addresses(port) {
+        tables.endpoints.insert(address.into(), endpoint);
+    }
+    let (v4_network, v4_prefix) =
+        network.v4.map_or(([0; 4], 0), |prefix| (prefix.network().octets(), prefix.prefix_len()));
+    let (v6_network, v6_prefix) = network
+        .v6
+        .map_or((Address::NONE, 0), |prefix| (prefix.network().into(), prefix.prefix_len()));
+    let row = Port {
+        v6: or_none(port.v6),
+        v6_network,
+        v6_gateway: or_none(network.v6_gateway),
+        generation,
+        vni,
+        vpc: assigned.vpc,
+        network: index,
+        interface,
+        v4: or_zero(port.v4),
+        v4_network,
+        v4_gateway: or_zero(network.v4_gateway),
+        flags: 0,
+        mtu: assigned.guest_mtu,
+        mac,
+        v4_prefix,
+        v6_prefix,
+    };
+    tables.ports.insert(interface, row);
+    Some(())
+}
+
+/// The addresses of a guest.
+pub(crate) fn addresses(port: &PortRow) -> impl Iterator<Item = IpAddr> {
+    port.v4.map(IpAddr::V4).into_iter().chain(port.v6.map(IpAddr::V6))
+}
+
+/// The row of a slot in the table of holders.
+pub(crate) fn holders_row(network: NetworkIndex, slot: u8) -> u32 {
+    network * SLOTS as u32 + u32::from(slot)
+}
+
+fn prefixes(network: &NetworkRow) -> impl Iterator<Item = IpNet> {
+    network.v4.map(IpNet::V4).into_iter().chain(network.v6.map(IpNet::V6))
+}
+
+/// The first `N` of the hosts that have rows; 0 ends the list.
+fn list<const N: usize>(
+    hosts: impl Iterator<Item = IpAddr>,
+    assigned: &Assigned,
+) -> [HostIndex; N] {
+    let mut list = [0; N];
+    let known = hosts.filter_map(|host| assigned.hosts.get(&host));
+    for (place, index) in list.iter_mut().zip(known) {
+        *place = *index;
+    }
+    list
+}
+
+fn or_none(address: Option<Ipv6Addr>) -> Address {
+    address.map_or(Address::NONE, Address::from)
+}
+
+fn or_zero(address: Option<Ipv4Addr>) -> [u8; 4] {
+    address.map_or([0; 4], |address| address.octets())
+}
