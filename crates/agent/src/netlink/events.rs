@@ -48,6 +48,8 @@ pub struct Events {
     socket: AsyncFd<File>,
     buffer: Vec<u8>,
     waiting: VecDeque<Event>,
+    /// The kernel has dropped events, and drops more until the socket has been read empty.
+    lost: bool,
 }
 
 impl Events {
@@ -69,7 +71,7 @@ impl Events {
     /// Makes a stream of an open socket; must be called inside an async runtime.
     pub(super) fn read_from(socket: File) -> Result<Self> {
         let socket = sys::watched(socket).map_err(failed("watch it"))?;
-        Ok(Self { socket, buffer: vec![0; DATAGRAM], waiting: VecDeque::new() })
+        Ok(Self { socket, buffer: vec![0; DATAGRAM], waiting: VecDeque::new(), lost: false })
     }
 
     /// The next event. Cancelling the wait loses nothing.
@@ -84,13 +86,16 @@ impl Events {
             let mut ready = self.socket.readable().await.map_err(failed("wait for events"))?;
             let buffer = &mut self.buffer;
             match ready.try_io(|socket| socket.get_ref().read(buffer)) {
+                Ok(Ok(_)) if self.lost => {}
                 Ok(Ok(length)) => self.waiting.extend(read_events(&self.buffer[..length])),
-                Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    return Ok(Event::Lost);
-                }
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => self.lost = true,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(Err(source)) => {
                     return Err(Error::Socket { action: "read events", source });
+                }
+                Err(_would_block) if self.lost => {
+                    self.lost = false;
+                    return Ok(Event::Lost);
                 }
                 Err(_would_block) => {}
             }
