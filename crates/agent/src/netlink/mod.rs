@@ -4,7 +4,8 @@
 //! where a request takes hundredths of one. Requests run one after the other on a thread of
 //! their own, for two reasons: only a thread that belongs to nobody else can visit a guest's
 //! namespace to open a socket there, and the kernel serves such requests one at a time anyway.
-//! The threads of the async runtime never leave their namespace.
+//! The threads of the async runtime never leave their namespace. Only removing a link, which waits
+//! for grace periods, has a second thread, so that nothing else waits with it.
 //!
 //! Messages are built and read here ([`wire`]) rather than by a library, since a request is then a
 //! system call and no more, and a message that a newer kernel has extended stays readable.
@@ -43,12 +44,19 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// A handle on the network stack of one namespace, the host's. Clones share one thread, which ends
+/// A handle on the network stack of one namespace, the host's. Clones share two threads, which end
 /// with the last of them.
 ///
 /// A request that has begun is finished even if nobody waits for it any longer.
 #[derive(Clone, Debug)]
 pub struct Netlink {
+    requests: Thread,
+    removals: Thread,
+}
+
+/// A thread that does one job after the other.
+#[derive(Clone, Debug)]
+struct Thread {
     jobs: mpsc::Sender<Job>,
 }
 
@@ -72,19 +80,8 @@ impl Netlink {
     /// [`Error::Invalid`] (`instance`), [`Error::Namespace`], [`Error::Socket`], [`Error::Start`].
     pub async fn open(host: Namespace, instance: &str) -> Result<Self> {
         endpoint::check_instance(instance)?;
-        let instance = instance.to_owned();
-        let (jobs, queue) = mpsc::channel();
-        let (started, start) = oneshot::channel();
-        let work = move || match Worker::new(host, instance) {
-            Ok(mut worker) => {
-                let _ = started.send(Ok(()));
-                worker.run(&queue);
-            }
-            Err(error) => drop(started.send(Err(error))),
-        };
-        std::thread::Builder::new().name("netlink".into()).spawn(work).map_err(Error::Start)?;
-        start.await.map_err(|_| Error::Stopped)??;
-        Ok(Self { jobs })
+        let removals = Thread::start("netlink-remove", host.duplicate()?, instance).await?;
+        Ok(Self { requests: Thread::start("netlink", host, instance).await?, removals })
     }
 
     /// Attaches an endpoint: a veth with the guest's end in the guest's namespace, the `program` at the
@@ -103,17 +100,18 @@ impl Netlink {
     ) -> Result<Attached> {
         let program = duplicate(program)?;
         let spec = spec.clone();
-        self.run(move |worker| attach::attach(worker, &spec, program.as_fd())).await
+        self.requests.run(move |worker| attach::attach(worker, &spec, program.as_fd())).await
     }
 
     /// Detaches an endpoint; whether it was attached. An interface of its name that is not this
-    /// instance's is left alone.
+    /// instance's is left alone. This takes tens of milliseconds, while other requests go on: wait
+    /// for it before the same endpoint is attached again.
     ///
     /// # Errors
     /// [`Error::Endpoint`] with the step and its reason.
     pub async fn detach_endpoint(&self, vni: u32, name: &str) -> Result<bool> {
         let name = name.to_owned();
-        self.run(move |worker| attach::detach(worker, vni, &name)).await
+        self.removals.run(move |worker| attach::detach(worker, vni, &name)).await
     }
 
     /// The endpoints of this instance that are attached to this host.
@@ -121,7 +119,7 @@ impl Netlink {
     /// # Errors
     /// [`Error::Refused`].
     pub async fn list_endpoints(&self) -> Result<Vec<FoundEndpoint>> {
-        self.run(attach::list).await
+        self.requests.run(attach::list).await
     }
 
     /// Attaches a classifier program to an interface's ingress, or replaces the one that was attached
@@ -131,12 +129,13 @@ impl Netlink {
     /// [`Error::Refused`].
     pub async fn attach_filter(&self, interface: u32, program: impl AsFd) -> Result<Duration> {
         let program = duplicate(program)?;
-        self.run(move |worker| {
-            let start = Instant::now();
-            filter::attach(&mut worker.host, interface, program.as_fd())?;
-            Ok(start.elapsed())
-        })
-        .await
+        self.requests
+            .run(move |worker| {
+                let start = Instant::now();
+                filter::attach(&mut worker.host, interface, program.as_fd())?;
+                Ok(start.elapsed())
+            })
+            .await
     }
 
     /// Removes the program that [`Netlink::attach_filter`] attached; whether there was one.
@@ -144,7 +143,7 @@ impl Netlink {
     /// # Errors
     /// [`Error::Refused`].
     pub async fn detach_filter(&self, interface: u32) -> Result<bool> {
-        self.run(move |worker| filter::detach(&mut worker.host, interface)).await
+        self.requests.run(move |worker| filter::detach(&mut worker.host, interface)).await
     }
 
     /// What there is to know about an interface of the host.
@@ -153,7 +152,7 @@ impl Netlink {
     /// [`Error::NoInterface`], [`Error::Ethtool`], [`Error::Refused`].
     pub async fn nic(&self, name: &str) -> Result<Nic> {
         let name = name.to_owned();
-        self.run(move |worker| nic::facts(worker, &name)).await
+        self.requests.run(move |worker| nic::facts(worker, &name)).await
     }
 
     /// How packets to an underlay address leave this host.
@@ -164,7 +163,7 @@ impl Netlink {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Refused`].
     pub async fn way(&self, destination: IpAddr) -> Result<Way> {
-        self.run(move |worker| neighbour::way(&mut worker.host, destination)).await
+        self.requests.run(move |worker| neighbour::way(&mut worker.host, destination)).await
     }
 
     /// The neighbour's entry, if there is one.
@@ -172,7 +171,7 @@ impl Netlink {
     /// # Errors
     /// [`Error::Refused`].
     pub async fn neighbour(&self, interface: u32, address: IpAddr) -> Result<Option<Neighbour>> {
-        self.run(move |worker| neighbour::find(&mut worker.host, interface, address)).await
+        self.requests.run(move |worker| neighbour::find(&mut worker.host, interface, address)).await
     }
 
     /// Makes the kernel resolve a neighbour and keep it resolved, with or without traffic, also while
@@ -181,7 +180,9 @@ impl Netlink {
     /// # Errors
     /// [`Error::Refused`].
     pub async fn resolve(&self, interface: u32, address: IpAddr) -> Result<()> {
-        self.run(move |worker| neighbour::resolve(&mut worker.host, interface, address)).await
+        self.requests
+            .run(move |worker| neighbour::resolve(&mut worker.host, interface, address))
+            .await
     }
 
     /// Lets go of a neighbour that is kept resolved; whether there was one.
@@ -189,7 +190,9 @@ impl Netlink {
     /// # Errors
     /// [`Error::Refused`].
     pub async fn release(&self, interface: u32, address: IpAddr) -> Result<bool> {
-        self.run(move |worker| neighbour::release(&mut worker.host, interface, address)).await
+        self.requests
+            .run(move |worker| neighbour::release(&mut worker.host, interface, address))
+            .await
     }
 
     /// Changes of links, routes and neighbours from now on. Subscribe first and look up then: so
@@ -198,7 +201,25 @@ impl Netlink {
     /// # Errors
     /// [`Error::Socket`].
     pub async fn events(&self) -> Result<Events> {
-        Events::read_from(self.run(|_| Events::open()).await?)
+        Events::read_from(self.requests.run(|_| Events::open()).await?)
+    }
+}
+
+impl Thread {
+    async fn start(name: &str, host: Namespace, instance: &str) -> Result<Self> {
+        let instance = instance.to_owned();
+        let (jobs, queue) = mpsc::channel();
+        let (started, start) = oneshot::channel();
+        let work = move || match Worker::new(host, instance) {
+            Ok(mut worker) => {
+                let _ = started.send(Ok(()));
+                worker.run(&queue);
+            }
+            Err(error) => drop(started.send(Err(error))),
+        };
+        std::thread::Builder::new().name(name.into()).spawn(work).map_err(Error::Start)?;
+        start.await.map_err(|_| Error::Stopped)??;
+        Ok(Self { jobs })
     }
 
     async fn run<T: Send + 'static>(

@@ -48,6 +48,12 @@ impl Namespace {
         Ok(self.identity()? == other.identity()?)
     }
 
+    /// The same namespace once more.
+    pub(super) fn duplicate(&self) -> Result<Self> {
+        let file = self.file.try_clone().map_err(self.failed("open"))?;
+        Ok(Self { path: self.path.clone(), file })
+    }
+
     /// Moves the calling thread into this namespace.
     pub(super) fn enter(&self) -> Result<()> {
         sys::enter(self.file.as_fd()).map_err(self.failed("enter"))
