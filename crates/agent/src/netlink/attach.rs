@@ -28,7 +28,7 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const VETH_INFO_PEER: u16 = 1;
 
 /// The guest's end receives in NAPI, without which a native XDP redirect to it is dropped; and it
-/// segments what the guest's own tunnels send, since an encapsulated buffer cannot be wrapped again.
+/// segments what the guest's own tunnels send, since a tunnel's buffer cannot be wrapped again.
 const GUEST_FEATURES: [(&str, bool); 8] = [
     ("rx-gro", true),
     ("tx-udp_tnl-segmentation", false),
@@ -242,11 +242,11 @@ fn set_guest_end(guest: &mut Guest, spec: &EndpointSpec, link: &Link) -> Result<
     ethtool::set_features(&guest.socket, &link.name, &GUEST_FEATURES)
 }
 
-/// Removes a link that was made by an attachment that failed. That error is what is reported; a link
-/// that cannot be removed either is recognised and remade by the next attempt.
+/// Removes a link that was made by an attachment that failed. That error is what is reported; a
+/// link that cannot be removed either is recognised by the next attempt.
 fn undo(worker: &mut Worker, link: &Link) {
     if let Err(error) = link::remove(&mut worker.host, link.index) {
-        tracing::warn!(interface = %link.name, %error, "cannot remove what a failed attachment made");
+        tracing::warn!(interface = %link.name, %error, "cannot undo a failed attachment");
     }
 }
 

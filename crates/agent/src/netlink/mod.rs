@@ -1,13 +1,13 @@
 //! What the agent needs of the kernel's network stack, by netlink and ethtool requests.
 //!
-//! No process is forked and no interface is moved between namespaces: both take tens of milliseconds
-//! where a request takes hundredths of one. Requests run one after the other on a thread of
+//! No process is forked and no interface is moved between namespaces: both take tens of
+//! milliseconds where a request takes hundredths of one. Requests run one after the other on a thread of
 //! their own, for two reasons: only a thread that belongs to nobody else can visit a guest's
 //! namespace to open a socket there, and the kernel serves such requests one at a time anyway.
 //! The threads of the async runtime never leave their namespace. Only removing a link, which waits
 //! for grace periods, has a second thread, so that nothing else waits with it.
 //!
-//! Messages are built and read here ([`wire`]) rather than by a library, since a request is then a
+//! Messages are built and read here (`wire.rs`) rather than by a library, since a request is then a
 //! system call and no more, and a message that a newer kernel has extended stays readable.
 //!
 //! Nothing is remembered between calls: what is there is asked of the kernel each time, so an agent
@@ -84,8 +84,8 @@ impl Netlink {
         Ok(Self { requests: Thread::start("netlink", host, instance).await?, removals })
     }
 
-    /// Attaches an endpoint: a veth with the guest's end in the guest's namespace, the `program` at the
-    /// host's end, the guest's addresses and routes. What is there already is kept and completed
+    /// Attaches an endpoint: a veth with the guest's end in the guest's namespace, the `program` at
+    /// the host's end, the guest's addresses and routes. What is there already is kept and completed
     /// (an agent that starts anew), or remade if its ends are not what they should be. On an error
     /// nothing that was made stays.
     ///
@@ -122,8 +122,8 @@ impl Netlink {
         self.requests.run(attach::list).await
     }
 
-    /// Attaches a classifier program to an interface's ingress, or replaces the one that was attached
-    /// so before; how long it took.
+    /// Attaches a classifier program to an interface's ingress, or replaces the one that was
+    /// attached so before; how long it took.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -174,8 +174,8 @@ impl Netlink {
         self.requests.run(move |worker| neighbour::find(&mut worker.host, interface, address)).await
     }
 
-    /// Makes the kernel resolve a neighbour and keep it resolved, with or without traffic, also while
-    /// no agent runs. The answer comes as [`Event::Neighbour`].
+    /// Makes the kernel resolve a neighbour and keep it resolved, with or without traffic, also
+    /// while no agent runs. The answer comes as [`Event::Neighbour`].
     ///
     /// # Errors
     /// [`Error::Refused`].

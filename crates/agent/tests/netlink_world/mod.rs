@@ -74,7 +74,7 @@ pub(crate) fn program() -> OwnedFd {
     attributes[4..8].copy_from_slice(&(instructions.len() as u32).to_ne_bytes());
     attributes[8..16].copy_from_slice(&(instructions.as_ptr() as u64).to_ne_bytes());
     attributes[16..24].copy_from_slice(&(license.as_ptr() as u64).to_ne_bytes());
-    // SAFETY: the attributes and what they point to are valid during the call; the descriptor is new.
+    // SAFETY: the attributes and what they point to live during the call; the descriptor is new.
     unsafe {
         let length = attributes.len();
         let fd = libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, attributes.as_ptr(), length);
