@@ -1,10 +1,10 @@
 //! What the agent needs of the kernel's network stack, by netlink and ethtool requests.
 //!
 //! No process is forked and no interface is moved between namespaces: both take tens of
-//! milliseconds where a request takes hundredths of one. Requests run one after the other on a thread of
-//! their own, for two reasons: only a thread that belongs to nobody else can visit a guest's
-//! namespace to open a socket there, and the kernel serves such requests one at a time anyway.
-//! The threads of the async runtime never leave their namespace. Only removing a link, which waits
+//! milliseconds where a request takes hundredths of one. Requests run one after the other on a
+//! thread of their own, for two reasons: only a thread that belongs to nobody else can visit a
+//! guest's namespace to open a socket there, and the kernel serves such requests one at a time
+//! anyway. The threads of the async runtime never leave their namespace. Only removing a link, which waits
 //! for grace periods, has a second thread, so that nothing else waits with it.
 //!
 //! Messages are built and read here (`wire.rs`) rather than by a library, since a request is then a
@@ -85,9 +85,9 @@ impl Netlink {
     }
 
     /// Attaches an endpoint: a veth with the guest's end in the guest's namespace, the `program` at
-    /// the host's end, the guest's addresses and routes. What is there already is kept and completed
-    /// (an agent that starts anew), or remade if its ends are not what they should be. On an error
-    /// nothing that was made stays.
+    /// the host's end, the guest's addresses and routes. What is there already is kept and
+    /// completed (an agent that starts anew), or remade if its ends are not what they should be.
+    /// On an error nothing that was made stays.
     ///
     /// The program is attached before the link is up, so no frame passes without it.
     ///
