@@ -3,7 +3,7 @@
 use crate::count::Path;
 use crate::tables::{Config, Endpoint, Event, Host, HostIndex};
 use crate::wire::checksum;
-use crate::wire::geneve::{FORWARD_COST, Location, Outer, STALE};
+use crate::wire::geneve::{FORWARD_COST, Location, OptionHeader, Outer, STALE};
 use crate::wire::{Ethernet, ethernet};
 use crate::wire_in::{Incoming, transmit};
 use crate::{Address, Frame, Reason, Tables, Verdict, choose};
@@ -108,8 +108,8 @@ pub fn forward<F: Frame>(
     match &incoming.location {
         Some(_) if marks == 0 => {}
         Some(located) => {
-            // The third byte of the option.
-            frame.store(located.at + 2, &(located.option.header.kind | marks))?;
+            let OptionHeader { kind, len, .. } = located.option.header;
+            frame.store(located.at + 2, &[kind | marks, len])?;
         }
         None if marks == 0 => {}
         None => return insert_marked(frame, incoming, outer, marks),

@@ -50,7 +50,7 @@ impl Flow {
             return Err(Reason::BadIp);
         }
         let len = usize::from(ip.len.get());
-        if frame.segment_payload() == 0 && (len < header || l3 + len > frame.len()) {
+        if frame.segment_payload() == 0 && (len < header || !frame.has(l3 + len)) {
             return Err(Reason::BadIp);
         }
         Ok(Self {
@@ -70,7 +70,7 @@ impl Flow {
     fn parse_v6<F: Frame>(frame: &F, l3: usize) -> Result<Self, Reason> {
         let ip: Ipv6 = frame.load(l3)?;
         let len = usize::from(ip.payload_len.get());
-        let overruns = l3 + Ipv6::LEN + len > frame.len();
+        let overruns = !frame.has(l3 + Ipv6::LEN + len);
         if ip.version() != 6 || (frame.segment_payload() == 0 && overruns) {
             return Err(Reason::BadIp);
         }
@@ -121,7 +121,7 @@ impl Flow {
         if self.is_v4() || self.protocol != ipv6::ICMPV6 {
             return None;
         }
-        frame.load::<u8>(self.l4).ok()
+        frame.load::<[u8; 2]>(self.l4).ok().map(|[kind, _]| kind)
     }
 
     /// Whether this is neighbour discovery, which only a link's own hosts may send.

@@ -11,6 +11,12 @@ pub trait Frame {
     /// Length in bytes; of a buffer that will be segmented, the whole buffer's.
     fn len(&self) -> usize;
 
+    /// Whether it has at least so many bytes: cheaper than [`Frame::len`] where a frame may be in pieces.
+    fn has(&self, len: usize) -> bool;
+
+    /// Whether it has more bytes than that, as far as a look at its first piece tells.
+    fn exceeds(&self, len: usize) -> bool;
+
     /// Reads a header at an offset.
     ///
     /// # Errors

@@ -40,6 +40,14 @@ impl Frame for MemoryFrame {
         self.bytes.len()
     }
 
+    fn has(&self, len: usize) -> bool {
+        self.bytes.len() >= len
+    }
+
+    fn exceeds(&self, len: usize) -> bool {
+        self.bytes.len() > len
+    }
+
     fn load<T: FromBytes>(&self, at: usize) -> Result<T, Reason> {
         let bytes = self.bytes.get(at..).ok_or(Reason::Short)?;
         T::read_from_prefix(bytes).map(|(value, _)| value).map_err(|_| Reason::Short)

@@ -52,24 +52,16 @@ fn lower<F: Frame>(frame: &mut F, l4: usize, at: usize, limit: u16) -> Result<bo
         frame.replace_l4(l4 + tcp::CHECKSUM, l4 + at, old.get(), limit)?;
     } else {
         // The checksum sees the two bytes in two words, each with a neighbour.
-        straddling(frame, l4, at, old.get(), limit)?;
+        straddling(frame, l4, at, limit)?;
     }
     Ok(true)
 }
 
 /// Replaces two bytes at an odd offset: as two words that contain one of them each.
 #[inline(always)]
-fn straddling<F: Frame>(
-    frame: &mut F,
-    l4: usize,
-    at: usize,
-    old: u16,
-    new: u16,
-) -> Result<(), Reason> {
-    let [old_high, old_low] = old.to_be_bytes();
+fn straddling<F: Frame>(frame: &mut F, l4: usize, at: usize, new: u16) -> Result<(), Reason> {
     let [new_high, new_low] = new.to_be_bytes();
-    let before: u8 = frame.load(l4 + at - 1)?;
-    let after: u8 = frame.load(l4 + at + 2)?;
+    let [before, old_high, old_low, after]: [u8; 4] = frame.load(l4 + at - 1)?;
     let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
     let checksum = l4 + tcp::CHECKSUM;
     frame.replace_l4(checksum, l4 + at - 1, word(before, old_high), word(before, new_high))?;

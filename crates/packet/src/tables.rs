@@ -180,14 +180,6 @@ rows! {
         pub dividers: [HostIndex; DIVIDERS],
     }
 
-    /// What the longest prefix match of a divider or bouncer finds.
-    pub struct Route {
-        /// Row of the network in the slot table.
-        pub network: NetworkIndex,
-        /// Row of its VPC in the counters.
-        pub vpc: VpcIndex,
-    }
-
     /// Tokens of one endpoint for packets that are not sent direct.
     pub struct Bucket {
         /// Jiffies at which the bucket was last filled.
@@ -195,6 +187,16 @@ rows! {
         /// Tokens left.
         pub tokens: u64,
     }
+}
+
+/// What the longest prefix match of a divider or bouncer finds. Its alignment is that of the trie's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Route {
+    /// Row of the network in the slot table.
+    pub network: NetworkIndex,
+    /// Row of its VPC in the counters.
+    pub vpc: VpcIndex,
 }
 
 /// Row of the host table; 0 is nobody.

@@ -211,10 +211,10 @@ pub fn check_outer<F: Frame>(frame: &mut F, config: &Config, outer: &Outer) -> R
     if frame.segment_payload() == 0 {
         let len = usize::from(outer.ip.len.get());
         let end = Ethernet::LEN + len;
-        if len != usize::from(outer.udp.len.get()) + Ipv4::LEN || frame.len() < end {
+        if len != usize::from(outer.udp.len.get()) + Ipv4::LEN || !frame.has(end) {
             return Err(Reason::OuterLength);
         }
-        if frame.len() > end {
+        if frame.exceeds(end) {
             frame.resize(end)?;
         }
     }

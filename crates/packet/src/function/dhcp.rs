@@ -4,6 +4,7 @@ use crate::tables::Port;
 use crate::wire::dhcp::{self, Head, Options};
 use crate::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
 use crate::{Frame, Reason};
+use zerocopy::FromBytes;
 
 /// Offset of the BOOTP message in a frame whose IP header has no options.
 const BOOTP: usize = Ethernet::LEN + Ipv4::LEN + Udp::LEN;
@@ -11,14 +12,6 @@ const BOOTP: usize = Ethernet::LEN + Ipv4::LEN + Udp::LEN;
 const OPTIONS: usize = BOOTP + dhcp::COOKIE;
 /// Most options of a request that are looked at.
 const MOST: usize = 24;
-
-/// What a request asks.
-struct Request {
-    /// Message type; 0 if there is none.
-    kind: u8,
-    /// The address that the client wants; zero if it does not say.
-    wanted: [u8; 4],
-}
 
 /// Turns a request into its answer.
 ///
@@ -35,8 +28,8 @@ pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
     if port.v4 == [0; 4] {
         return Err(Reason::Unanswered);
     }
-    let Request { kind, wanted } = read_options(frame)?;
-    let wanted = if wanted == [0; 4] { request.client } else { wanted };
+    let kind: u8 = option(frame, dhcp::MESSAGE_TYPE).ok_or(Reason::BadIp)?;
+    let wanted = option(frame, dhcp::REQUESTED_ADDRESS).unwrap_or(request.client);
     let other = wanted != [0; 4] && wanted != port.v4;
     let kind = match kind {
         dhcp::DISCOVER => dhcp::OFFER,
@@ -47,27 +40,25 @@ pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
     put(frame, port, &request, kind)
 }
 
-/// The client's message type and the address it wants.
+/// The value of an option that has the length of a `V`.
+///
+/// Each option is looked for on its own, so that the position is all that the kernel's verifier follows.
 #[inline(always)]
-fn read_options<F: Frame>(frame: &F) -> Result<Request, Reason> {
-    let mut request = Request { kind: 0, wanted: [0; 4] };
+fn option<F: Frame, V: FromBytes>(frame: &F, wanted: u8) -> Option<V> {
     let mut at = OPTIONS + dhcp::MAGIC.len();
     for _ in 0..MOST {
         // A message may end without an end option where the frame ends.
-        let Ok([code, len]) = frame.load::<[u8; 2]>(at) else { break };
-        match code {
-            dhcp::PAD => {
-                at += 1;
-                continue;
-            }
-            dhcp::END => break,
-            dhcp::MESSAGE_TYPE if len == 1 => request.kind = frame.load(at + 2)?,
-            dhcp::REQUESTED_ADDRESS if len == 4 => request.wanted = frame.load(at + 2)?,
-            _ => {}
+        let [code, len] = frame.load::<[u8; 2]>(at).ok()?;
+        if code == wanted {
+            let right = usize::from(len) == size_of::<V>();
+            return if right { frame.load(at + 2).ok() } else { None };
         }
-        at += 2 + usize::from(len);
+        if code == dhcp::END {
+            return None;
+        }
+        at += if code == dhcp::PAD { 1 } else { 2 + usize::from(len) };
     }
-    Ok(request)
+    None
 }
 
 #[inline(always)]

@@ -1,0 +1,152 @@
+//! Programs on the NIC.
+
+use crate::guest::{deliver, redirect};
+use crate::maps::{Maps, WIRE_SLOTS, WIRE_TC_SLOTS};
+use crate::tc::TcFrame;
+use crate::xdp::XdpFrame;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use mizar_packet::count::Counter;
+use mizar_packet::programs::{SLOT_CONTROL, Tag};
+use mizar_packet::wire::geneve::{self, Outer};
+use mizar_packet::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
+use mizar_packet::{
+    Case, Delivery, Frame, Reason, Referral, Tables, Verdict, function, wire_in as journey,
+};
+
+/// A frame from the wire, in the driver: forwarded without ever being an skb, or unwrapped and tagged for
+/// `wire_tc` to deliver after GRO.
+#[xdp(frags)]
+pub fn wire_xdp(ctx: XdpContext) -> u32 {
+    let verdict = journey::wire_in(&mut XdpFrame(&ctx), &Maps);
+    if let Verdict::Refer(_) = verdict {
+        // SAFETY: a tail call leaves nothing behind that needs dropping.
+        unsafe { WIRE_SLOTS.tail_call(&ctx, SLOT_CONTROL) };
+        Maps.count(0, Counter::Dropped(Reason::NoProgram));
+        return XDP_DROP;
+    }
+    act_xdp(&ctx, verdict)
+}
+
+/// Control messages, in the driver.
+#[xdp(frags)]
+pub fn control_xdp(ctx: XdpContext) -> u32 {
+    let mut frame = XdpFrame(&ctx);
+    let referral = control_case(&frame);
+    let verdict = function::control::control(&mut frame, &Maps, referral);
+    act_xdp(&ctx, verdict)
+}
+
+#[inline(always)]
+fn act_xdp(ctx: &XdpContext, verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Pass => XDP_PASS,
+        Verdict::Transmit => XDP_TX,
+        Verdict::Deliver(delivery) => match XdpFrame(ctx).tag(Tag::new(&delivery)) {
+            Ok(()) => XDP_PASS,
+            Err(reason) => {
+                Maps.count(0, Counter::Dropped(reason));
+                XDP_DROP
+            }
+        },
+        Verdict::Drop(_) | Verdict::Consumed | Verdict::Answer | Verdict::Refer(_) => XDP_DROP,
+    }
+}
+
+/// A frame from the wire, above the driver: one that XDP has tagged is delivered; any other goes the whole
+/// way, for NICs without XDP and while XDP is being replaced.
+#[classifier]
+pub fn wire_tc(ctx: TcContext) -> i32 {
+    let mut frame = TcFrame::from_wire(&ctx);
+    if let Some(tag) = frame.tag() {
+        return deliver_tagged(&ctx, &frame, &tag);
+    }
+    let verdict = journey::wire_in(&mut frame, &Maps);
+    if let Verdict::Refer(_) = verdict {
+        // SAFETY: a tail call leaves nothing behind that needs dropping.
+        unsafe { WIRE_TC_SLOTS.tail_call(&ctx, SLOT_CONTROL) };
+        Maps.count(0, Counter::Dropped(Reason::NoProgram));
+        return TC_ACT_SHOT;
+    }
+    act_tc(&ctx, verdict)
+}
+
+/// Control messages, above the driver.
+#[classifier]
+pub fn control_tc(ctx: TcContext) -> i32 {
+    let mut frame = TcFrame::from_wire(&ctx);
+    let referral = control_case(&frame);
+    let verdict = function::control::control(&mut frame, &Maps, referral);
+    act_tc(&ctx, verdict)
+}
+
+#[inline(always)]
+fn act_tc(ctx: &TcContext, verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Transmit => {
+            let config = Maps.config();
+            ctx.set_mark(config.mark);
+            redirect(config.nic)
+        }
+        Verdict::Deliver(delivery) => deliver(ctx, &delivery),
+        Verdict::Drop(_) | Verdict::Consumed | Verdict::Answer | Verdict::Refer(_) => TC_ACT_SHOT,
+    }
+}
+
+/// Delivers what XDP has unwrapped, if the guest that it found is still there. A frame with foreign
+/// metadata is not ours.
+#[inline(always)]
+fn deliver_tagged(ctx: &TcContext, frame: &TcFrame<'_>, tag: &Tag) -> i32 {
+    let Some(vni) = tag.vni() else { return TC_ACT_UNSPEC };
+    let eth = frame.load::<Ethernet>(0);
+    match (Maps.port(tag.interface), eth) {
+        (Some(port), Ok(eth)) if port.vni == vni && port.mac == eth.dst => {
+            deliver(ctx, &Delivery { interface: tag.interface, vni, flags: port.flags })
+        }
+        _ => {
+            Maps.count(0, Counter::Dropped(Reason::TagMismatch));
+            TC_ACT_SHOT
+        }
+    }
+}
+
+/// Lets nothing out of the NIC to the tunnel's port but what our own programs and the agent send.
+#[classifier]
+pub fn guard(ctx: TcContext) -> i32 {
+    let config = Maps.config();
+    // SAFETY: the context is the kernel's.
+    if unsafe { (*ctx.skb.skb).mark } == config.mark {
+        return TC_ACT_UNSPEC;
+    }
+    if is_tunnel(&TcFrame::from_guest(&ctx)) {
+        Maps.count(0, Counter::Dropped(Reason::ForgedTunnel));
+        return TC_ACT_SHOT;
+    }
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn is_tunnel(frame: &TcFrame<'_>) -> bool {
+    let Ok(eth) = frame.load::<Ethernet>(0) else { return false };
+    if eth.ethertype.get() != ethernet::IPV4 {
+        return false;
+    }
+    let Ok(ip) = frame.load::<Ipv4>(Ethernet::LEN) else { return false };
+    // A later fragment has no port: without the first one, which is dropped, it comes to nothing.
+    if ip.protocol != ipv4::UDP || ip.fragment.get() & 0x1fff != 0 {
+        return false;
+    }
+    let at = Ethernet::LEN + ip.header_len();
+    frame.load::<Udp>(at).is_ok_and(|udp| udp.dst.get() == geneve::PORT)
+}
+
+/// Which of the two cases a frame is: an ICMP error, or a control message.
+#[inline(always)]
+fn control_case<F: Frame>(frame: &F) -> Referral {
+    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
+    let case = if icmp { Case::UnderlayTooBig } else { Case::Oam };
+    Referral { case, argument: 0 }
+}
