@@ -4,7 +4,7 @@
 //! milliseconds where a request takes hundredths of one. Requests run one after the other on a
 //! thread of their own, for two reasons: only a thread that belongs to nobody else can visit a
 //! guest's namespace to open a socket there, and the kernel serves such requests one at a time
-//! anyway. The threads of the async runtime never leave their namespace. Only removing a link, which
+//! anyway. The async runtime's threads never leave their namespace. Only removing a link, which
 //! waits for grace periods, has a second thread, so that nothing else waits with it.
 //!
 //! Messages are built and read here (`wire.rs`) rather than by a library, since a request is then a
