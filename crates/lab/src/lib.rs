@@ -1,1 +1,158 @@
-//! Placeholder until its first commit.
+//! A cloud in a box: hosts as network namespaces on one machine, for trying, testing and measuring.
+//!
+//! ```text
+//!            guest   guest            guest          mz-<lab>.guest.<vpc>.<endpoint>
+//!              │       │                │
+//!            ┌─┴───────┴─┐        ┌─────┴─────┐
+//!            │  host h1  │        │  host h2  │      mz-<lab>.host.<host>: one real agent each
+//!            └─── nic0 ──┘        └─── nic0 ──┘
+//!                   │ /31               │ /31
+//!            ┌──────┴───────────────────┴──────┐
+//!            │              fabric             │     mz-<lab>.fabric: routes, joins no L2
+//!            └─────────────────────────────────┘
+//! ```
+//!
+//! - A [`Topology`] says what the lab consists of. [`check`] refuses a wrong one, by field.
+//! - [`up`] builds it and waits until it works; [`apply`] changes it; [`status`] shows it;
+//!   [`command`] runs programs inside its hosts and guests; [`down`] removes it.
+//! - [`serve`] is the lab's own server process. It does what a controller does: it computes what
+//!   each host must know with the planner of `mizar_vpc`, and streams it to the agents.
+//!
+//! Everything a lab creates is found by its name alone, so that `down` removes also
+//! what a killed `up` has left. Nothing is kept in memory between two commands.
+//!
+//! This crate refuses to touch anything outside of a lab's namespaces, its pins and its folder: no
+//! address, route, rule or sysctl of the machine itself.
+
+mod agents;
+mod bpffs;
+mod control;
+mod down;
+mod exec;
+mod fabric;
+mod layout;
+mod lock;
+mod log;
+mod netns;
+mod plan;
+mod process;
+mod server;
+mod status;
+mod sys;
+#[cfg(test)]
+mod testing;
+mod topology;
+mod up;
+
+pub use control::Error as ControlError;
+pub use down::{Remnant, Removed, down};
+pub use exec::{Error as ExecError, command};
+pub use fabric::{Error as FabricError, NIC};
+pub use lock::Error as LockError;
+pub use netns::Error as NamespaceError;
+pub use plan::{Error as PlanError, GUEST_INTERFACE, check};
+pub use process::{Error as ProcessError, LAB_VARIABLE};
+pub use server::{Error as ServeError, serve, store::Error as StoreError};
+pub use status::{GuestState, GuestStatus, HostStatus, HostVpcStatus, Status, labs, status};
+pub use topology::{
+    Endpoint, Error as TopologyError, Hosts, Mode, Network, Offloads, Topology, Underlay, Vpc,
+};
+pub use up::{Options, Progress, apply, up};
+
+use std::fmt::Write;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// Why something cannot be done with a lab.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Namespaces and BPF are root's.
+    #[error("a lab needs root, since it creates network namespaces and BPF programs: try sudo")]
+    NotRoot,
+    /// There is no such lab.
+    #[error("no lab named {0} is up: `mizar lab up FILE` starts one")]
+    NoLab(String),
+    /// Ctrl-C.
+    #[error("interrupted; what was built is removed")]
+    Interrupted,
+    /// The topology is wrong.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The lab exists, or is being changed.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The underlay cannot be built.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
+    /// A namespace fails.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// A process does not start.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The lab's store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server does not answer, or refuses.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The BPF file system cannot be mounted.
+    #[error("cannot mount the BPF file system on /sys/fs/bpf")]
+    BpfFs(#[source] io::Error),
+    /// A folder of the lab cannot be created.
+    #[error("cannot create {path}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server did not come up.
+    #[error("the lab's server does not start; the last it said is: {said}")]
+    Server {
+        /// The end of its log.
+        said: String,
+        /// Why it cannot be reached.
+        source: ControlError,
+    },
+    /// Hosts or guests did not become ready in time.
+    #[error("lab {lab} is not ready:\n{}", list(missing))]
+    NotReady {
+        /// The lab.
+        lab: String,
+        /// A sentence for each of them.
+        missing: Vec<String>,
+    },
+    /// Something could not be removed.
+    #[error(
+        "lab {lab} could not be removed whole:\n{}",
+        list(&remnants.iter().map(chain).collect::<Vec<_>>())
+    )]
+    Down {
+        /// The lab.
+        lab: String,
+        /// What is still there, and why.
+        remnants: Vec<Remnant>,
+    },
+}
+
+fn check_root() -> Result<(), Error> {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if is_root { Ok(()) } else { Err(Error::NotRoot) }
+}
+
+fn list(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("  - {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// An error with all its sources in one line.
+fn chain(error: &impl std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(line, ": {error}");
+        source = error.source();
+    }
+    line
+}
