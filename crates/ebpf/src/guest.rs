@@ -117,7 +117,8 @@ fn referral(ctx: &TcContext) -> Option<Referral> {
 
 #[inline(always)]
 fn call(ctx: &TcContext, slot: u32) -> i32 {
-    // SAFETY: a tail call leaves nothing behind that needs dropping. It returns if the slot is empty.
+    // SAFETY: a tail call leaves nothing behind that needs dropping. It returns if the slot is
+    // empty.
     unsafe { GUEST_SLOTS.tail_call(ctx, slot) };
     Maps.count(0, Counter::Dropped(Reason::NoProgram));
     TC_ACT_SHOT

@@ -1,4 +1,5 @@
-//! The kernel programs: each lends a kernel frame and the maps to `mizar-packet`, and does what the verdict says.
+//! The kernel programs: each lends a kernel frame and the maps to `mizar-packet`, and does what the
+//! verdict says.
 //!
 //! | program                     | where                                           |
 //! |-----------------------------|-------------------------------------------------|

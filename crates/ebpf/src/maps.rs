@@ -1,6 +1,7 @@
 //! The kernel maps as [`Tables`].
 //!
-//! The sizes here are the smallest sensible ones; the agent sets those of its configuration at load.
+//! The sizes here are the smallest sensible ones; the agent sets those of its configuration at
+//! load.
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, RingBuf};
@@ -70,8 +71,8 @@ impl Maps {
     }
 }
 
-// SAFETY of the accesses below: rows live as long as the program runs (RCU). The agent replaces rows as a
-// whole; those fields that programs write are aligned words, written and read whole.
+// SAFETY of the accesses below: rows live as long as the program runs (RCU). The agent replaces
+// rows as a whole; those fields that programs write are aligned words, written and read whole.
 impl Tables for Maps {
     #[inline(always)]
     fn config(&self) -> &Config {
@@ -106,7 +107,8 @@ impl Tables for Maps {
     #[inline(always)]
     fn claim_learned(&self, vpc: &Vpc) -> bool {
         let Some(count) = LEARNED_COUNT.get_ptr_mut(vpc.index) else { return false };
-        // CPUs may count two rows as one; the agent sets the counter to the truth every few seconds.
+        // CPUs may count two rows as one; the agent sets the counter to the truth every few
+        // seconds.
         let count = unsafe { &mut *count };
         let within = *count < u64::from(vpc.quota);
         *count += u64::from(within);

@@ -16,8 +16,8 @@ use mizar_packet::{
     Case, Delivery, Frame, Reason, Referral, Tables, Verdict, function, wire_in as journey,
 };
 
-/// A frame from the wire, in the driver: forwarded without ever being an skb, or unwrapped and tagged for
-/// `wire_tc` to deliver after GRO.
+/// A frame from the wire, in the driver: forwarded without ever being an skb, or unwrapped and
+/// tagged for `wire_tc` to deliver after GRO.
 #[xdp(frags)]
 pub fn wire_xdp(ctx: XdpContext) -> u32 {
     let verdict = journey::wire_in(&mut XdpFrame(&ctx), &Maps);
@@ -55,8 +55,8 @@ fn act_xdp(ctx: &XdpContext, verdict: Verdict) -> u32 {
     }
 }
 
-/// A frame from the wire, above the driver: one that XDP has tagged is delivered; any other goes the whole
-/// way, for NICs without XDP and while XDP is being replaced.
+/// A frame from the wire, above the driver: one that XDP has tagged is delivered; any other goes
+/// the whole way, for NICs without XDP and while XDP is being replaced.
 #[classifier]
 pub fn wire_tc(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::from_wire(&ctx);

@@ -76,7 +76,8 @@ impl<'a> TcFrame<'a> {
         }
     }
 
-    /// Moves bytes into the linear part until it has so many, or all. Sockets' buffers and NICs' have theirs there.
+    /// Moves bytes into the linear part until it has so many, or all. Sockets' buffers and NICs'
+    /// have theirs there.
     #[inline(always)]
     fn require(&mut self, len: usize) {
         let linear = self.0.data_end() - self.0.data();
@@ -157,7 +158,8 @@ impl Frame for TcFrame<'_> {
     fn wrap(&mut self, by: usize) -> Result<(), Reason> {
         match self.adjust_room(by as i32, WRAP) {
             0 => Ok(()),
-            // A guest's own tunnel: the kernel nests no segmentation, but single packets can be wrapped.
+            // A guest's own tunnel: the kernel nests no segmentation, but single packets can be
+            // wrapped.
             EALREADY if self.segment_payload() == 0 => {
                 // SAFETY: the context is the kernel's.
                 let done = unsafe { bpf_skb_change_head(self.0.skb.skb, by as u32, 0) } == 0;

@@ -1,7 +1,7 @@
 //! Copies between packets and values by words.
 //!
-//! Headers need no alignment, so plain reads and writes of them would be compiled to single bytes. The
-//! machines that BPF runs on here take unaligned words, and so does their verifier.
+//! Headers need no alignment, so plain reads and writes of them would be compiled to single bytes.
+//! The machines that BPF runs on here take unaligned words, and so does their verifier.
 
 use core::mem::MaybeUninit;
 

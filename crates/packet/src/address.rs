@@ -4,7 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// An IPv4 or IPv6 address, 16 bytes in network order; IPv4 as `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2).
+/// An IPv4 or IPv6 address, 16 bytes in network order; IPv4 as `::ffff:a.b.c.d` (RFC 4291,
+/// 2.5.5.2).
 ///
 /// Two words instead of bytes, so that the kernel programs copy and compare words.
 #[derive(
@@ -81,8 +82,8 @@ impl Address {
         self.high == 0 && self.low == 0
     }
 
-    /// The slot, 0–255, of this address in its network's endpoint table. The same on every host of the
-    /// fleet, whatever its byte order.
+    /// The slot, 0–255, of this address in its network's endpoint table. The same on every host of
+    /// the fleet, whatever its byte order.
     #[inline(always)]
     pub const fn slot(self) -> u8 {
         let mixed = (u64::from_be(self.high) ^ u64::from_be(self.low).rotate_left(29))

@@ -31,7 +31,8 @@ pub fn bounce<F: Frame, T: Tables>(
     Ok(transmit(tables, endpoint.vpc, Path::Bounced))
 }
 
-/// The endpoint has left this host: sends the packet back to a bouncer, marked, and the sender word.
+/// The endpoint has left this host: sends the packet back to a bouncer, marked, and the sender
+/// word.
 ///
 /// # Errors
 /// The reason to drop it.
@@ -85,7 +86,8 @@ pub fn remote<T: Tables>(tables: &T, config: &Config, index: HostIndex) -> Resul
     Ok(host)
 }
 
-/// Re-addresses the outer headers from this host to another one, adding marks to the location option.
+/// Re-addresses the outer headers from this host to another one, adding marks to the location
+/// option.
 ///
 /// # Errors
 /// [`Reason::HopLimit`], [`Reason::TooBig`], [`Reason::NoRoom`].

@@ -29,8 +29,8 @@ impl Choice {
 
 /// A bouncer of a slot, other than this host.
 ///
-/// If this host holds the slot itself, it has no row for the destination: the packet is marked, so that a
-/// second miss ends it.
+/// If this host holds the slot itself, it has no row for the destination: the packet is marked, so
+/// that a second miss ends it.
 ///
 /// # Errors
 /// [`Reason::NoBouncer`] if nobody holds the slot, [`Reason::NoEndpoint`] if nobody else does.
@@ -55,7 +55,8 @@ pub fn bouncer<T: Tables>(
 /// A divider of a VPC; a bouncer of the destination's network if this host is a divider itself.
 ///
 /// # Errors
-/// [`Reason::UnknownVpc`], [`Reason::NoDivider`], and on a divider [`Reason::NoRoute`] and those of [`bouncer`].
+/// [`Reason::UnknownVpc`], [`Reason::NoDivider`], and on a divider [`Reason::NoRoute`] and those of
+/// [`bouncer`].
 #[inline(always)]
 pub fn divider<T: Tables>(
     tables: &T,

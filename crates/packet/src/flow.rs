@@ -31,8 +31,8 @@ impl Flow {
     /// Parses the IP header at `l3`.
     ///
     /// # Errors
-    /// [`Reason::Short`], [`Reason::BadIp`] if it contradicts itself or the frame, [`Reason::NotIp`]
-    /// for any other EtherType.
+    /// [`Reason::Short`], [`Reason::BadIp`] if it contradicts itself or the frame,
+    /// [`Reason::NotIp`] for any other EtherType.
     #[inline(always)]
     pub fn parse<F: Frame>(frame: &F, l3: usize, ethertype: u16) -> Result<Self, Reason> {
         match ethertype {

@@ -5,13 +5,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A frame, from its Ethernet header on.
 ///
-/// It is more than bytes, because a kernel's buffer is: a VLAN tag stands beside it, it may hold many
-/// segments, and its L4 checksum may be unfinished. Every method checks its bounds.
+/// It is more than bytes, because a kernel's buffer is: a VLAN tag stands beside it, it may hold
+/// many segments, and its L4 checksum may be unfinished. Every method checks its bounds.
+#[expect(clippy::len_without_is_empty, reason = "a frame without a byte is none")]
 pub trait Frame {
     /// Length in bytes; of a buffer that will be segmented, the whole buffer's.
     fn len(&self) -> usize;
 
-    /// Whether it has at least so many bytes: cheaper than [`Frame::len`] where a frame may be in pieces.
+    /// Whether it has at least so many bytes: cheaper than [`Frame::len`] where a frame may be in
+    /// pieces.
     fn has(&self, len: usize) -> bool;
 
     /// Whether it has more bytes than that, as far as a look at its first piece tells.
@@ -36,8 +38,9 @@ pub trait Frame {
     /// [`Reason::NoRoom`] if there is none.
     fn wrap(&mut self, by: usize) -> Result<(), Reason>;
 
-    /// Removes `by` bytes in front, after which a packet of the given EtherType follows the Ethernet
-    /// header. The first 14 bytes are then undefined: the caller stores an Ethernet header.
+    /// Removes `by` bytes in front, after which a packet of the given EtherType follows the
+    /// Ethernet header. The first 14 bytes are then undefined: the caller stores an Ethernet
+    /// header.
     ///
     /// # Errors
     /// [`Reason::NoRoom`] if the kernel cannot.

@@ -161,8 +161,8 @@ fn insert<T: Tables>(tables: &T, vni: u32, key: &EndpointKey, row: &Learned) -> 
     written
 }
 
-/// Watches a remote that keeps coming by way of bouncers although this host could be reached direct:
-/// nothing goes back to it, so it has to be told. At most once a second.
+/// Watches a remote that keeps coming by way of bouncers although this host could be reached
+/// direct: nothing goes back to it, so it has to be told. At most once a second.
 #[inline(always)]
 fn watch<T: Tables>(
     tables: &T,

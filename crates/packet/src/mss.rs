@@ -48,7 +48,7 @@ fn lower<F: Frame>(frame: &mut F, l4: usize, at: usize, limit: u16) -> Result<bo
     if old.get() <= limit {
         return Ok(false);
     }
-    if at % 2 == 0 {
+    if at & 1 == 0 {
         frame.replace_l4(l4 + tcp::CHECKSUM, l4 + at, old.get(), limit)?;
     } else {
         // The checksum sees the two bytes in two words, each with a neighbour.

@@ -1,4 +1,5 @@
-//! What one host's data plane looks up: the rows, their keys, and the [`Tables`] trait that lends them.
+//! What one host's data plane looks up: the rows, their keys, and the [`Tables`] trait that lends
+//! them.
 //!
 //! The rows are what the kernel's maps hold, byte for byte, so their layout is a contract between
 //! the agent that writes them and the programs that read them, possibly of another build:
@@ -21,9 +22,14 @@ pub const FLEET_PREFIXES: usize = 8;
 
 /// Derives what every row needs: plain bytes without padding, aligned for word access.
 macro_rules! rows {
-    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty),* $(,)? })*) => { $(
+    ($($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$field_meta:meta])* pub $field:ident: $type:ty),* $(,)?
+    })*) => { $(
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash,
+            FromBytes, IntoBytes, Immutable, KnownLayout,
+        )]
         #[repr(C, align(8))]
         pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
     )* };
@@ -34,7 +40,8 @@ rows! {
     pub struct Config {
         /// This host's underlay address.
         pub underlay: Address,
-        /// Accepted outer sources, IPv4: (network, mask) in network byte order as loaded; unused ones are (!0, 0).
+        /// Accepted outer sources, IPv4: (network, mask) in network byte order as loaded; unused
+        /// ones are (!0, 0).
         pub fleet: [FleetPrefix; FLEET_PREFIXES],
         /// Proof that an echo reply answers an echo of this agent.
         pub echo_cookie: u64,
@@ -52,7 +59,8 @@ rows! {
         pub nic: u32,
         /// This host's own row in the host table.
         pub own_host: HostIndex,
-        /// The mark on frames that this host's programs send out of the NIC; frames to UDP 6081 without it are dropped.
+        /// The mark on frames that this host's programs send out of the NIC; frames to UDP 6081
+        /// without it are dropped.
         pub mark: u32,
         /// The NIC's MAC address.
         pub nic_mac: [u8; 6],
@@ -78,7 +86,8 @@ rows! {
         pub next_hop: [u8; 6],
         /// Largest outer IP packet that reaches it, in bytes.
         pub mtu: u16,
-        /// When depart last wanted to send there, in jiffies; at most `Config::stamp` old while in use.
+        /// When depart last wanted to send there, in jiffies; at most `Config::stamp` old while in
+        /// use.
         pub used: u64,
         /// Until when it is known to be alive, in jiffies.
         pub alive_until: u64,
@@ -189,7 +198,8 @@ rows! {
     }
 }
 
-/// What the longest prefix match of a divider or bouncer finds. Its alignment is that of the trie's values.
+/// What the longest prefix match of a divider or bouncer finds. Its alignment is that of the trie's
+/// values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Route {

@@ -140,7 +140,7 @@ reasons! {
     NotIp = "not_ip", "neither IPv4, IPv6 nor ARP";
     BadIp = "bad_ip", "the IP header contradicts itself or the frame";
     BadArp = "bad_arp", "an ARP packet that is no request for an address of the network";
-    Unanswered = "unanswered", "a solicitation that has no answer, such as one for the asker itself";
+    Unanswered = "unanswered", "a solicitation without an answer, as for the asker itself";
     Multicast = "multicast", "broadcast or multicast, which the network does not carry";
     LinkLocal = "link_local", "a link-local or reserved destination";
     RouterMessage = "router_message", "a guest sent what only routers send";

@@ -8,9 +8,9 @@ use crate::{Frame, Reason};
 /// Turns a request into its reply.
 ///
 /// # Errors
-/// [`Reason::SpoofedAddress`] if it asks in another's name, [`Reason::Unanswered`] if it asks for the guest's
-/// own address, as duplicate address detection and announcements do (RFC 5227), [`Reason::BadArp`] for all else
-/// that is no request for an address of the network.
+/// [`Reason::SpoofedAddress`] if it asks in another's name, [`Reason::Unanswered`] if it asks for
+/// the guest's own address, as duplicate address detection and announcements do (RFC 5227),
+/// [`Reason::BadArp`] for all else that is no request for an address of the network.
 #[inline(always)]
 pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
     let arp: Arp = frame.load(Ethernet::LEN)?;

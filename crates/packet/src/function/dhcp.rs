@@ -16,8 +16,8 @@ const MOST: usize = 24;
 /// Turns a request into its answer.
 ///
 /// # Errors
-/// [`Reason::BadIp`] if it is no request, [`Reason::Unanswered`] if it asks for no answer or the guest
-/// has no IPv4 address.
+/// [`Reason::BadIp`] if it is no request, [`Reason::Unanswered`] if it asks for no answer or the
+/// guest has no IPv4 address.
 #[inline(always)]
 pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
     let ip: Ipv4 = frame.load(Ethernet::LEN)?;
@@ -42,7 +42,8 @@ pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
 
 /// The value of an option that has the length of a `V`.
 ///
-/// Each option is looked for on its own, so that the position is all that the kernel's verifier follows.
+/// Each option is looked for on its own, so that the position is all that the kernel's verifier
+/// follows.
 #[inline(always)]
 fn option<F: Frame, V: FromBytes>(frame: &F, wanted: u8) -> Option<V> {
     let mut at = OPTIONS + dhcp::MAGIC.len();

@@ -56,7 +56,8 @@ pub fn echo<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
 /// Turns a packet into an error about it, from the gateway to the guest.
 ///
 /// # Errors
-/// [`Reason::Unanswered`] if the packet is such an error itself or a later fragment (RFC 1122, 3.2.2).
+/// [`Reason::Unanswered`] if the packet is such an error itself or a later fragment (RFC 1122,
+/// 3.2.2).
 #[inline(always)]
 pub fn error<F: Frame>(frame: &mut F, port: &Port, error: Error) -> Result<(), Reason> {
     let eth: Ethernet = frame.load(0)?;

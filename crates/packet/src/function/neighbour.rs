@@ -1,5 +1,5 @@
-//! Answers neighbour and router solicitations (RFC 4861): every address of a guest's network is at the
-//! gateway's MAC address, and the gateway is the router.
+//! Answers neighbour and router solicitations (RFC 4861): every address of a guest's network is at
+//! the gateway's MAC address, and the gateway is the router.
 
 use crate::tables::Port;
 use crate::wire::icmpv6::{self, Icmpv6, LinkLayer, Neighbour, Prefix, RouterAdvertisement};
@@ -18,8 +18,9 @@ const ICMP: usize = Ethernet::LEN + Ipv6::LEN;
 /// Turns a solicitation into its advertisement.
 ///
 /// # Errors
-/// [`Reason::BadIp`] if it is not one of this link, [`Reason::SpoofedAddress`] if it asks in another's name,
-/// [`Reason::Unanswered`] for duplicate address detection and addresses that are not the network's.
+/// [`Reason::BadIp`] if it is not one of this link, [`Reason::SpoofedAddress`] if it asks in
+/// another's name, [`Reason::Unanswered`] for duplicate address detection and addresses that are
+/// not the network's.
 #[inline(always)]
 pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
     let ip: Ipv6 = frame.load(Ethernet::LEN)?;

@@ -26,7 +26,7 @@ pub const fn finish(sum: u32) -> u16 {
 /// The checksum after a word it covers changes from `old` to `new` (RFC 1624, equation 3).
 #[inline(always)]
 pub const fn replace(checksum: u16, old: u16, new: u16) -> u16 {
-    finish(!checksum as u16 as u32 + !old as u16 as u32 + new as u32)
+    finish(!checksum as u32 + !old as u32 + new as u32)
 }
 
 /// [`replace`] for four bytes.
@@ -35,9 +35,9 @@ pub const fn replace4(checksum: u16, old: [u8; 4], new: [u8; 4]) -> u16 {
     let [a, b, c, d] = old;
     let [e, f, g, h] = new;
     finish(
-        !checksum as u16 as u32
-            + !u16::from_be_bytes([a, b]) as u16 as u32
-            + !u16::from_be_bytes([c, d]) as u16 as u32
+        !checksum as u32
+            + !u16::from_be_bytes([a, b]) as u32
+            + !u16::from_be_bytes([c, d]) as u32
             + u16::from_be_bytes([e, f]) as u32
             + u16::from_be_bytes([g, h]) as u32,
     )

@@ -88,8 +88,8 @@ impl Message {
 }
 
 impl ControlFrame {
-    /// A frame from the host of `src` to that of `dst`: both are (MAC address, underlay address), the
-    /// MAC address of `dst` being the next hop's.
+    /// A frame from the host of `src` to that of `dst`: both are (MAC address, underlay address),
+    /// the MAC address of `dst` being the next hop's.
     pub fn new(
         src: ([u8; 6], [u8; 4]),
         dst: ([u8; 6], [u8; 4]),
