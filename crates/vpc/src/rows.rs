@@ -60,6 +60,21 @@ pub struct SlotHolders {
     pub slots: Vec<Vec<u16>>,
 }
 
+impl NetworkRow {
+    /// Whether an address is in one of its prefixes.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.v4.is_some_and(|prefix| prefix.contains(&v4)),
+            IpAddr::V6(v6) => self.v6.is_some_and(|prefix| prefix.contains(&v6)),
+        }
+    }
+
+    /// Its gateways of both families.
+    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        both(self.v4_gateway, self.v6_gateway)
+    }
+}
+
 impl SlotHolders {
     /// Checks that this is one list of 1 to 4 distinct indices for each slot.
     pub fn check(&self) -> Result<(), SlotMapError> {
@@ -88,6 +103,13 @@ pub struct PortRow {
     pub generation: Generation,
     /// How the guest is attached.
     pub attachment: Attachment,
+}
+
+impl PortRow {
+    /// Its addresses of both families.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        both(self.v4, self.v6)
+    }
 }
 
 /// How a guest is attached to its host.
@@ -140,6 +162,10 @@ pub struct HeldRow {
     pub host: IpAddr,
     /// Orders truths about it.
     pub generation: Generation,
+}
+
+fn both(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> impl Iterator<Item = IpAddr> {
+    v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6))
 }
 
 #[cfg(test)]

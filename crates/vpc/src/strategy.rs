@@ -1,10 +1,11 @@
 //! Generators of legal values for property tests.
 
 use crate::*;
+use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::collection::{btree_map, vec};
-use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Implements [`Arbitrary`] by a function of this module.
@@ -84,35 +85,55 @@ pub fn attachment() -> impl Strategy<Value = Attachment> {
         .prop_filter("reserved", |attachment| attachment.check().is_ok())
 }
 
-/// Hosts with one to four prefixes, of which one holds the host.
+/// Hosts of either family, in one of the one to four prefixes of their fleet.
 pub fn host_config() -> impl Strategy<Value = HostConfig> {
-    (name(), vec((any::<IpAddr>(), 0..=32u8), 1..=4)).prop_map(|(name, prefixes)| {
-        let fleet = prefixes.iter().filter_map(|(address, length)| {
-            Some(ipnet::IpNet::new(*address, *length).ok()?.trunc())
-        });
+    let v4 = (1..=223u8, any::<[u8; 3]>())
+        .prop_map(|(a, [b, c, d])| IpAddr::from([if a == 127 { 10 } else { a }, b, c, d]));
+    let v6 = any::<[u16; 7]>()
+        .prop_map(|[b, c, d, e, f, g, h]| IpAddr::from([0x2001, b, c, d, e, f, g, h]));
+    let prefix = (prop_oneof![v4, v6], 0..=32u8);
+    (name(), vec(prefix, 1..=4)).prop_map(|(name, prefixes)| {
+        let fleet = prefixes
+            .iter()
+            .map(|&(address, length)| ipnet::IpNet::new_assert(address, length).trunc());
         HostConfig { name, underlay: prefixes[0].0, fleet: fleet.collect() }
     })
 }
 
 /// Rows of one VPC that a host may have: of few keys, so that two of them have some in common.
 pub fn vpc_rows() -> impl Strategy<Value = VpcRows> {
-    let networks =
-        btree_map((1..5u32).prop_filter_map("", |id| id.try_into().ok()), network_row(), 0..4);
-    let held = btree_map((0..12u8).prop_map(address), (host(), generation()), 0..12);
-    let few =
-        prop_oneof!["[abc]", "[a-f]{2}"].prop_filter_map("", |text| text.parse::<Name>().ok());
-    let ports = btree_map(few, (any::<Index>(), port_row()), 0..6);
-    (vec(host(), 0..=8), any::<u32>(), networks, ports, held).prop_map(
+    let networks = btree_map(1..=4u8, (any::<(bool, bool)>(), holders()), 0..4);
+    let port = (any::<Index>(), mac(), any::<bool>(), generation(), attachment());
+    let ports = btree_map(0..8u8, port, 0..6);
+    let held = btree_map(100..120u8, (any::<Index>(), host(), generation()), 0..12);
+    let dividers = subsequence((1..20).collect::<Vec<u8>>(), 0..=8);
+    (dividers, any::<u32>(), networks, ports, held).prop_map(
         |(dividers, quota, networks, ports, held)| {
-            let ids: Vec<_> = networks.keys().copied().collect();
-            let ports = ports.into_iter().filter(|_| !ids.is_empty());
-            let ports = ports.map(|(name, (index, port))| {
-                (name, PortRow { network: ids[index.index(ids.len())], ..port })
-            });
-            let held = held
+            let networks = networks
                 .into_iter()
-                .map(|(address, (host, generation))| (address, HeldRow { host, generation }));
-            VpcRows { dividers, quota, ports: ports.collect(), held: held.collect(), networks }
+                .map(|(number, (families, holders))| network_row(number, families, holders));
+            let networks: BTreeMap<_, _> = networks.collect();
+            let ids: Vec<_> = networks.keys().copied().collect();
+            let pick = |index: Index| (!ids.is_empty()).then(|| ids[index.index(ids.len())]);
+            let mut rows = VpcRows { quota, ..VpcRows::default() };
+            rows.dividers = dividers.into_iter().map(underlay).collect();
+            for (number, (index, mac, single, generation, attachment)) in ports {
+                let Some(network) = pick(index) else { continue };
+                let (v4, v6) = addresses_in(&networks[&network], number + 2);
+                let v6 = v6.filter(|_| v4.is_none() || !single);
+                let port = PortRow { network, mac, v4, v6, generation, attachment };
+                // Another port's MAC address is too rare to be worth a retry.
+                if rows.ports.values().all(|other| other.mac != mac) {
+                    rows.ports.insert(named("p", number), port);
+                }
+            }
+            for (number, (index, host, generation)) in held {
+                let network = pick(index).map(|network| &networks[&network]);
+                let (v4, v6) = network.map_or((None, None), |row| addresses_in(row, number));
+                let address = v4.map(IpAddr::V4).or(v6.map(IpAddr::V6));
+                rows.held.extend(address.map(|address| (address, HeldRow { host, generation })));
+            }
+            VpcRows { networks, ..rows }
         },
     )
 }
@@ -246,46 +267,39 @@ fn named(kind: &str, number: impl std::fmt::Display) -> Name {
 }
 
 fn host() -> impl Strategy<Value = IpAddr> {
-    (1..20u8).prop_map(|d| Ipv4Addr::new(192, 0, 2, d).into())
+    (1..20u8).prop_map(underlay)
 }
 
-fn address(number: u8) -> IpAddr {
-    if number < 6 {
-        Ipv4Addr::new(10, 0, 0, number).into()
-    } else {
-        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into()).into()
-    }
+fn underlay(number: u8) -> IpAddr {
+    Ipv4Addr::new(192, 0, 2, number).into()
 }
 
-fn network_row() -> impl Strategy<Value = NetworkRow> {
-    let holders = btree_map(host(), any::<()>(), 1..=6).prop_map(|hosts| {
-        let hosts: Vec<_> = hosts.into_keys().collect();
+fn holders() -> impl Strategy<Value = SlotHolders> {
+    subsequence((1..20).collect::<Vec<u8>>(), 1..=6).prop_map(|hosts| {
         let count = hosts.len();
         let holders = |slot| (0..count.min(4)).map(move |i| ((slot + i) % count) as u16).collect();
+        let hosts = hosts.into_iter().map(underlay).collect();
         SlotHolders { slots: (0..Slot::COUNT).map(holders).collect(), hosts }
-    });
-    (any::<Ipv4Addr>(), 8..=30u8, any::<Ipv6Addr>(), 16..=126u8, 0..3, holders).prop_map(
-        |(v4, v4_length, v6, v6_length, families, holders)| {
-            let v4 = ipnet::Ipv4Net::new(v4, v4_length).ok().filter(|_| families != 0);
-            let v6 = ipnet::Ipv6Net::new(v6, v6_length).ok().filter(|_| families != 1);
-            let (v4, v6) = (v4.map(|prefix| prefix.trunc()), v6.map(|prefix| prefix.trunc()));
-            NetworkRow {
-                v4_gateway: v4.and_then(|prefix| prefix.hosts().next()),
-                v6_gateway: v6.map(|prefix| Ipv6Addr::from(u128::from(prefix.network()) + 1)),
-                v4,
-                v6,
-                holders,
-            }
-        },
-    )
+    })
 }
 
-fn port_row() -> impl Strategy<Value = PortRow> {
-    let v4 = option::of(any::<Ipv4Addr>());
-    (mac(), v4, any::<Ipv6Addr>(), generation(), attachment()).prop_map(
-        |(mac, v4, v6, generation, attachment)| {
-            let v6 = Some(v6).filter(|v6| v4.is_none() || v6.octets()[15] & 1 == 0);
-            PortRow { network: NetworkId::MIN, mac, v4, v6, generation, attachment }
-        },
-    )
+fn network_row(
+    number: u8,
+    (v4, v6): (bool, bool),
+    holders: SlotHolders,
+) -> (NetworkId, NetworkRow) {
+    let id = NetworkId::try_from(u32::from(number)).unwrap_or(NetworkId::MIN);
+    let v4 = (v4 || !v6).then(|| Ipv4Net::new_assert(Ipv4Addr::new(10, number, 0, 0), 16));
+    let base = Ipv6Addr::new(0xfd00, number.into(), 0, 0, 0, 0, 0, 0);
+    let v6 = v6.then(|| Ipv6Net::new_assert(base, 64));
+    let mut row = NetworkRow { v4, v6, v4_gateway: None, v6_gateway: None, holders };
+    (row.v4_gateway, row.v6_gateway) = addresses_in(&row, 1);
+    (id, row)
+}
+
+/// The addresses with this number in a network.
+fn addresses_in(row: &NetworkRow, number: u8) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let v4 = row.v4.map(|prefix| Ipv4Addr::from(u32::from(prefix.network()) + u32::from(number)));
+    let v6 = row.v6.map(|prefix| Ipv6Addr::from(u128::from(prefix.network()) + u128::from(number)));
+    (v4, v6)
 }

@@ -1,16 +1,15 @@
 //! Brings a host from one state of one VPC to another.
 
-use crate::{
-    AttachmentError, Generation, HeldRow, Name, NetworkId, NetworkRow, PortRow, SlotMapError, Vni,
-    VpcRows,
-};
+use crate::{Generation, HeldRow, Name, NetworkId, NetworkRow, PortRow, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
-use thiserror::Error;
 
 mod batch;
+mod check;
+
 pub use batch::{Assembly, Batch, BatchError};
+pub use check::UpdateError;
 
 /// What changes for one host in one VPC. Applied twice, it changes nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,58 +52,6 @@ pub enum RowKey {
     Port(Name),
     /// A row of [`VpcRows::held`].
     Held(IpAddr),
-}
-
-/// Why an update is refused whole.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum UpdateError {
-    /// It is older than what the host has.
-    #[error("generation {generation} is older than {current}, where VPC {vni} stands")]
-    Stale {
-        /// The VPC.
-        vni: Vni,
-        /// The update's generation.
-        generation: Generation,
-        /// The host's generation.
-        current: Generation,
-    },
-    /// It starts somewhere else.
-    #[error(
-        "the update starts at generation {base} and VPC {vni} stands at {current}: send a full one",
-        current = current.map_or("none".to_owned(), |current| current.to_string())
-    )]
-    Base {
-        /// The VPC.
-        vni: Vni,
-        /// Where the update starts.
-        base: Generation,
-        /// Where the host stands.
-        current: Option<Generation>,
-    },
-    /// A row whose network is missing.
-    #[error("ports[{port}].network: network {network} has no row: send both, or remove both")]
-    NoNetwork {
-        /// The row.
-        port: Name,
-        /// The network.
-        network: NetworkId,
-    },
-    /// A network row with malformed slots.
-    #[error("networks[{network}].holders: {problem}")]
-    Holders {
-        /// The row.
-        network: NetworkId,
-        /// What is wrong.
-        problem: SlotMapError,
-    },
-    /// A port that cannot be attached like that.
-    #[error("ports[{port}].attachment: {problem}")]
-    Attachment {
-        /// The row.
-        port: Name,
-        /// What is wrong.
-        problem: AttachmentError,
-    },
 }
 
 impl VpcUpdate {
@@ -186,7 +133,7 @@ impl VpcRows {
     /// Applies an update whose position was checked. One that would leave malformed rows is refused
     /// before any row changes.
     pub fn apply(&mut self, update: VpcUpdate) -> Result<(), UpdateError> {
-        self.check(&update)?;
+        check::check(self, &update)?;
         if update.base.is_none() {
             *self = Self::default();
         }
@@ -196,41 +143,6 @@ impl VpcRows {
             update.networks.apply(&mut self.networks);
             update.ports.apply(&mut self.ports);
             update.held.apply(&mut self.held);
-        }
-        Ok(())
-    }
-
-    fn check(&self, update: &VpcUpdate) -> Result<(), UpdateError> {
-        for (&network, row) in &update.networks.upserts {
-            let checked = row.holders.check();
-            checked.map_err(|problem| UpdateError::Holders { network, problem })?;
-        }
-        let is_kept =
-            |network: &NetworkId| update.base.is_some() && self.networks.contains_key(network);
-        let has_row = |network: &NetworkId| {
-            let networks = &update.networks;
-            networks.upserts.contains_key(network)
-                || is_kept(network) && !networks.removals.contains(network)
-        };
-        for (port, row) in &update.ports.upserts {
-            let checked = row.attachment.check();
-            let port = || port.clone();
-            checked.map_err(|problem| UpdateError::Attachment { port: port(), problem })?;
-            if !has_row(&row.network) {
-                return Err(UpdateError::NoNetwork { port: port(), network: row.network });
-            }
-        }
-        let stays = |port: &Name| {
-            let ports = &update.ports;
-            !ports.removals.contains(port) && !ports.upserts.contains_key(port)
-        };
-        if update.base.is_some() && !update.networks.removals.is_empty() {
-            for (port, row) in self.ports.iter().filter(|(port, _)| stays(port)) {
-                if !has_row(&row.network) {
-                    let (port, network) = (port.clone(), row.network);
-                    return Err(UpdateError::NoNetwork { port, network });
-                }
-            }
         }
         Ok(())
     }
@@ -245,6 +157,11 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Changes<K, V> {
             upserts: changed.map(|(key, row)| (key.clone(), row.clone())).collect(),
             removals: gone.cloned().collect(),
         }
+    }
+
+    /// Whether the row of this key becomes another, or goes.
+    pub(crate) fn replaces(&self, key: &K) -> bool {
+        self.upserts.contains_key(key) || self.removals.contains(key)
     }
 
     /// Changes `table` accordingly.
@@ -293,7 +210,6 @@ impl fmt::Display for RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Slot, strategy};
     use proptest::prelude::*;
 
     proptest! {
@@ -330,12 +246,6 @@ mod tests {
         Generation::new(1, revision).unwrap()
     }
 
-    fn example() -> VpcRows {
-        let intent = crate::Intent::build(&strategy::example(), at(1)).unwrap();
-        let maps = crate::assign(&intent, &Default::default());
-        crate::rows(&intent, &maps).unwrap()["h1"][&Vni::MIN].clone()
-    }
-
     #[test]
     fn updates_continue_from_where_the_host_stands() {
         let rows = VpcRows::default();
@@ -356,51 +266,5 @@ mod tests {
             diff.check_position(None).unwrap_err().to_string(),
             "the update starts at generation 1.2 and VPC 1 stands at none: send a full one"
         );
-    }
-
-    #[test]
-    fn a_port_without_its_network_is_refused_and_nothing_changes() {
-        let rows = example();
-        let mut update = VpcUpdate::full(Vni::MIN, at(2), rows.clone());
-        update.networks = Changes::default();
-        let mut empty = VpcRows::default();
-        let refused = empty.apply(update).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "ports[a].network: network 1 has no row: send both, or remove both"
-        );
-        assert_eq!(empty, VpcRows::default());
-    }
-
-    #[test]
-    fn a_network_that_a_port_needs_is_not_removed() {
-        let mut rows = example();
-        let before = rows.clone();
-        let mut update = VpcUpdate::diff(Vni::MIN, (at(1), &rows), (at(2), &rows));
-        update.networks.removals = [NetworkId::MIN].into();
-        assert!(matches!(rows.apply(update.clone()), Err(UpdateError::NoNetwork { .. })));
-        assert_eq!(rows, before);
-        update.ports.removals = rows.ports.keys().cloned().collect();
-        rows.apply(update).unwrap();
-        assert!(rows.networks.is_empty() && rows.ports.is_empty());
-    }
-
-    #[test]
-    fn malformed_slots_and_attachments_are_refused_by_field() {
-        let mut rows = example();
-        let row = rows.networks.get_mut(&NetworkId::MIN).unwrap();
-        row.holders.slots.pop();
-        let refused = VpcRows::default().apply(VpcUpdate::full(Vni::MIN, at(2), rows));
-        assert_eq!(
-            refused.unwrap_err().to_string(),
-            format!("networks[1].holders: 255 slots: there must be {}", Slot::COUNT)
-        );
-        let mut rows = example();
-        let port = rows.ports.values_mut().next().unwrap();
-        let crate::Attachment::Veth { interface, .. } = &mut port.attachment;
-        interface.clear();
-        let refused = VpcRows::default().apply(VpcUpdate::full(Vni::MIN, at(2), rows));
-        let refused = refused.unwrap_err().to_string();
-        assert!(refused.starts_with("ports[a].attachment: interface \"\" is no"), "{refused}");
     }
 }
