@@ -37,6 +37,9 @@ pub enum FieldProblem {
     /// The address of nobody in particular.
     #[error("{0} is no unicast address: it must be one host's")]
     NotUnicast(IpAddr),
+    /// A host outside of its own fleet.
+    #[error("{0} is in no prefix of the fleet: it must be in one")]
+    OutsideFleet(IpAddr),
     /// The bytes of a MAC address are too few or too many.
     #[error("a MAC address of {0} bytes: it must have 6")]
     MacLength(usize),

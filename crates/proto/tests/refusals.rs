@@ -329,6 +329,12 @@ fn what_the_controller_says_is_refused_by_field() {
         underlay,
         "underlay: 255.255.255.255 is no unicast address: it must be one host's"
     );
+    let underlay = pb::HostConfig { underlay: V4.to_vec(), ..config.clone() };
+    refused!(
+        HostConfig,
+        underlay,
+        "underlay: 10.0.0.5 is in no prefix of the fleet: it must be in one"
+    );
     let fleet = pb::HostConfig { fleet: Vec::new(), ..config.clone() };
     refused!(HostConfig, fleet, "fleet: 0 entries: there must be from 1 to 8");
     let fleet = pb::HostConfig { fleet: vec![prefix(&UNDERLAY, 24)], ..config };

@@ -31,11 +31,13 @@ impl TryFrom<pb::HostConfig> for HostConfig {
         let fleet = message.fleet.iter().enumerate();
         let fleet =
             fleet.map(|(index, prefix)| read_prefix(prefix).within(format!("fleet[{index}]")));
-        Ok(Self {
-            name: name(&message.name).at("name")?,
-            underlay: underlay(&message.underlay).at("underlay")?,
-            fleet: fleet.collect::<Result<_, _>>()?,
-        })
+        let fleet = fleet.collect::<Result<Vec<_>, _>>()?;
+        let name = name(&message.name).at("name")?;
+        let underlay = underlay(&message.underlay).at("underlay")?;
+        if !fleet.iter().any(|prefix| prefix.contains(&underlay)) {
+            return Err(FieldProblem::OutsideFleet(underlay)).at("underlay");
+        }
+        Ok(Self { name, underlay, fleet })
     }
 }
 
