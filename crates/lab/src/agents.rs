@@ -35,7 +35,8 @@ async fn status(socket: PathBuf) -> Option<Status> {
     response.ok()?.into_inner().try_into().ok()
 }
 
-async fn connect(socket: PathBuf) -> Option<Channel> {
+/// A channel over a Unix socket.
+pub(crate) async fn connect(socket: PathBuf) -> Option<Channel> {
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }

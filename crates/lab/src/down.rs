@@ -1,6 +1,6 @@
 //! Removing a lab, whatever state it is in.
 
-use crate::layout::{Layout, PIN_FOLDER, STATE_FOLDER};
+use crate::layout::{Layout, PIN_FOLDER, RUN_FOLDER, STATE_FOLDER};
 use crate::lock::{self, Lock};
 use crate::process::{self, Process};
 use crate::{Error, netns};
@@ -98,8 +98,8 @@ pub(crate) async fn remove(layout: &Layout) -> Result<Removed, Error> {
             Err(source) => remnants.push(Remnant::File { path: folder, source }),
         }
     }
-    // Other labs may still be in there.
-    for parent in [Path::new(PIN_FOLDER), Path::new(STATE_FOLDER)] {
+    for parent in [PIN_FOLDER, STATE_FOLDER, RUN_FOLDER] {
+        // Others may still be in there.
         let _ = fs::remove_dir(parent);
     }
     if remnants.is_empty() {

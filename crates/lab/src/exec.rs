@@ -1,7 +1,7 @@
 //! Running commands inside hosts and guests.
 
 use crate::layout::Layout;
-use crate::netns::{self, Namespace};
+use crate::netns::Namespace;
 use crate::process::LAB_VARIABLE;
 use crate::sys;
 use std::ffi::OsStr;
@@ -14,9 +14,6 @@ pub enum Error {
     /// The lab's namespaces cannot be listed.
     #[error("cannot list network namespaces")]
     List(#[source] io::Error),
-    /// There is no such lab.
-    #[error("no lab named {0} is up: `mizar lab up FILE` starts one")]
-    NoLab(String),
     /// There is no such host or guest.
     #[error("lab {lab} has no host or guest {target}: it has {known}")]
     Unknown {
@@ -35,9 +32,6 @@ pub enum Error {
         /// What it fits.
         candidates: String,
     },
-    /// The namespace cannot be entered.
-    #[error(transparent)]
-    Namespace(#[from] netns::Error),
 }
 
 /// A command that will run inside a host or guest of a lab.
@@ -50,8 +44,13 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// When there is no such lab, host or guest, or a short name fits several.
-pub fn command(lab: &str, target: &str, program: impl AsRef<OsStr>) -> Result<Command, Error> {
+/// When there is no such lab, host or guest, a short name fits several, or the caller is not root.
+pub fn command(
+    lab: &str,
+    target: &str,
+    program: impl AsRef<OsStr>,
+) -> Result<Command, crate::Error> {
+    crate::check_root()?;
     let layout = Layout::new(lab);
     let namespace = find(&layout, target)?;
     let mut command = Command::new(program);
@@ -61,14 +60,14 @@ pub fn command(lab: &str, target: &str, program: impl AsRef<OsStr>) -> Result<Co
 }
 
 /// The namespace of a host or guest.
-fn find(layout: &Layout, target: &str) -> Result<Namespace, Error> {
+fn find(layout: &Layout, target: &str) -> Result<Namespace, crate::Error> {
     let namespaces = layout.namespaces().map_err(Error::List)?;
     let mut places: Vec<(String, Namespace)> = namespaces
         .into_iter()
         .filter_map(|namespace| Some((layout.place(&namespace)?, namespace)))
         .collect();
     if places.is_empty() {
-        return Err(Error::NoLab(layout.lab().to_owned()));
+        return Err(crate::Error::NoLab(layout.lab().to_owned()));
     }
     places.sort_by(|(a, _), (b, _)| a.cmp(b));
     let names = |places: &[(String, Namespace)]| {
@@ -80,12 +79,11 @@ fn find(layout: &Layout, target: &str) -> Result<Namespace, Error> {
     }
     let known = names(&places);
     places.retain(|(place, _)| place.split_once('/').is_some_and(|(_, short)| short == target));
+    let (lab, target) = (layout.lab().to_owned(), target.to_owned());
     match places.as_slice() {
         [(_, namespace)] => Ok(namespace.clone()),
-        [] => {
-            Err(Error::Unknown { lab: layout.lab().to_owned(), target: target.to_owned(), known })
-        }
-        several => Err(Error::Ambiguous { target: target.to_owned(), candidates: names(several) }),
+        [] => Err(Error::Unknown { lab, target, known }.into()),
+        several => Err(Error::Ambiguous { target, candidates: names(several) }.into()),
     }
 }
 
@@ -101,7 +99,7 @@ mod tests {
         }
         let layout = Layout::new(&format!("exec-{}", std::process::id()));
         let _cleanup = Cleanup::of(&layout);
-        assert!(matches!(command(layout.lab(), "h1", "true"), Err(Error::NoLab(_))));
+        assert!(matches!(command(layout.lab(), "h1", "true"), Err(crate::Error::NoLab(_))));
         let host = layout.host_namespace("h1");
         for namespace in [
             &host,

@@ -4,6 +4,8 @@ use crate::netns::Namespace;
 use std::io;
 use std::path::PathBuf;
 
+/// Holds what all programs of this project keep while the machine runs.
+pub(crate) const RUN_FOLDER: &str = "/run/mizar";
 /// Holds one folder per lab.
 pub(crate) const STATE_FOLDER: &str = "/run/mizar/lab";
 /// Where the pins of all labs are, on the BPF file system.

@@ -53,11 +53,13 @@ pub use netns::Error as NamespaceError;
 pub use plan::{Error as PlanError, GUEST_INTERFACE, check};
 pub use process::{Error as ProcessError, LAB_VARIABLE};
 pub use server::{Error as ServeError, serve, store::Error as StoreError};
-pub use status::{GuestState, GuestStatus, HostStatus, HostVpcStatus, Status, labs, status};
+pub use status::{
+    GuestState, GuestStatus, HostStatus, HostVpcStatus, Status, choose, labs, status,
+};
 pub use topology::{
     Endpoint, Error as TopologyError, Hosts, Mode, Network, Offloads, Topology, Underlay, Vpc,
 };
-pub use up::{Options, Progress, apply, up};
+pub use up::{Options, Progress, apply, start_agent, stop_agent, up};
 
 use std::fmt::Write;
 use std::io;
@@ -73,6 +75,18 @@ pub enum Error {
     /// There is no such lab.
     #[error("no lab named {0} is up: `mizar lab up FILE` starts one")]
     NoLab(String),
+    /// No lab was named, and there is not exactly one.
+    #[error("{}", one_of(labs))]
+    WhichLab {
+        /// The labs that there are.
+        labs: Vec<String>,
+    },
+    /// The labs cannot be listed.
+    #[error("cannot list the labs")]
+    List(#[source] io::Error),
+    /// There is no such host or guest.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// Ctrl-C.
     #[error("interrupted; what was built is removed")]
     Interrupted,
@@ -91,6 +105,14 @@ pub enum Error {
     /// A process does not start.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// An agent that should be started runs.
+    #[error("the agent of host {host} runs already, as process {pid}")]
+    Running {
+        /// Its host.
+        host: String,
+        /// Its process id.
+        pid: i32,
+    },
     /// The lab's store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,8 +130,8 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The server did not come up.
-    #[error("the lab's server does not start; the last it said is: {said}")]
+    /// The server does not start, or has ended.
+    #[error("the lab's server does not answer; the last it said is: {said}")]
     Server {
         /// The end of its log.
         said: String,
@@ -140,6 +162,13 @@ pub enum Error {
 fn check_root() -> Result<(), Error> {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if is_root { Ok(()) } else { Err(Error::NotRoot) }
+}
+
+fn one_of(labs: &[String]) -> String {
+    match labs {
+        [] => "no lab is up: `mizar lab up FILE` starts one".to_owned(),
+        several => format!("several labs are up: say which one of {}", several.join(", ")),
+    }
 }
 
 fn list(lines: &[String]) -> String {

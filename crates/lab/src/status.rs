@@ -13,6 +13,7 @@ use mizar_vpc::{Endpoint, Generation, Host, Mac, Name, Vni, VpcIntent};
 use serde::Serialize;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Status {
     /// Its name.
     pub lab: String,
+    /// Its folder, which goes when it goes.
+    pub folder: PathBuf,
     /// Process id of its server; nothing if it does not run.
     pub server: Option<i32>,
     /// How its hosts are joined.
@@ -76,6 +79,8 @@ pub struct HostVpcStatus {
 pub struct GuestStatus {
     /// Its VPC.
     pub vpc: String,
+    /// The VPC's number on the wire.
+    pub vni: Vni,
     /// Its network.
     pub network: String,
     /// Its name in the VPC.
@@ -201,16 +206,38 @@ pub async fn status(lab: &str) -> Result<Status, Error> {
 /// # Errors
 ///
 /// When their folder cannot be read.
-pub fn labs() -> std::io::Result<Vec<String>> {
-    let entries = match fs::read_dir(STATE_FOLDER) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
+pub fn labs() -> Result<Vec<String>, Error> {
+    let list = || -> io::Result<Vec<String>> {
+        let names = fs::read_dir(STATE_FOLDER)?;
+        names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
-    names.sort();
-    Ok(names)
+    match list() {
+        Ok(mut names) => {
+            names.sort();
+            Ok(names)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::List(error)),
+    }
+}
+
+/// The lab that is meant: the one that is named, or the only one.
+///
+/// # Errors
+///
+/// When none is named, and there is not exactly one.
+pub fn choose(named: Option<&str>) -> Result<String, Error> {
+    if let Some(name) = named {
+        return Ok(name.to_owned());
+    }
+    let mut labs = labs()?;
+    match (labs.pop(), labs.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (last, _) => {
+            labs.extend(last);
+            Err(Error::WhichLab { labs })
+        }
+    }
 }
 
 /// The status that follows from the plan, the processes, what the hosts told the server, and what
@@ -225,6 +252,7 @@ pub(crate) async fn of(layout: &Layout, plan: &Plan, view: &View) -> Status {
     let guests = plan.endpoints().map(|(vpc, it)| guest_status(layout, vpc, it, &told(&it.host)));
     Status {
         lab: layout.lab().to_owned(),
+        folder: layout.state(),
         server: pid(&layout.server_record()),
         underlay: plan.store.topology.underlay.clone(),
         hosts: hosts.collect(),
@@ -278,6 +306,7 @@ fn guest_status(
 ) -> GuestStatus {
     GuestStatus {
         vpc: endpoint.vpc.to_string(),
+        vni: vpc.vpc().vni,
         network: endpoint.network.to_string(),
         name: endpoint.name.to_string(),
         host: endpoint.host.to_string(),

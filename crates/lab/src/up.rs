@@ -1,11 +1,11 @@
 //! Building a lab, and changing one that is up.
 
-use crate::control::{self, Request};
+use crate::control::{self, Request, View};
 use crate::fabric::{self, Fabric, LinkOptions};
 use crate::layout::{Layout, STATE_FOLDER};
 use crate::lock::Lock;
 use crate::plan::{self, Plan};
-use crate::process::{Launch, Process};
+use crate::process::{self, Launch, Process};
 use crate::server::store;
 use crate::status::{self, Status};
 use crate::topology::Topology;
@@ -124,17 +124,57 @@ pub async fn apply(
     let (old, new) = (guests(&before), guests(&after));
 
     for (vpc, endpoint) in new.difference(&old) {
-        let namespace = layout.guest_namespace(vpc.as_str(), endpoint.as_str());
-        fabric::add_guest(&namespace).await?;
-        progress(&Progress::Guest(format!("{vpc}/{endpoint}")));
+        // One may be left from a change that did not become ready.
+        remove_guest(&layout, vpc, endpoint).await?;
+        add_guest(&layout, vpc, endpoint, &mut progress).await?;
     }
     control::ask(&layout, &Request::Apply(Box::new(topology.clone()))).await?;
     let status = wait_until_ready(&layout, started + timeout, &mut progress).await?;
     for (vpc, endpoint) in old.difference(&new) {
-        layout.guest_namespace(vpc.as_str(), endpoint.as_str()).remove()?;
+        remove_guest(&layout, vpc, endpoint).await?;
     }
     progress(&Progress::Ready(started.elapsed()));
     Ok(status)
+}
+
+/// Ends the agent of a host, as a failure would: everything that it has built stays.
+///
+/// # Errors
+///
+/// When there is no such lab or host, or the agent does not end.
+pub async fn stop_agent(lab: &str, host: &str) -> Result<(), Error> {
+    let (layout, _) = lab_with_host(lab, host)?;
+    let agent = Process::read(&layout.agent_record(host)).filter(|agent| agent.is_alive());
+    Ok(process::end(agent.as_slice()).await?)
+}
+
+/// Starts the agent of a host that has none.
+///
+/// # Errors
+///
+/// When there is no such lab or host, its agent runs, or it cannot be started.
+pub fn start_agent(lab: &str, host: &str, executable: &Path) -> Result<(), Error> {
+    let (layout, topology) = lab_with_host(lab, host)?;
+    match Process::read(&layout.agent_record(host)).filter(|agent| agent.is_alive()) {
+        Some(agent) => Err(Error::Running { host: host.to_owned(), pid: agent.pid }),
+        None => launch_agent(&layout, &topology, host, executable),
+    }
+}
+
+fn lab_with_host(lab: &str, host: &str) -> Result<(Layout, Topology), Error> {
+    crate::check_root()?;
+    let layout = Layout::new(plan::lab_name(lab)?.as_str());
+    if !layout.store().exists() {
+        return Err(Error::NoLab(lab.to_owned()));
+    }
+    let topology = store::load(&layout)?.topology;
+    let hosts = plan::host_names(&topology)?;
+    if hosts.iter().any(|name| name.as_str() == host) {
+        return Ok((layout, topology));
+    }
+    let known = hosts.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let (lab, target) = (lab.to_owned(), host.to_owned());
+    Err(crate::ExecError::Unknown { lab, target, known }.into())
 }
 
 async fn build(
@@ -158,12 +198,10 @@ async fn build(
         progress(&Progress::Host(host.to_string()));
     }
     for (vpc, endpoint) in guests(plan) {
-        let namespace = layout.guest_namespace(vpc.as_str(), endpoint.as_str());
-        fabric::add_guest(&namespace).await?;
-        progress(&Progress::Guest(format!("{vpc}/{endpoint}")));
+        add_guest(layout, &vpc, &endpoint, progress).await?;
     }
     for host in &hosts {
-        start_agent(layout, topology, host.as_str(), &options.executable)?;
+        launch_agent(layout, topology, host.as_str(), &options.executable)?;
         progress(&Progress::Agent(host.to_string()));
     }
     let status = wait_until_ready(layout, deadline, progress).await?;
@@ -182,19 +220,25 @@ async fn start_server(layout: &Layout, executable: &Path, deadline: Instant) -> 
         record: layout.server_record(),
     })?;
     loop {
-        let Err(error) = control::ask(layout, &Request::View).await else { return Ok(()) };
+        let Err(error) = view(layout).await else { return Ok(()) };
         let is_alive = Process::read(&layout.server_record()).is_some_and(Process::is_alive);
         if !is_alive || Instant::now() >= deadline {
-            let said = log::last_words(&layout.server_log());
-            let said = said.unwrap_or_else(|| "nothing".to_owned());
-            return Err(Error::Server { said, source: error });
+            return Err(error);
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
+/// What the hosts have told the server; what the server said last if it does not answer.
+async fn view(layout: &Layout) -> Result<View, Error> {
+    control::ask(layout, &Request::View).await.map_err(|source| {
+        let said = log::last_words(&layout.server_log()).unwrap_or_else(|| "nothing".to_owned());
+        Error::Server { said, source }
+    })
+}
+
 /// Starts the agent of a host inside the host.
-fn start_agent(
+fn launch_agent(
     layout: &Layout,
     topology: &Topology,
     host: &str,
@@ -236,10 +280,10 @@ async fn wait_until_ready(
     deadline: Instant,
     progress: &mut impl FnMut(&Progress),
 ) -> Result<Status, Error> {
+    let plan = Plan::of(store::load(layout)?)?;
     let mut last = None;
     loop {
-        let plan = Plan::of(store::load(layout)?)?;
-        let view = control::ask(layout, &Request::View).await?;
+        let view = view(layout).await?;
         let status = status::of(layout, &plan, &view).await;
         let missing = status.missing();
         if missing.is_empty() {
@@ -254,6 +298,24 @@ async fn wait_until_ready(
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+async fn add_guest(
+    layout: &Layout,
+    vpc: &Name,
+    endpoint: &Name,
+    progress: &mut impl FnMut(&Progress),
+) -> Result<(), Error> {
+    fabric::add_guest(&layout.guest_namespace(vpc.as_str(), endpoint.as_str())).await?;
+    progress(&Progress::Guest(format!("{vpc}/{endpoint}")));
+    Ok(())
+}
+
+/// Removes a guest's namespace and what still runs inside.
+async fn remove_guest(layout: &Layout, vpc: &Name, endpoint: &Name) -> Result<(), Error> {
+    let namespace = layout.guest_namespace(vpc.as_str(), endpoint.as_str());
+    process::end(&process::inside(layout.lab(), std::slice::from_ref(&namespace))).await?;
+    Ok(namespace.remove()?)
 }
 
 fn guests(plan: &Plan) -> BTreeSet<(Name, Name)> {

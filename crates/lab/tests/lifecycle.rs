@@ -5,7 +5,10 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-use mizar_lab::{Error, LAB_VARIABLE, Options, Progress, Topology, command, down, status, up};
+use mizar_lab::{
+    Error, LAB_VARIABLE, Options, Progress, Topology, command, down, start_agent, status,
+    stop_agent, up,
+};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -175,6 +178,29 @@ async fn down_removes_what_a_killed_up_has_left() {
     assert_eq!((removed.processes, removed.namespaces, removed.files), (3, 5, true));
     world.assert_nothing_is_left();
     assert!(down(&world.lab).await.unwrap().is_nothing());
+}
+
+#[tokio::test]
+async fn agents_are_stopped_and_started_one_by_one() {
+    let Some(world) = World::new("restart") else { return };
+    let mut child = world.up_elsewhere();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let agent = async || status(&world.lab).await.unwrap().hosts.remove(0).agent;
+    let (before, executable) = (agent().await, world.executable());
+    assert!(before.is_some());
+
+    stop_agent(&world.lab, "h1").await.unwrap();
+    assert_eq!(agent().await, None);
+    stop_agent(&world.lab, "h1").await.unwrap();
+    start_agent(&world.lab, "h1", &executable).unwrap();
+    let after = agent().await;
+    assert!(after.is_some() && after != before);
+
+    let twice = start_agent(&world.lab, "h1", &executable).unwrap_err();
+    assert!(twice.to_string().starts_with("the agent of host h1 runs already"), "{twice}");
+    let unknown = start_agent(&world.lab, "h3", &executable).unwrap_err();
+    assert!(unknown.to_string().ends_with("no host or guest h3: it has h1, h2"), "{unknown}");
 }
 
 #[tokio::test]

@@ -152,3 +152,80 @@ async fn receive(
     let checked = message.map(AgentMessage::try_from).transpose();
     checked.map_err(|error| Status::invalid_argument(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents;
+    use crate::plan::Plan;
+    use crate::topology::Topology;
+    use mizar_proto::pb::controller_client::ControllerClient;
+    use mizar_vpc::{Generation, Vni};
+    use std::collections::BTreeMap;
+
+    const TOPOLOGY: &str = "{lab: stream, hosts: 2, vpcs: [{name: blue, vni: 7, dividers: [h1]}]}";
+
+    /// The server's end, and an agent's stream that has sent these messages.
+    struct World {
+        shared: Shared,
+        to_server: mpsc::Sender<pb::AgentMessage>,
+        from_server: Streaming<pb::ControllerMessage>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl World {
+        async fn new(hello: Hello) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("controller.sock");
+            let plan = Plan::new(&TOPOLOGY.parse::<Topology>().unwrap(), None).unwrap();
+            let shared = Shared::new(plan);
+            let listener = UnixListener::bind(&socket).unwrap();
+            tokio::spawn(serve_agents(listener, shared.clone()));
+            let mut client = ControllerClient::new(agents::connect(socket).await.unwrap());
+            let (to_server, messages) = mpsc::channel(4);
+            to_server.send(AgentMessage::Hello(hello).into()).await.unwrap();
+            let stream = client.connect(ReceiverStream::new(messages)).await.unwrap();
+            Self { shared, to_server, from_server: stream.into_inner(), _folder: folder }
+        }
+
+        async fn next(&mut self) -> Result<ControllerMessage, Status> {
+            let message = self.from_server.message().await?;
+            Ok(message.expect("the stream goes on").try_into().unwrap())
+        }
+    }
+
+    fn hello(host: &str, protocol: u32) -> Hello {
+        Hello { host: host.parse().unwrap(), protocol, positions: BTreeMap::new() }
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_told_who_it_is_then_its_rows_and_is_believed_what_it_acknowledges() {
+        let mut world = World::new(hello("h1", PROTOCOL)).await;
+        let ControllerMessage::Config(config) = world.next().await.unwrap() else { panic!() };
+        assert_eq!(config.name.as_str(), "h1");
+        let ControllerMessage::Update(batch) = world.next().await.unwrap() else { panic!() };
+        let vni = Vni::try_from(7).unwrap();
+        assert_eq!((batch.last, batch.update.vni, batch.update.base), (true, vni, None));
+
+        let host: Name = "h1".parse().unwrap();
+        let acked = |world: &World| world.shared.desk().view()[&host].vpcs[&vni].acked;
+        assert_eq!(acked(&world), None);
+        let generation: Generation = batch.update.generation;
+        let ack = Ack { vni, generation, outcome: Outcome::Applied(Vec::new()) };
+        let mut changes = world.shared.changed.subscribe();
+        world.to_server.send(AgentMessage::Ack(ack).into()).await.unwrap();
+        changes.changed().await.unwrap();
+        assert_eq!(acked(&world), Some(generation));
+    }
+
+    #[tokio::test]
+    async fn strangers_and_other_protocols_are_turned_away_with_the_reason() {
+        for (hello, reason) in [
+            (hello("h9", PROTOCOL), "host h9 is not in the lab"),
+            (hello("h1", PROTOCOL + 1), "this server speaks"),
+        ] {
+            let error = World::new(hello).await.next().await.unwrap_err();
+            assert!(error.message().contains(reason), "{error}");
+        }
+    }
+}
