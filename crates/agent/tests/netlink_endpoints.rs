@@ -48,7 +48,7 @@ async fn an_attached_guest_has_everything_it_was_promised() {
     let end = host.run(&format!("ip -d link show {name}; ip addr show {name}"));
     assert!(end.contains("alias mizar:test:7:web") && end.contains("NOARP"), "{end}");
     assert!(end.contains("addrgenmode none") && !end.contains("inet"), "{end}");
-    assert!(end.contains("mtu 1426") && end.contains("LOWER_UP"), "{end}");
+    assert!(end.contains("mtu 65535") && end.contains("LOWER_UP"), "{end}");
     assert!(end.starts_with(&format!("{}:", attached.interface)), "{end}");
     let filters = host.run(&format!("tc filter show dev {name} ingress"));
     assert!(filters.contains("direct-action"), "{filters}");
@@ -99,7 +99,7 @@ async fn what_was_changed_meanwhile_is_repaired_and_what_the_guest_added_stays()
         assert!(state.contains(expected), "{expected:?} is not in {state}");
     }
     let end = host.run(&format!("ip link show {name}; tc filter show dev {name} ingress"));
-    assert!(end.contains("mtu 1426") && end.contains("LOWER_UP"), "{end}");
+    assert!(end.contains("mtu 65535") && end.contains("LOWER_UP"), "{end}");
     assert!(end.contains("direct-action"), "{end}");
 
     // Another address and another gateway: the former ones go, the guest's own stays.

@@ -158,12 +158,16 @@ fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result
     }
 }
 
+/// The host's end takes whatever a guest sends that has raised its own MTU: the kernel programs answer
+/// packets that are too big by ICMP, where the link would drop them without a word.
+const HOST_END_MTU: u32 = 65_535;
+
 fn creation(guest: &Guest, spec: &EndpointSpec, name: &str) -> Request {
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     let header = link_header(0, libc::IFF_NOARP, libc::IFF_NOARP);
     Request::new("create the veth", libc::RTM_NEWLINK, flags, &header)
         .text(libc::IFLA_IFNAME, name)
-        .number(libc::IFLA_MTU, spec.mtu)
+        .number(libc::IFLA_MTU, HOST_END_MTU)
         .number(libc::IFLA_GROUP, GROUP)
         .nested(libc::IFLA_LINKINFO, &[], |info| {
             info.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, &[], |data| {
@@ -220,7 +224,7 @@ fn set_host_end(worker: &mut Worker, spec: &EndpointSpec, link: &Link) -> Result
     let what = "name the host's end";
     let named = link::change(what, link.index, libc::IFF_NOARP, libc::IFF_NOARP)
         .text(libc::IFLA_IFALIAS, &alias(&worker.instance, spec.vni, &spec.name))
-        .number(libc::IFLA_MTU, spec.mtu);
+        .number(libc::IFLA_MTU, HOST_END_MTU);
     worker.host.execute(named)?;
     let what = "keep IPv6 off the host's end";
     let silent = link::change(what, link.index, 0, 0).nested(libc::IFLA_AF_SPEC, &[], |families| {
