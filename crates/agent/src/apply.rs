@@ -5,7 +5,6 @@
 //! is not there, and removed in the reverse one. A row that cannot be written is reported and retried,
 //! and keeps no other from being written.
 
-use crate::error_chain;
 use crate::hosts::Hosts;
 use crate::indices::Indices;
 use crate::install;
@@ -15,10 +14,10 @@ use crate::ports::Ports;
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, SLOTS};
 use mizar_vpc::{Changes, Generation, HeldRow, RowKey, UpdateError, Vni, VpcRows, VpcUpdate};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tracing::{info, warn};
+use tracing::warn;
 
 mod reconcile;
 use reconcile::forget_moved;
@@ -42,7 +41,8 @@ pub(crate) struct Applier {
     /// What is in the kernel, held endpoints apart.
     installed: BTreeMap<u32, VpcTables>,
     known: BTreeMap<Vni, Known>,
-    /// The newest generation that the rows found at the start had.
+    /// VPCs of which something was found at the start and nothing was told since, with the newest
+    /// generation that their rows had.
     found: BTreeMap<u32, u64>,
 }
 
@@ -67,7 +67,9 @@ impl Applier {
         guest_mtu: u16,
     ) -> Result<Self, TableError> {
         let installed = install::recover(&maps)?;
-        let mut found: BTreeMap<u32, u64> = BTreeMap::new();
+        let with_ports = ports.vnis();
+        let vnis = installed.keys().copied().chain(with_ports.into_iter().map(Vni::get));
+        let mut found: BTreeMap<u32, u64> = vnis.map(|vni| (vni, 0)).collect();
         for (key, row) in maps.endpoints.rows()? {
             let newest = found.entry(key.vni).or_default();
             *newest = (*newest).max(row.generation);
@@ -92,15 +94,25 @@ impl Applier {
         Ok(Self { maps, hosts, ports, guest_mtu, vpcs, networks, installed, known, found })
     }
 
-    /// Where each VPC stands.
+    /// Where each VPC stands. One of which there were rows at the start, and nothing was told since,
+    /// stands at the first generation of all: it gets everything, or is removed.
     pub(crate) fn positions(&self) -> BTreeMap<Vni, Generation> {
+        let first = Generation::new(0, 1).ok();
+        let found = self.found.keys().filter_map(|vni| Vni::try_from(*vni).ok());
+        let mut positions: BTreeMap<_, _> = found.filter_map(|vni| Some((vni, first?))).collect();
         let known = self.known.iter();
-        known.filter_map(|(vni, known)| Some((*vni, known.generation?))).collect()
+        positions.extend(known.filter_map(|(vni, known)| Some((*vni, known.generation?))));
+        positions
     }
 
     /// Each VPC's rows that are not as they should be.
     pub(crate) fn errors(&self) -> impl Iterator<Item = (Vni, &BTreeMap<RowKey, String>)> {
         self.known.iter().map(|(vni, known)| (*vni, &known.errors))
+    }
+
+    /// The guests' interfaces.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// The rows of each VPC, held endpoints apart.
@@ -130,11 +142,10 @@ impl Applier {
         let full = update.base.is_none();
         let held = std::mem::take(&mut update.held);
         self.known.entry(vni).or_default().rows.apply(update)?;
-        if full && let Some(known) = self.known.get_mut(&vni) {
-            known.unwritten.clear();
-        }
-        let held = if full { self.replaced_held(vni, held) } else { held };
+        let held =
+            if full { self.replaced_held(vni, held) } else { self.with_unwritten(vni, held) };
         let errors = self.reconcile(vni, held).await;
+        self.found.remove(&vni.get());
         let known = self.known.entry(vni).or_default();
         known.generation = Some(generation);
         known.errors.clone_from(&errors);
@@ -163,30 +174,19 @@ impl Applier {
         self.ports.gone(interface)
     }
 
-    /// Removes whatever the controller has not told since this agent started: it has told everything.
-    pub(crate) async fn remove_others(&mut self) {
-        let stale: Vec<Vni> = self
-            .installed
-            .keys()
-            .filter_map(|vni| Vni::try_from(*vni).ok())
-            .filter(|vni| !self.known.contains_key(vni))
-            .collect();
-        for vni in stale {
-            info!(%vni, "stale VPC removed");
-            let held = self.replaced_held(vni, Changes::default());
-            let errors = self.reconcile(vni, held).await;
-            for (row, error) in errors {
-                warn!(%vni, %row, error, "stale row not removed");
+    /// Those changes, and what could not be written before.
+    fn with_unwritten(
+        &mut self,
+        vni: Vni,
+        mut held: Changes<IpAddr, HeldRow>,
+    ) -> Changes<IpAddr, HeldRow> {
+        let unwritten = self.known.get_mut(&vni).map(|known| std::mem::take(&mut known.unwritten));
+        for (address, row) in unwritten.unwrap_or_default() {
+            if !held.removals.contains(&address) {
+                held.upserts.entry(address).or_insert(row);
             }
         }
-        let known = self.known.iter();
-        let wanted: BTreeSet<_> = known
-            .flat_map(|(vni, known)| known.rows.ports.keys().map(|n| (vni.get(), n.to_string())))
-            .collect();
-        for error in self.ports.detach_others(&wanted).await {
-            warn!(error = error_chain(&error), "stale guest interface not removed");
-        }
-        self.found.clear();
+        held
     }
 
     /// Changes that make the held endpoints of a VPC exactly those.

@@ -2,8 +2,8 @@
 //!
 //! A jiffy is 1/HZ of a second, and HZ is a build option of each kernel that nothing states reliably. So
 //! it is measured once, by reading the kernel's 64-bit jiffies with a program of three instructions
-//! run twice a tenth of a second apart. Jiffies follow the monotonic clock exactly, so one reading
-//! is enough to convert ever after, to within one jiffy.
+//! run twice, a tenth of a second apart. Jiffies follow the monotonic clock exactly, so one reading
+//! is enough to convert ever after: at most one jiffy behind the kernel, never ahead of it.
 
 use crate::kernel::jiffies;
 use std::io;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Converts between the kernel's jiffies and durations.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     hz: u32,
     jiffies: u64,
     at: Instant,
@@ -19,33 +19,32 @@ pub struct Clock {
 
 impl Clock {
     /// Reads the kernel's time; measures HZ unless it is known.
-    pub fn measure(known_hz: Option<u32>) -> io::Result<Self> {
-        let (mut at, mut now) = (Instant::now(), jiffies()?);
+    pub(crate) fn measure(known_hz: Option<u32>) -> io::Result<Self> {
+        let (before, start) = (jiffies()?, Instant::now());
         let hz = match known_hz {
             Some(hz) => hz,
             None => {
                 std::thread::sleep(MEASURED);
-                let (later, then) = (Instant::now(), jiffies()?);
-                let hz = nearest_hz(then.wrapping_sub(now), later - at);
-                (at, now) = (later, then);
-                hz
+                nearest_hz(jiffies()?.wrapping_sub(before), start.elapsed())
             }
         };
-        Ok(Self { hz, jiffies: now, at })
+        // The instant comes after the reading, so this clock is never ahead of the kernel's.
+        let (jiffies, at) = (jiffies()?, Instant::now());
+        Ok(Self { hz, jiffies, at })
     }
 
     /// Jiffies a second.
-    pub fn hz(&self) -> u32 {
+    pub(crate) fn hz(&self) -> u32 {
         self.hz
     }
 
     /// Now, in jiffies.
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.jiffies + self.at.elapsed().as_nanos() as u64 / self.nanoseconds()
     }
 
     /// A duration in jiffies, rounded up.
-    pub fn jiffies(&self, duration: Duration) -> u64 {
+    pub(crate) fn jiffies(&self, duration: Duration) -> u64 {
         (duration.as_nanos() as u64).div_ceil(self.nanoseconds())
     }
 

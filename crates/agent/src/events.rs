@@ -4,9 +4,8 @@
 
 use crate::control::Control;
 use crate::hosts::Hosts;
-use crate::kernel::Maps;
+use crate::kernel::{EventQueue, Maps};
 use crate::probe::Prober;
-use aya::maps::{MapData, RingBuf};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey, Event};
 use mizar_packet::wire::oam;
@@ -14,7 +13,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::unix::AsyncFd;
 use tracing::{debug, warn};
 use zerocopy::FromBytes;
 
@@ -39,8 +37,7 @@ impl Events {
     ///
     /// # Errors
     /// The queue cannot be waited for.
-    pub(crate) async fn run(&self, queue: RingBuf<MapData>) -> io::Result<()> {
-        let mut queue = AsyncFd::new(queue)?;
+    pub(crate) async fn run(&self, mut queue: EventQueue) -> io::Result<()> {
         let mut probed = HashMap::new();
         loop {
             let mut ready = queue.readable_mut().await?;

@@ -11,7 +11,7 @@ const FIRST: u32 = 1;
 
 /// Indices from 1 to a table's capacity, each for one key.
 #[derive(Clone, Debug)]
-pub struct Indices<K> {
+pub(crate) struct Indices<K> {
     what: &'static str,
     capacity: u32,
     by_key: BTreeMap<K, u32>,
@@ -30,7 +30,7 @@ pub struct Exhausted {
 
 impl<K: Ord + Clone> Indices<K> {
     /// The indices that are in use already; `capacity` is the table's, row 0 included.
-    pub fn recovered(
+    pub(crate) fn recovered(
         what: &'static str,
         capacity: u32,
         used: impl IntoIterator<Item = (K, u32)>,
@@ -48,12 +48,12 @@ impl<K: Ord + Clone> Indices<K> {
     }
 
     /// The index of a key.
-    pub fn get(&self, key: &K) -> Option<u32> {
+    pub(crate) fn get(&self, key: &K) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
     /// The index of a key, which gets the lowest free one if it has none.
-    pub fn allocate(&mut self, key: &K) -> Result<u32, Exhausted> {
+    pub(crate) fn allocate(&mut self, key: &K) -> Result<u32, Exhausted> {
         if let Some(index) = self.get(key) {
             return Ok(index);
         }
@@ -75,25 +75,15 @@ impl<K: Ord + Clone> Indices<K> {
     }
 
     /// Frees the index of a key, to which nothing refers any more.
-    pub fn release(&mut self, key: &K) -> Option<u32> {
+    pub(crate) fn release(&mut self, key: &K) -> Option<u32> {
         let index = self.by_key.remove(key)?;
         self.free.insert(index);
         Some(index)
     }
 
     /// All keys and their indices.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, u32)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, u32)> {
         self.by_key.iter().map(|(key, index)| (key, *index))
-    }
-
-    /// How many are in use.
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// Whether none is in use.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
     }
 }
 
@@ -124,7 +114,7 @@ mod tests {
     #[test]
     fn recovery_refuses_indices_that_are_taken_or_outside() {
         let indices = Indices::recovered("VPC", 4, [("a", 3), ("b", 3), ("c", 9), ("d", 0)]);
-        assert_eq!(indices.len(), 1);
+        assert_eq!(indices.iter().count(), 1);
         assert_eq!(indices.get(&"a"), Some(3));
         let mut indices = indices;
         assert_eq!(indices.allocate(&"b"), Ok(1));

@@ -3,7 +3,7 @@
 use crate::kernel::{Maps, RouteKey, Table, TableError};
 use crate::plan::{Difference, VpcTables, difference};
 use mizar_packet::Address;
-use mizar_packet::tables::{Endpoint, EndpointKey, Holders, REPLICAS, SLOTS};
+use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Holders, REPLICAS, SLOTS};
 use std::collections::BTreeMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -76,6 +76,12 @@ pub(crate) fn write(
         failed.push(Failed::Route(key, error));
     }
     let rows = difference(&current.ports, &desired.ports).write;
+    // A new guest starts with all its tokens; without a bucket it would have no limit.
+    let new = rows.iter().filter(|(interface, _)| !current.ports.contains_key(interface));
+    let buckets: Vec<_> = new.map(|(interface, _)| (*interface, Bucket::full(0))).collect();
+    for (at, error) in maps.buckets.put_all(&buckets) {
+        failed.push(Failed::Port(buckets[at].0, error));
+    }
     for (interface, error) in put(&maps.ports, rows, &mut current.ports, |index| index) {
         failed.push(Failed::Port(interface, error));
     }
@@ -102,7 +108,7 @@ pub(crate) fn remove(
         .filter_map(|address| current.endpoints.remove_entry(&address))
         .collect();
     for interface in difference(&current.ports, &desired.ports).remove {
-        match maps.ports.remove(&interface) {
+        match maps.ports.remove(&interface).and_then(|_| maps.buckets.remove(&interface)) {
             Ok(_) => drop(current.ports.remove(&interface)),
             Err(error) => failed.push(Failed::Port(interface, error)),
         }

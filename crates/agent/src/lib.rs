@@ -1,19 +1,172 @@
-//! The host's daemon.
+//! The host's daemon: it loads the kernel programs, keeps their tables as the controller says, and
+//! does for them what they cannot do themselves.
+//!
+//! ```text
+//!  controller ◄──stream──► driver ──► apply ──► tables, guests' interfaces
+//!                                                 ▲
+//!  kernel programs ──events──► events             │ next hops, leases, sweeps
+//!                 ◄──echoes, notices── probe, control, next_hops, sweep
+//! ```
+//!
+//! Traffic never waits for the agent. What it sets up is pinned and outlives it: an agent that stops,
+//! crashes or is replaced by another build leaves packets flowing, and the next one takes everything
+//! over. It refuses to know how the network is planned: it makes its host what it is told.
+
 mod apply;
-pub mod clock;
+mod clock;
+mod config;
 mod control;
+mod driver;
 mod events;
 mod hosts;
 mod indices;
 mod install;
 pub mod kernel;
+mod local;
 pub mod netlink;
 mod next_hops;
+mod node;
+mod options;
 mod packet_socket;
 mod plan;
 mod ports;
 mod probe;
+mod stream;
 mod sweep;
+
+pub use hosts::HostError;
+pub use indices::Exhausted;
+pub use node::StartError;
+pub use options::{ModeChoice, Options};
+
+use driver::Driver;
+use local::Local;
+use mizar_vpc::{Name, NameError};
+use netlink::{Namespace, Netlink};
+use node::Node;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+/// Why an agent ended other than by being asked to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Its host's name is none.
+    #[error(transparent)]
+    Host(#[from] NameError),
+    /// The controller's address.
+    #[error("controller {0:?} cannot be dialled: it must be unix: and an absolute path")]
+    Controller(String),
+    /// It could not start, or something that it needs has ended.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The local socket.
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent has the same socket, and with it the same tables.
+    #[error("another agent runs already: it holds {}", path.display())]
+    Running {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The local service.
+    #[error("the local service has failed")]
+    Service(#[source] tonic::transport::Error),
+    /// Signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs an agent until SIGTERM or SIGINT. What it has set up stays, and works on.
+///
+/// # Errors
+/// [`RunError`]; what is set up stays then too.
+pub async fn run(options: Options) -> Result<(), RunError> {
+    let since = SystemTime::now();
+    let host: Name = options.host.parse()?;
+    let controller = options::unix_path(&options.controller)
+        .ok_or_else(|| RunError::Controller(options.controller.clone()))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let _lock = lock(&options.socket)?;
+    let node = Node::start(&options).await?;
+    let changes = node.netlink.events().await.map_err(StartError::from)?;
+    let (driver, standing) =
+        Driver::new(host.clone(), node.underlay, node.maps.clone(), node.applier);
+    let local = Local {
+        host,
+        nic: node.nic.name,
+        mode: node.mode,
+        reason: node.reason,
+        since,
+        clock: node.clock,
+        maps: node.maps,
+        hosts: node.hosts,
+        standing,
+    };
+    let path = &options.socket;
+    let listener = local::listen(path);
+    let listener = listener.map_err(|source| RunError::Socket { path: path.clone(), source })?;
+    let ended = tokio::select! {
+        ended = node.tasks.run() => ended.map_err(RunError::from),
+        ended = driver.run(stream::dial(controller), changes) => {
+            ended.map_err(|error| StartError::from(error).into())
+        }
+        ended = local.serve(listener) => ended.map_err(RunError::Service),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    // An agent that is told to stop leaves no socket that nobody answers.
+    let _ = std::fs::remove_file(path);
+    info!("agent stops; what it has set up stays");
+    ended
+}
+
+/// Removes everything that agents with these pins and this instance's name have set up in the calling
+/// thread's network namespace: guests' interfaces, then what hangs on the NIC, what delivers to
+/// guests last, then the pins. Goes on after errors.
+///
+/// # Errors
+/// All that could not be removed, each as text with its causes.
+pub async fn remove(pins: &Path, instance: &str) -> Result<(), Vec<String>> {
+    let mut errors = Vec::new();
+    if let Err(error) = remove_guests(instance, &mut errors).await {
+        errors.push(error_chain(&error));
+    }
+    errors.extend(kernel::detach(pins).iter().map(|error| error_chain(error)));
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Two agents on the same tables would undo each other's work.
+fn lock(socket: &Path) -> Result<File, RunError> {
+    let path = socket.with_added_extension("lock");
+    let file = File::create(&path);
+    let file = file.map_err(|source| RunError::Socket { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::Running { path }),
+        Err(TryLockError::Error(source)) => Err(RunError::Socket { path, source }),
+    }
+}
+
+async fn remove_guests(instance: &str, errors: &mut Vec<String>) -> netlink::Result<()> {
+    let netlink = Netlink::open(Namespace::current()?, instance).await?;
+    for found in netlink.list_endpoints().await? {
+        let detached = netlink.detach_endpoint(found.vni, &found.name).await;
+        errors.extend(detached.err().map(|error| error_chain(&error)));
+    }
+    Ok(())
+}
 
 /// An error with all its causes, in one line.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

@@ -56,12 +56,6 @@ pub(crate) fn difference<K: Ord + Copy, V: PartialEq + Copy>(
     Difference { write: write.map(|(k, v)| (*k, *v)).collect(), remove: remove.copied().collect() }
 }
 
-/// Every host that the rows refer to, those of held endpoints apart.
-pub(crate) fn hosts(rows: &VpcRows) -> impl Iterator<Item = IpAddr> {
-    let holders = rows.networks.values().flat_map(|network| network.holders.hosts.iter());
-    rows.dividers.iter().chain(holders).copied()
-}
-
 /// The prefix that stands for a network as long as the agent knows it: the IPv4 one if it has one.
 pub(crate) fn network_key(vni: u32, network: &NetworkRow) -> Option<RouteKey> {
     prefixes(network).next().map(|prefix| RouteKey::new(vni, prefix))

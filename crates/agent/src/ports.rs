@@ -18,13 +18,23 @@ pub(crate) struct Ports {
 
 #[derive(Debug)]
 struct AttachedPort {
-    spec: EndpointSpec,
+    /// None if it was found at the start.
+    spec: Option<EndpointSpec>,
     interface: u32,
 }
 
 impl Ports {
-    pub(crate) fn new(netlink: Netlink, trampoline: OwnedFd) -> Self {
-        Self { netlink, trampoline, attached: BTreeMap::new() }
+    /// Takes over the interfaces of an earlier agent of this instance.
+    pub(crate) async fn recover(netlink: Netlink, trampoline: OwnedFd) -> netlink::Result<Self> {
+        let mut attached = BTreeMap::new();
+        for found in netlink.list_endpoints().await? {
+            // Interfaces are named by checked names: others are not ours.
+            if let (Ok(vni), Ok(name)) = (Vni::try_from(found.vni), found.name.parse::<Name>()) {
+                let port = AttachedPort { spec: None, interface: found.interface };
+                attached.insert((vni, name), port);
+            }
+        }
+        Ok(Self { netlink, trampoline, attached })
     }
 
     /// Attaches a guest unless it is attached just so; the interface index of the host's end.
@@ -38,7 +48,9 @@ impl Ports {
     ) -> netlink::Result<u32> {
         let spec = spec(vni, name, port, network, mtu);
         let key = (vni, name.clone());
-        if let Some(there) = self.attached.get(&key).filter(|there| there.spec == spec) {
+        if let Some(there) =
+            self.attached.get(&key).filter(|there| there.spec.as_ref() == Some(&spec))
+        {
             return Ok(there.interface);
         }
         let attached = self.netlink.attach_endpoint(&spec, &self.trampoline).await?;
@@ -47,7 +59,7 @@ impl Ports {
             info!(%vni, endpoint = %name, interface = attached.interface, ?took, "guest attached");
         }
         let interface = attached.interface;
-        self.attached.insert(key, AttachedPort { spec, interface });
+        self.attached.insert(key, AttachedPort { spec: Some(spec), interface });
         Ok(interface)
     }
 
@@ -61,22 +73,14 @@ impl Ports {
         Ok(())
     }
 
-    /// Detaches every guest of this agent but those; what could not be.
-    pub(crate) async fn detach_others(
-        &mut self,
-        wanted: &BTreeSet<(u32, String)>,
-    ) -> Vec<netlink::Error> {
-        let found = match self.netlink.list_endpoints().await {
-            Ok(found) => found,
-            Err(error) => return vec![error],
-        };
-        let mut errors = Vec::new();
-        for stale in found.into_iter().filter(|f| !wanted.contains(&(f.vni, f.name.clone()))) {
-            info!(vni = stale.vni, endpoint = stale.name, "stale guest interface removed");
-            errors.extend(self.netlink.detach_endpoint(stale.vni, &stale.name).await.err());
-        }
-        self.attached.retain(|(vni, name), _| wanted.contains(&(vni.get(), name.to_string())));
-        errors
+    /// VPCs with guests that are attached.
+    pub(crate) fn vnis(&self) -> BTreeSet<Vni> {
+        self.attached.keys().map(|(vni, _)| *vni).collect()
+    }
+
+    /// Interface index of the host's end of a guest's link.
+    pub(crate) fn interface(&self, vni: Vni, name: &Name) -> Option<u32> {
+        Some(self.attached.get(&(vni, name.clone()))?.interface)
     }
 
     /// Names of the guests of a VPC that are attached.

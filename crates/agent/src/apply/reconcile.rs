@@ -33,9 +33,12 @@ impl Applier {
             for failed in install::write(&self.maps, vni.get(), current, &desired) {
                 report(failed, &rows, &assigned, &desired, &mut errors);
             }
+            // First, since it makes room.
+            self.remove_held(vni, &held.removals, &desired);
             self.write_held(vni, &held.upserts, &desired, assigned.vpc, &mut errors);
+        } else {
+            self.remove_held(vni, &held.removals, &desired);
         }
-        self.remove_held(vni, &held.removals, &desired);
         self.remove(vni, &rows, &desired).await;
         self.release(vni, &rows, wanted);
         errors
@@ -161,16 +164,12 @@ impl Applier {
         }
     }
 
-    fn remove_held(&mut self, vni: Vni, removals: &BTreeSet<IpAddr>, desired: &VpcTables) {
+    fn remove_held(&self, vni: Vni, removals: &BTreeSet<IpAddr>, desired: &VpcTables) {
         for address in removals {
-            let address_ = Address::from(*address);
-            if let Some(known) = self.known.get_mut(&vni) {
-                known.unwritten.remove(address);
-            }
-            if desired.endpoints.contains_key(&address_) {
+            let key = EndpointKey::new(vni.get(), Address::from(*address));
+            if desired.endpoints.contains_key(&key.address) {
                 continue;
             }
-            let key = EndpointKey::new(vni.get(), address_);
             let held = matches!(
                 self.maps.endpoints.get(&key), Ok(Some(row)) if row.kind == Endpoint::HELD
             );

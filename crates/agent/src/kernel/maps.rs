@@ -1,11 +1,11 @@
 //! The tables that the kernel programs and the agent share: their names, sizes and pins.
 
-use super::table::{CounterTable, Table, TableError, memory};
+use super::table::{CounterTable, RawRows, Table, TableError, memory};
 use aya::maps::MapData;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::tables::{
-    Config, Endpoint, EndpointKey, Holders, Host, LAYOUT, Learned, Port, Route, SLOTS, Vpc,
+    Bucket, Config, Endpoint, EndpointKey, Holders, Host, LAYOUT, Learned, Port, Route, SLOTS, Vpc,
 };
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -166,6 +166,8 @@ pub struct Maps {
     pub routes: Table<RouteKey, Route>,
     /// Holders, by network index × 256 + slot.
     pub holders: Table<u32, Holders>,
+    /// Tokens of guests, by interface index.
+    pub buckets: Table<u32, Bucket>,
     /// Learned rows of each VPC, by VPC index.
     pub learned_count: Table<u32, u64>,
     /// Counters, by VPC index × counters per VPC + counter.
@@ -186,15 +188,14 @@ impl Maps {
             vpcs: table(&folder, VPCS)?,
             routes: table(&folder, ROUTES)?,
             holders: table(&folder, HOLDERS)?,
+            buckets: table(&folder, BUCKETS)?,
             learned_count: table(&folder, LEARNED_COUNT)?,
             counters: CounterTable::new(COUNTERS, descriptor(&folder, COUNTERS)?)?,
         })
     }
 
-    /// Rows of a table as bytes, for whoever computes with the same layouts: keys, then rows.
-    ///
-    /// `None` if no table has that name.
-    pub fn raw(&self, name: &str) -> Option<Result<(Vec<u8>, Vec<u8>), TableError>> {
+    /// Rows of one of the [`DUMPED`] tables as bytes, for whoever computes with the same layouts.
+    pub fn raw(&self, name: &str) -> Option<Result<RawRows, TableError>> {
         Some(match name {
             CONFIG => self.config.raw(),
             PORTS => self.ports.raw(),
@@ -205,11 +206,27 @@ impl Maps {
             VPCS => self.vpcs.raw(),
             ROUTES => self.routes.raw(),
             HOLDERS => self.holders.raw(),
+            BUCKETS => self.buckets.raw(),
             LEARNED_COUNT => self.learned_count.raw(),
             _ => return None,
         })
     }
 }
+
+/// The tables that decide what becomes of a packet.
+pub const DUMPED: [&str; 11] = [
+    CONFIG,
+    PORTS,
+    ENDPOINTS,
+    LEARNED,
+    HOSTS,
+    HOST_INDEX,
+    VPCS,
+    ROUTES,
+    HOLDERS,
+    BUCKETS,
+    LEARNED_COUNT,
+];
 
 /// Kernel memory of all pinned maps, in bytes, by name.
 pub fn memory_by_map(pins: &Path) -> Result<BTreeMap<&'static str, u64>, MapsError> {

@@ -19,10 +19,10 @@ mod sys;
 mod table;
 
 pub use attach::{AttachError, NicMode, UnknownMode};
-pub use maps::{Maps, MapsError, RouteKey, Sizes, memory_by_map};
+pub use maps::{DUMPED, Maps, MapsError, RouteKey, Sizes, memory_by_map};
 pub use program::LoadError;
 pub use require::Missing;
-pub use table::{CounterTable, Table, TableError};
+pub use table::{CounterTable, RawRows, Table, TableError};
 
 pub(crate) use attach::Nic;
 pub(crate) use sys::jiffies;
@@ -34,6 +34,10 @@ use program::Programs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tokio::io::unix::AsyncFd;
+
+/// Events from the kernel programs.
+pub(crate) type EventQueue = AsyncFd<RingBuf<MapData>>;
 
 /// The loaded programs and their tables.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ pub enum KernelError {
     Attach(#[from] AttachError),
     /// The queue of events.
     #[error("cannot open the queue of events")]
-    Events(#[source] aya::maps::MapError),
+    Events(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Kernel {
@@ -93,9 +97,11 @@ impl Kernel {
     }
 
     /// The queue of events from the kernel programs. Only one reader may use it.
-    pub(crate) fn events(&self) -> Result<RingBuf<MapData>, KernelError> {
+    pub(crate) fn events(&self) -> Result<EventQueue, KernelError> {
         let map = maps::open(&maps::folder(&self.pins), maps::EVENTS)?;
-        Map::from_map_data(map).and_then(RingBuf::try_from).map_err(KernelError::Events)
+        let queue = Map::from_map_data(map).and_then(RingBuf::try_from);
+        let queue = queue.map_err(|source| KernelError::Events(Box::new(source)))?;
+        sys::waitable(queue).map_err(|source| KernelError::Events(Box::new(source)))
     }
 }
 

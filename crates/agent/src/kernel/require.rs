@@ -36,7 +36,7 @@ pub enum Missing {
 }
 
 /// Checks the kernel, the privileges and the file system of the pins.
-pub fn check(pins: &Path) -> Result<(), Missing> {
+pub(super) fn check(pins: &Path) -> Result<(), Missing> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     check_release(release.trim())?;
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
@@ -76,7 +76,7 @@ fn check_capabilities(status: &str) -> Result<(), Missing> {
 /// Whether the path, or the nearest folder above it that exists, is on a BPF file system.
 fn is_on_bpffs(path: &Path) -> bool {
     path.ancestors().find(|path| path.exists()).is_some_and(|existing| {
-        file_system(existing).is_ok_and(|kind| kind == libc::BPF_FS_MAGIC as i64)
+        file_system(existing).is_ok_and(|kind| kind == libc::BPF_FS_MAGIC)
     })
 }
 

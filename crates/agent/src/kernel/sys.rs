@@ -2,11 +2,14 @@
 //! the kernel's jiffies.
 #![expect(unsafe_code, reason = "system calls that take pointers")]
 
+use aya::maps::{MapData, RingBuf};
 use std::ffi::{CString, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 const MAP_LOOKUP: c_long = 1;
 const MAP_UPDATE: c_long = 2;
@@ -212,6 +215,13 @@ fn jiffies_shifted(shift: i32) -> io::Result<u32> {
     // SAFETY: the kernel reads `data_size_in` bytes and writes none outside of `run`.
     unsafe { bpf(PROG_TEST_RUN, &mut run) }?;
     Ok(run.result)
+}
+
+/// A ring buffer that can be waited for.
+pub(crate) fn waitable(queue: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
+    // SAFETY: a ring buffer owns its map's descriptor, which stays the same and open as long as it lives.
+    let registered = unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
 }
 
 /// How many CPUs per-CPU maps have room for.

@@ -129,17 +129,17 @@ where
 
     /// All rows. What the kernel changes meanwhile may be missed.
     pub fn rows(&self) -> Result<Vec<(K, V)>, TableError> {
-        let (keys, rows) = self.raw()?;
-        let keys = keys.chunks_exact(size_of::<K>());
-        Ok(keys
-            .zip(rows.chunks_exact(size_of::<V>()))
+        let raw = self.raw()?;
+        Ok(raw
+            .iter()
             .filter_map(|(k, v)| Some((K::read_from_bytes(k).ok()?, V::read_from_bytes(v).ok()?)))
             .collect())
     }
 
-    /// All rows as bytes: the keys one after the other, and their rows.
-    pub fn raw(&self) -> Result<(Vec<u8>, Vec<u8>), TableError> {
-        self.map.dump().map_err(call(self.name, "list"))
+    /// All rows as bytes.
+    pub fn raw(&self) -> Result<RawRows, TableError> {
+        let (keys, rows) = self.map.dump().map_err(call(self.name, "list"))?;
+        Ok(RawRows { key_size: size_of::<K>(), row_size: size_of::<V>(), keys, rows })
     }
 
     /// Kernel memory of the table, in bytes.
@@ -155,6 +155,22 @@ where
             }
             _ => TableError::Call { action: "write", table: self.name, source },
         }
+    }
+}
+
+/// Rows of a table as bytes.
+#[derive(Clone, Debug)]
+pub struct RawRows {
+    key_size: usize,
+    row_size: usize,
+    keys: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+impl RawRows {
+    /// Keys with their rows.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.keys.chunks_exact(self.key_size).zip(self.rows.chunks_exact(self.row_size))
     }
 }
 

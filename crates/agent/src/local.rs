@@ -1,0 +1,187 @@
+//! The service on the host's local socket: what the agent has and does.
+
+use crate::clock::Clock;
+use crate::driver::Standing;
+use crate::hosts::Hosts;
+use crate::kernel::{DUMPED, Maps, NicMode, TableError};
+use mizar_packet::count::{Counter, PER_VPC};
+use mizar_packet::tables::LAYOUT;
+use mizar_proto::pb::agent_server::{Agent, AgentServer};
+use mizar_proto::{Counters, HostStatus, MapDump, Status, VpcCounters, pb};
+use mizar_vpc::{Mac, Name};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::{Request, Response};
+
+/// Rows of one message of a dump.
+const CHUNK: usize = 4096;
+
+/// Answers questions.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
+    pub(crate) host: Name,
+    pub(crate) nic: String,
+    pub(crate) mode: NicMode,
+    /// Why this mode.
+    pub(crate) reason: String,
+    pub(crate) since: SystemTime,
+    pub(crate) clock: Clock,
+    pub(crate) maps: Arc<Maps>,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) standing: watch::Receiver<Standing>,
+}
+
+/// Listens on a socket that only this user may use. One that an earlier agent left is replaced.
+///
+/// # Errors
+/// The socket cannot be made.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    // Made under another name, and renamed once nobody else may open it.
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}", std::process::id()));
+    let new = Path::new(&new);
+    match std::fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(new)?;
+    std::fs::set_permissions(new, Permissions::from_mode(0o600))?;
+    std::fs::rename(new, path)?;
+    Ok(listener)
+}
+
+impl Local {
+    /// Serves for ever.
+    pub(crate) async fn serve(self, listener: UnixListener) -> Result<(), tonic::transport::Error> {
+        let service = AgentServer::new(self);
+        let connections = UnixListenerStream::new(listener);
+        tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(connections)
+            .await
+    }
+
+    fn host_statuses(&self) -> Vec<HostStatus> {
+        let now = self.clock.now();
+        let rows = self.hosts.others().into_iter().filter_map(|(underlay, index)| {
+            let row = self.maps.hosts.get(&index).ok().flatten()?;
+            Some(HostStatus {
+                underlay,
+                next_hop: Mac::try_from(row.next_hop).ok(),
+                alive: row.alive_until > now,
+                mtu: row.mtu,
+            })
+        });
+        rows.collect()
+    }
+
+    fn counters_of(&self, index: u32) -> Result<VpcCounters, TableError> {
+        let mut counters = VpcCounters::new();
+        for row in 0..PER_VPC {
+            if let Some(counter) = Counter::from_row(row) {
+                let sum = self.maps.counters.sum(index * PER_VPC + row)?;
+                counters.insert(counter.name().to_owned(), sum);
+            }
+        }
+        Ok(counters)
+    }
+}
+
+#[tonic::async_trait]
+impl Agent for Local {
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, tonic::Status> {
+        let standing = self.standing.borrow().clone();
+        let status = Status {
+            host: self.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            layout: LAYOUT,
+            nic: self.nic.clone(),
+            nic_mode: match self.mode {
+                NicMode::Native => mizar_proto::NicMode::Native,
+                NicMode::Generic => mizar_proto::NicMode::Generic,
+                NicMode::Tc => mizar_proto::NicMode::Tc,
+            },
+            nic_mode_reason: self.reason.clone(),
+            since: self.since,
+            config: standing.config,
+            connected: standing.connected,
+            positions: standing.positions,
+            ports: standing.ports,
+            hosts: self.host_statuses(),
+        };
+        Ok(Response::new(status.into()))
+    }
+
+    async fn counters(
+        &self,
+        _: Request<pb::CountersRequest>,
+    ) -> Result<Response<pb::CountersResponse>, tonic::Status> {
+        let standing = self.standing.borrow().clone();
+        let vpcs = standing.counters.into_iter();
+        let vpcs = vpcs.map(|(vni, index)| Ok((vni, self.counters_of(index)?)));
+        let vpcs: Result<_, TableError> = vpcs.collect();
+        let counters = Counters {
+            vpcs: vpcs.map_err(|error| failed(&error))?,
+            unknown: self.counters_of(0).map_err(|error| failed(&error))?,
+        };
+        Ok(Response::new(counters.into()))
+    }
+
+    type DumpStream = ReceiverStream<Result<pb::DumpResponse, tonic::Status>>;
+
+    async fn dump(
+        &self,
+        _: Request<pb::DumpRequest>,
+    ) -> Result<Response<Self::DumpStream>, tonic::Status> {
+        let (send, receive) = mpsc::channel(2);
+        let (maps, clock) = (Arc::clone(&self.maps), self.clock);
+        // System calls by the thousand: not on a thread that serves others.
+        tokio::task::spawn_blocking(move || {
+            for map in DUMPED {
+                for message in dump(&maps, map, clock.now()) {
+                    if send.blocking_send(message).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+/// A map in messages of a bounded size; at least one, so that an empty map is seen to be empty.
+fn dump(maps: &Maps, map: &str, now: u64) -> Vec<Result<pb::DumpResponse, tonic::Status>> {
+    let raw = match maps.raw(map) {
+        Some(Ok(raw)) => raw,
+        Some(Err(error)) => return vec![Err(failed(&error))],
+        None => return Vec::new(),
+    };
+    let entries: Vec<_> = raw
+        .iter()
+        // Most rows of an array stand for nobody.
+        .filter(|(_, row)| row.iter().any(|byte| *byte != 0))
+        .map(|(key, row)| (key.to_vec(), row.to_vec()))
+        .collect();
+    let message = |entries: &[(Vec<u8>, Vec<u8>)]| {
+        let (map, entries) = (map.to_owned(), entries.to_vec());
+        Ok(MapDump { map, layout: LAYOUT, now, entries }.into())
+    };
+    if entries.is_empty() {
+        return vec![message(&[])];
+    }
+    entries.chunks(CHUNK).map(message).collect()
+}
+
+fn failed(error: &TableError) -> tonic::Status {
+    tonic::Status::internal(crate::error_chain(error))
+}

@@ -1,0 +1,125 @@
+//! The stream to a controller: dialled by the agent, again and again.
+//!
+//! The controller's absence changes nothing on this host: what is in the kernel stays, and what needs the
+//! agent alone goes on.
+
+use crate::error_chain;
+use hyper_util::rt::TokioIo;
+use mizar_proto::pb::controller_client::ControllerClient;
+use mizar_proto::{AgentMessage, pb};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A stream that stood this long was no failure to be paused for.
+const STOOD: Duration = Duration::from_secs(10);
+/// Messages in each direction that wait; more are held back at the sender.
+const QUEUE: usize = 16;
+
+/// What happens on the stream.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// A stream is being opened; the first message is expected here.
+    Opening(mpsc::Sender<AgentMessage>),
+    /// The controller has accepted it.
+    Open,
+    /// A message has come.
+    Message(pb::ControllerMessage),
+    /// It has ended, for this reason.
+    Closed(String),
+}
+
+/// Keeps a stream to the controller open, for as long as somebody listens to what happens.
+pub(crate) fn dial(controller: PathBuf) -> mpsc::Receiver<StreamEvent> {
+    let (tell, events) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let start = Instant::now();
+            let reason = match converse(&controller, &tell).await {
+                Ok(()) => "the controller has ended it".to_owned(),
+                Err(Ended::Listener) => return,
+                Err(Ended::Stream(reason)) => reason,
+            };
+            if tell.send(StreamEvent::Closed(reason)).await.is_err() {
+                return;
+            }
+            if start.elapsed() >= STOOD {
+                pause = FIRST_PAUSE;
+            }
+            tokio::time::sleep(jittered(pause, random())).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    });
+    events
+}
+
+enum Ended {
+    /// Nobody listens any longer.
+    Listener,
+    Stream(String),
+}
+
+async fn converse(controller: &Path, tell: &mpsc::Sender<StreamEvent>) -> Result<(), Ended> {
+    let channel = connect(controller).await.map_err(|error| Ended::Stream(error_chain(&error)))?;
+    let (say, said) = mpsc::channel(QUEUE);
+    listener(tell.send(StreamEvent::Opening(say)).await)?;
+    let said = ReceiverStream::new(said).map(pb::AgentMessage::from);
+    let mut client = ControllerClient::new(channel);
+    let response = client.connect(said).await.map_err(|status| refused(&status))?;
+    listener(tell.send(StreamEvent::Open).await)?;
+    let mut messages = response.into_inner();
+    while let Some(message) = messages.message().await.map_err(|status| refused(&status))? {
+        listener(tell.send(StreamEvent::Message(message)).await)?;
+    }
+    Ok(())
+}
+
+async fn connect(controller: &Path) -> Result<Channel, tonic::transport::Error> {
+    let path = controller.to_owned();
+    // The name is never looked up: the connector dials the socket whatever it is.
+    Endpoint::from_static("http://controller.invalid")
+        .connect_timeout(Duration::from_secs(5))
+        .connect_with_connector(tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        }))
+        .await
+}
+
+fn listener<E>(sent: Result<(), E>) -> Result<(), Ended> {
+    sent.map_err(|_| Ended::Listener)
+}
+
+fn refused(status: &tonic::Status) -> Ended {
+    Ended::Stream(format!("{:?}: {}", status.code(), status.message()))
+}
+
+/// Half to one and a half times a pause, so that agents do not all come back at once.
+fn jittered(pause: Duration, random: u64) -> Duration {
+    pause / 2 + pause.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_spread_around_their_length() {
+        let pause = Duration::from_secs(2);
+        assert_eq!(jittered(pause, 0), Duration::from_secs(1));
+        assert!(jittered(pause, u64::MAX) <= Duration::from_secs(3));
+        assert!(jittered(pause, u64::MAX) > Duration::from_millis(2999));
+    }
+}

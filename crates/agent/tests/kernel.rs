@@ -1,0 +1,102 @@
+//! The data plane in a real kernel: loaded, pinned, attached in each mode, taken over, removed.
+
+mod world;
+
+use mizar_agent::kernel::{Kernel, KernelError, NicMode, Sizes, memory_by_map};
+use mizar_agent::{ModeChoice, RunError, StartError};
+
+#[test]
+fn maps_at_default_sizes_stay_small() {
+    world::enter("maps_at_default_sizes_stay_small", || async {
+        let pins = world::options().pins;
+        let (_kernel, _maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
+        let sizes = memory_by_map(&pins).unwrap();
+        for (map, bytes) in &sizes {
+            println!("{map:>16} {bytes:>10}");
+        }
+        let total: u64 = sizes.values().sum();
+        println!("{:>16} {total:>10}", "all");
+        assert!(total < 15_000_000, "{total} bytes");
+    });
+}
+
+#[test]
+fn a_taken_over_map_keeps_its_size_and_its_rows() {
+    world::enter("a_taken_over_map_keeps_its_size_and_its_rows", || async {
+        let pins = world::options().pins;
+        let small = Sizes { ports: 16, ..Sizes::default() };
+        let (kernel, maps) = Kernel::load(&pins, &small).unwrap();
+        maps.host_index.put(&mizar_packet::Address::v4([1, 2, 3, 4]), &7).unwrap();
+        drop((kernel, maps));
+        let (_kernel, maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
+        assert_eq!(maps.ports.capacity(), 16);
+        assert_eq!(maps.host_index.get(&mizar_packet::Address::v4([1, 2, 3, 4])).unwrap(), Some(7));
+    });
+}
+
+#[test]
+fn pins_of_another_layout_are_refused() {
+    world::enter("pins_of_another_layout_are_refused", || async {
+        let pins = world::options().pins;
+        std::fs::create_dir_all(pins.join("v99")).unwrap();
+        let error = Kernel::load(&pins, &Sizes::default()).unwrap_err();
+        assert!(matches!(error, KernelError::OtherLayout { .. }));
+        assert!(error.to_string().contains("v99") && error.to_string().contains("--remove"));
+    });
+}
+
+#[test]
+fn pins_outside_a_bpf_file_system_are_refused() {
+    world::enter("pins_outside_a_bpf_file_system_are_refused", || async {
+        let options = mizar_agent::Options { pins: "/tmp/pins".into(), ..world::options() };
+        let error = mizar_agent::run(options).await.unwrap_err();
+        assert!(error.to_string().contains("mount -t bpf"), "{error}");
+    });
+}
+
+#[test]
+fn each_mode_attaches_replaces_any_other_and_is_removed() {
+    world::enter("each_mode_attaches_replaces_any_other_and_is_removed", || async {
+        use NicMode::{Generic, Native, Tc};
+        for mode in [Native, Native, Generic, Native, Tc, Generic, Tc] {
+            let options =
+                mizar_agent::Options { mode: ModeChoice::Fixed(mode), ..world::options() };
+            let agent = world::start(options);
+            let status = world::local().await.status(mizar_proto::pb::StatusRequest {}).await;
+            let status = mizar_proto::Status::try_from(status.unwrap().into_inner()).unwrap();
+            assert_eq!(status.nic_mode.to_string(), mode.as_str());
+            world::kill(agent).await;
+            let nic = world::ip("-d link show nic");
+            assert_eq!(nic.contains("xdpgeneric"), mode == Generic, "{nic}");
+            assert_eq!(nic.contains("xdp ") || nic.contains("xdp/"), mode == Native, "{nic}");
+        }
+        let pins = world::options().pins;
+        mizar_agent::remove(&pins, "h1").await.unwrap();
+        assert!(!pins.exists());
+        assert!(!world::ip("-d link show nic").contains("xdp"));
+        mizar_agent::remove(&pins, "h1").await.unwrap();
+    });
+}
+
+#[test]
+fn a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc() {
+    world::enter("a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc", || async {
+        let agent = world::start(world::options());
+        let status = world::local().await.status(mizar_proto::pb::StatusRequest {}).await.unwrap();
+        let status = mizar_proto::Status::try_from(status.into_inner()).unwrap();
+        assert_eq!(status.nic_mode, mizar_proto::NicMode::Tc);
+        let second = mizar_agent::run(world::options()).await.unwrap_err();
+        assert!(matches!(second, RunError::Running { .. }), "{second}");
+        world::kill(agent).await;
+    });
+}
+
+#[test]
+fn a_nic_that_is_not_there_is_named() {
+    world::enter("a_nic_that_is_not_there_is_named", || async {
+        let options = mizar_agent::Options { nic: "nic7".to_owned(), ..world::options() };
+        let error = mizar_agent::run(options).await.unwrap_err();
+        assert!(matches!(error, RunError::Start(StartError::Netlink(_))));
+        assert!(error.to_string().contains("nic7"), "{error}");
+    });
+}
