@@ -19,6 +19,8 @@ pub struct Status {
     pub nic: String,
     /// How its programs hang at the NIC.
     pub nic_mode: NicMode,
+    /// Why they hang like that.
+    pub nic_mode_reason: String,
     /// When it started, to the millisecond.
     pub since: SystemTime,
     /// What the controller told it about itself.

@@ -435,6 +435,7 @@ fn reports_are_refused_by_field() {
         layout: 1,
         nic: "eth0".to_owned(),
         nic_mode: pb::NicMode::Native.into(),
+        nic_mode_reason: String::new(),
         since: 1,
         config: None,
         connected: true,

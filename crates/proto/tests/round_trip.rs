@@ -114,6 +114,7 @@ fn status() -> impl Strategy<Value = Status> {
             layout,
             nic: "eth0".to_owned(),
             nic_mode,
+            nic_mode_reason: "as told".to_owned(),
             since: SystemTime::UNIX_EPOCH + Duration::from_millis(since.into()),
             config,
             connected,
