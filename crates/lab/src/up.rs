@@ -137,7 +137,7 @@ pub async fn apply(
     Ok(status)
 }
 
-/// Ends the agent of a host, as a failure would: everything that it has built stays.
+/// Ends the agent of a host. What it has set up stays, and traffic goes on.
 ///
 /// # Errors
 ///
