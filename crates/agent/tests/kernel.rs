@@ -66,14 +66,14 @@ fn each_mode_attaches_replaces_any_other_and_is_removed() {
             let status = mizar_proto::Status::try_from(status.unwrap().into_inner()).unwrap();
             assert_eq!(status.nic_mode.to_string(), mode.as_str());
             world::kill(agent).await;
-            let nic = world::ip("-d link show nic");
-            assert_eq!(nic.contains("xdpgeneric"), mode == Generic, "{nic}");
-            assert_eq!(nic.contains("xdp ") || nic.contains("xdp/"), mode == Native, "{nic}");
+            let nic = world::ip("link show nic");
+            assert_eq!(nic.contains(" xdpgeneric "), mode == Generic, "{mode}: {nic}");
+            assert_eq!(nic.contains(" xdp "), mode == Native, "{mode}: {nic}");
         }
         let pins = world::options().pins;
         mizar_agent::remove(&pins, "h1").await.unwrap();
         assert!(!pins.exists());
-        assert!(!world::ip("-d link show nic").contains("xdp"));
+        assert!(!world::ip("link show nic").contains("xdp"));
         mizar_agent::remove(&pins, "h1").await.unwrap();
     });
 }

@@ -42,8 +42,8 @@ impl NicMode {
 
     const fn xdp(self) -> Option<(XdpMode, &'static str)> {
         match self {
-            Self::Native => Some((XdpMode::Driver, "wire_xdp.native")),
-            Self::Generic => Some((XdpMode::Skb, "wire_xdp.generic")),
+            Self::Native => Some((XdpMode::Driver, "wire_xdp_native")),
+            Self::Generic => Some((XdpMode::Skb, "wire_xdp_generic")),
             Self::Tc => None,
         }
     }
@@ -151,7 +151,7 @@ pub(crate) fn detach(pins: &Path) -> Vec<AttachError> {
     errors
 }
 
-const XDP_PINS: [&str; 2] = ["wire_xdp.native", "wire_xdp.generic"];
+const XDP_PINS: [&str; 2] = ["wire_xdp_native", "wire_xdp_generic"];
 
 fn folder(pins: &Path) -> PathBuf {
     pins.join("links")

@@ -73,7 +73,11 @@ pub(crate) fn options() -> Options {
 
 /// Starts an agent; aborting it is its sudden death.
 pub(crate) fn start(options: Options) -> JoinHandle<Result<(), mizar_agent::RunError>> {
-    tokio::spawn(mizar_agent::run(options))
+    tokio::spawn(async {
+        let ended = mizar_agent::run(options).await;
+        println!("the agent ended: {ended:?}");
+        ended
+    })
 }
 
 /// Ends an agent as if it were killed, and waits until it is gone.
