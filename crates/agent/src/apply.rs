@@ -1,9 +1,9 @@
 //! Makes this host what the controller says: hosts, networks, VPCs, routes, guests, held endpoints.
 //!
-//! The kernel's tables are the state; an agent that starts reads them back, and its first full update
-//! becomes a difference like any other. Rows are written in an order in which nothing refers to what
-//! is not there, and removed in the reverse one. A row that cannot be written is reported and retried,
-//! and keeps no other from being written.
+//! The kernel's tables are the state; an agent that starts reads them back, and its first full
+//! update becomes a difference like any other. Rows are written in an order in which nothing refers
+//! to what is not there, and removed in the reverse one. A row that cannot be written is reported
+//! and retried, and keeps no other from being written.
 
 use crate::hosts::Hosts;
 use crate::indices::Indices;
@@ -94,8 +94,8 @@ impl Applier {
         Ok(Self { maps, hosts, ports, guest_mtu, vpcs, networks, installed, known, found })
     }
 
-    /// Where each VPC stands. One of which there were rows at the start, and nothing was told since,
-    /// stands at the first generation of all: it gets everything, or is removed.
+    /// Where each VPC stands. One of which there were rows at the start, and nothing was told
+    /// since, stands at the first generation of all: it gets everything, or is removed.
     pub(crate) fn positions(&self) -> BTreeMap<Vni, Generation> {
         let first = Generation::new(0, 1).ok();
         let found = self.found.keys().filter_map(|vni| Vni::try_from(*vni).ok());

@@ -1,9 +1,10 @@
 //! The kernel's time: jiffies, as the tables' stamps have it.
 //!
-//! A jiffy is 1/HZ of a second, and HZ is a build option of each kernel that nothing states reliably. So
-//! it is measured once, by reading the kernel's 64-bit jiffies with a program of three instructions
-//! run twice, a tenth of a second apart. Jiffies follow the monotonic clock exactly, so one reading
-//! is enough to convert ever after: at most one jiffy behind the kernel, never ahead of it.
+//! A jiffy is 1/HZ of a second, and HZ is a build option of each kernel that nothing states
+//! reliably. So it is measured once, by reading the kernel's 64-bit jiffies with a program of three
+//! instructions run twice, a tenth of a second apart. Jiffies follow the monotonic clock exactly,
+//! so one reading is enough to convert ever after: at most one jiffy behind the kernel, never ahead
+//! of it.
 
 use crate::kernel::jiffies;
 use std::io;

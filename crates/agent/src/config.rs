@@ -20,8 +20,8 @@ pub(crate) fn found(maps: &Maps) -> Result<Option<Config>, TableError> {
     Ok(maps.config.get(&0)?.filter(|config| config.mark != 0))
 }
 
-/// The row of this start. What must outlive an agent (the mark of its frames, the proof of its echoes, the
-/// fleet's prefixes) is taken from the one that was found.
+/// The row of this start. What must outlive an agent (the mark of its frames, the proof of its
+/// echoes, the fleet's prefixes) is taken from the one that was found.
 pub(crate) fn row(
     found: Option<Config>,
     nic: &Nic,

@@ -1,4 +1,5 @@
-//! Follows the controller: takes its messages, applies them, answers; retries what failed meanwhile.
+//! Follows the controller: takes its messages, applies them, answers; retries what failed
+//! meanwhile.
 
 use crate::apply::{Applier, Outcome};
 use crate::config::fleet;
@@ -7,7 +8,7 @@ use crate::kernel::Maps;
 use crate::netlink::{self, Event, Events, host_interface};
 use crate::stream::StreamEvent;
 use mizar_proto::{
-    Ack, AgentMessage, ControllerMessage, Hello, PROTOCOL, PortState, PortStatus, RowError, pb,
+    Ack, AgentMessage, ControllerMessage, Hello, PROTOCOL, PortState, PortStatus, RowError,
 };
 use mizar_vpc::{Assembly, Batch, Generation, HostConfig, Name, RowKey, Vni};
 use std::collections::BTreeMap;
@@ -103,7 +104,14 @@ impl Driver {
                 info!("connected to the controller");
                 self.standing.send_modify(|standing| standing.connected = true);
             }
-            StreamEvent::Message(message) => self.on_message(message).await,
+            StreamEvent::Message(ControllerMessage::Config(config)) => self.on_config(config),
+            StreamEvent::Message(ControllerMessage::Update(batch)) => self.on_batch(batch).await,
+            StreamEvent::Malformed { about, problem } => {
+                error!(problem, "message refused");
+                if let Some(about) = about {
+                    self.refuse(about, problem).await;
+                }
+            }
             StreamEvent::Closed(reason) => {
                 self.say = None;
                 let was = self.standing.borrow().connected;
@@ -112,20 +120,6 @@ impl Driver {
                     warn!(reason, "stream to the controller closed");
                 } else {
                     tracing::debug!(reason, "controller not reached");
-                }
-            }
-        }
-    }
-
-    async fn on_message(&mut self, message: pb::ControllerMessage) {
-        let about = position(&message);
-        match ControllerMessage::try_from(message) {
-            Ok(ControllerMessage::Config(config)) => self.on_config(config),
-            Ok(ControllerMessage::Update(batch)) => self.on_batch(batch).await,
-            Err(problem) => {
-                error!(%problem, "message refused");
-                if let Some(about) = about {
-                    self.refuse(about, problem.to_string()).await;
                 }
             }
         }
@@ -223,7 +217,8 @@ impl Driver {
         self.say(AgentMessage::Ack(Ack { vni, generation, outcome })).await;
     }
 
-    /// Says something, unless the stream has ended: the next one begins with where this host stands.
+    /// Says something, unless the stream has ended: the next one begins with where this host
+    /// stands.
     async fn say(&mut self, message: AgentMessage) {
         if let Some(say) = &self.say
             && say.send(message).await.is_err()
@@ -264,12 +259,4 @@ impl Driver {
         }
         statuses
     }
-}
-
-/// What a message that cannot be read is about, as far as that can be read.
-fn position(message: &pb::ControllerMessage) -> Option<(Vni, Generation)> {
-    let Some(pb::controller_message::Message::Update(update)) = &message.message else {
-        return None;
-    };
-    Some((Vni::try_from(update.vni).ok()?, Generation::try_from(update.generation).ok()?))
 }

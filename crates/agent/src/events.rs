@@ -1,6 +1,7 @@
 //! What the kernel programs ask the agent to do.
 //!
-//! An event may be lost when the queue is full: whatever called for it calls again with the next packet.
+//! An event may be lost when the queue is full: whatever called for it calls again with the next
+//! packet.
 
 use crate::control::Control;
 use crate::hosts::Hosts;

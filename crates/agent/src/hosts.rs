@@ -1,9 +1,9 @@
 //! The rows of other hosts: which there are, and where frames to them go next.
 //!
-//! A host's row is made when anything refers to it first: a holder, a divider, an owner, or a location
-//! learned by the kernel programs. It is freed in two steps once nothing has referred to it for a
-//! while: first no look-up finds it any more, and only when a later look at all tables still shows no
-//! reference does its row become free for another host.
+//! A host's row is made when anything refers to it first: a holder, a divider, an owner, or a
+//! location learned by the kernel programs. It is freed in two steps once nothing has referred to
+//! it for a while: first no look-up finds it any more, and only when a later look at all tables
+//! still shows no reference does its row become free for another host.
 
 use crate::indices::{Exhausted, Indices};
 use crate::kernel::{Maps, TableError};
@@ -128,8 +128,8 @@ impl Hosts {
         others.map(|(address, index)| ((*address).into(), index)).collect()
     }
 
-    /// Writes the next hop towards a host, and the MTU of the route unless the network told a lower one.
-    /// The host's index if it was not resolved before.
+    /// Writes the next hop towards a host, and the MTU of the route unless the network told a lower
+    /// one. The host's index if it was not resolved before.
     pub(crate) fn resolved(
         &self,
         address: IpAddr,
@@ -168,8 +168,8 @@ impl Hosts {
         Ok(())
     }
 
-    /// Frees hosts that nothing refers to, now and at the call before, and that were last used before
-    /// then, in jiffies.
+    /// Frees hosts that nothing refers to, now and at the call before, and that were last used
+    /// before then, in jiffies.
     pub(crate) fn retire(
         &self,
         referred: &BTreeSet<HostIndex>,

@@ -1,7 +1,7 @@
 //! Which row of a table stands for what: hosts, VPCs and networks.
 //!
-//! Rows of the kernel's tables refer to each other by index. An index stays with its key for as long as
-//! anything may refer to it, over restarts too: they are recovered from the pinned tables.
+//! Rows of the kernel's tables refer to each other by index. An index stays with its key for as
+//! long as anything may refer to it, over restarts too: they are recovered from the pinned tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;

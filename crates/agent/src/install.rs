@@ -93,8 +93,8 @@ pub(crate) fn write(
     failed
 }
 
-/// Removes what is no longer desired, in the reverse order. `current` follows. Addresses that are no
-/// longer here are left to the caller, who knows whether they moved.
+/// Removes what is no longer desired, in the reverse order. `current` follows. Addresses that are
+/// no longer here are left to the caller, who knows whether they moved.
 pub(crate) fn remove(
     maps: &Maps,
     vni: u32,

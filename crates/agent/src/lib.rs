@@ -8,9 +8,10 @@
 //!                 ◄──echoes, notices── probe, control, next_hops, sweep
 //! ```
 //!
-//! Traffic never waits for the agent. What it sets up is pinned and outlives it: an agent that stops,
-//! crashes or is replaced by another build leaves packets flowing, and the next one takes everything
-//! over. It refuses to know how the network is planned: it makes its host what it is told.
+//! Traffic never waits for the agent. What it sets up is pinned and outlives it: an agent that
+//! stops, crashes or is replaced by another build leaves packets flowing, and the next one takes
+//! everything over. It refuses to know how the network is planned: it makes its host what it is
+//! told.
 
 mod apply;
 mod clock;
@@ -132,9 +133,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     ended
 }
 
-/// Removes everything that agents with these pins and this instance's name have set up in the calling
-/// thread's network namespace: guests' interfaces, then what hangs on the NIC, what delivers to
-/// guests last, then the pins. Goes on after errors.
+/// Removes everything that agents with these pins and this instance's name have set up in the
+/// calling thread's network namespace: guests' interfaces, then what hangs on the NIC, what
+/// delivers to guests last, then the pins. Goes on after errors.
 ///
 /// # Errors
 /// All that could not be removed, each as text with its causes.

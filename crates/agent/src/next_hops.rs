@@ -1,7 +1,7 @@
 //! Where frames to other hosts go next: asked of the kernel's routes and neighbours, kept current.
 //!
-//! A next hop is handed to the kernel to keep resolved, with or without traffic and also while no agent
-//! runs. Its MAC address is never taken from frames that come in.
+//! A next hop is handed to the kernel to keep resolved, with or without traffic and also while no
+//! agent runs. Its MAC address is never taken from frames that come in.
 
 use crate::hosts::Hosts;
 use crate::netlink::{self, Event, Netlink};

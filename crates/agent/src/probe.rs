@@ -1,7 +1,7 @@
 //! Is that host alive? Asked only of hosts that are used, and only while their proof runs out.
 //!
-//! The kernel programs stamp a host's row when they want to send there, and our own echo coming back
-//! renews its proof. So an idle host costs nothing, and a host in use an echo a tick at most.
+//! The kernel programs stamp a host's row when they want to send there, and our own echo coming
+//! back renews its proof. So an idle host costs nothing, and a host in use an echo a tick at most.
 
 use crate::clock::Clock;
 use crate::control::Control;

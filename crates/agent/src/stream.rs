@@ -1,12 +1,14 @@
 //! The stream to a controller: dialled by the agent, again and again.
 //!
-//! The controller's absence changes nothing on this host: what is in the kernel stays, and what needs the
-//! agent alone goes on.
+//! The controller's absence changes nothing on this host: what is in the kernel stays, and what
+//! needs the agent alone goes on.
 
 use crate::error_chain;
 use hyper_util::rt::TokioIo;
 use mizar_proto::pb::controller_client::ControllerClient;
-use mizar_proto::{AgentMessage, pb};
+use mizar_proto::pb::controller_message::Message;
+use mizar_proto::{AgentMessage, ControllerMessage, pb};
+use mizar_vpc::{Generation, Vni};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,7 +33,14 @@ pub(crate) enum StreamEvent {
     /// The controller has accepted it.
     Open,
     /// A message has come.
-    Message(pb::ControllerMessage),
+    Message(ControllerMessage),
+    /// A message has come that breaks a rule.
+    Malformed {
+        /// The update that it is of, as far as that can be read.
+        about: Option<(Vni, Generation)>,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// It has ended, for this reason.
     Closed(String),
 }
@@ -77,9 +86,22 @@ async fn converse(controller: &Path, tell: &mpsc::Sender<StreamEvent>) -> Result
     listener(tell.send(StreamEvent::Open).await)?;
     let mut messages = response.into_inner();
     while let Some(message) = messages.message().await.map_err(|status| refused(&status))? {
-        listener(tell.send(StreamEvent::Message(message)).await)?;
+        listener(tell.send(read(message)).await)?;
     }
     Ok(())
+}
+
+fn read(message: pb::ControllerMessage) -> StreamEvent {
+    let about = match &message.message {
+        Some(Message::Update(update)) => {
+            Vni::try_from(update.vni).ok().zip(Generation::try_from(update.generation).ok())
+        }
+        _ => None,
+    };
+    match ControllerMessage::try_from(message) {
+        Ok(message) => StreamEvent::Message(message),
+        Err(problem) => StreamEvent::Malformed { about, problem: problem.to_string() },
+    }
 }
 
 async fn connect(controller: &Path) -> Result<Channel, tonic::transport::Error> {

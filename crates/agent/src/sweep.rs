@@ -88,7 +88,8 @@ impl Sweeper {
 
 /// Whether a learned row serves nobody: unused for long, or a denial that has run out.
 ///
-/// A row that says "nowhere" keeps its generation for as long as others keep theirs, unless it has none.
+/// A row that says "nowhere" keeps its generation for as long as others keep theirs, unless it has
+/// none.
 fn is_over(row: &Learned, now: u64, unused: u64) -> bool {
     let idle = now.saturating_sub(row.used) > unused;
     let denial = row.host == 0 && row.generation == 0;

@@ -62,9 +62,7 @@ fn each_mode_attaches_replaces_any_other_and_is_removed() {
             let options =
                 mizar_agent::Options { mode: ModeChoice::Fixed(mode), ..world::options() };
             let agent = world::start(options);
-            let status = world::local().await.status(mizar_proto::pb::StatusRequest {}).await;
-            let status = mizar_proto::Status::try_from(status.unwrap().into_inner()).unwrap();
-            assert_eq!(status.nic_mode.to_string(), mode.as_str());
+            assert_eq!(world::status().await.nic_mode.to_string(), mode.as_str());
             world::kill(agent).await;
             let nic = world::ip("link show nic");
             assert_eq!(nic.contains(" xdpgeneric "), mode == Generic, "{mode}: {nic}");
@@ -82,9 +80,9 @@ fn each_mode_attaches_replaces_any_other_and_is_removed() {
 fn a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc() {
     world::enter("a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc", || async {
         let agent = world::start(world::options());
-        let status = world::local().await.status(mizar_proto::pb::StatusRequest {}).await.unwrap();
-        let status = mizar_proto::Status::try_from(status.into_inner()).unwrap();
+        let status = world::status().await;
         assert_eq!(status.nic_mode, mizar_proto::NicMode::Tc);
+        assert!(status.nic_mode_reason.contains("aggregated"), "{}", status.nic_mode_reason);
         let second = mizar_agent::run(world::options()).await.unwrap_err();
         assert!(matches!(second, RunError::Running { .. }), "{second}");
         world::kill(agent).await;

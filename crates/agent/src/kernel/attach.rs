@@ -1,9 +1,9 @@
 //! The programs on the NIC: attached, replaced without a gap, and removed.
 //!
-//! What delivers to guests is attached first and removed last, so that no unwrapped frame of a tenant
-//! is ever passed to a host that has nobody to take it: tcx ingress (deliver), tcx egress (guard),
-//! then XDP. The links are pinned: they outlive the agent, and its next start replaces the programs
-//! behind them atomically.
+//! What delivers to guests is attached first and removed last, so that no unwrapped frame of a
+//! tenant is ever passed to a host that has nobody to take it: tcx ingress (deliver), tcx egress
+//! (guard), then XDP. The links are pinned: they outlive the agent, and its next start replaces the
+//! programs behind them atomically.
 
 use super::program::{LoadError, Programs};
 use super::sys;

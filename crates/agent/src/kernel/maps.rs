@@ -10,7 +10,7 @@ use mizar_packet::tables::{
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Most rows of each table. A table that is pinned already keeps the size it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,7 @@ impl Sizes {
 }
 
 /// Key of a route: the longest prefix of (VNI, address).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RouteKey {
     /// Bits that count: 32 of the VNI and those of the address, of which IPv4 has 96 + its own.
@@ -120,7 +118,8 @@ pub(crate) const GUEST_SLOTS: &str = "GUEST_SLOTS";
 pub(crate) const WIRE_SLOTS: &str = "WIRE_SLOTS";
 pub(crate) const WIRE_TC_SLOTS: &str = "WIRE_TC_SLOTS";
 
-/// Every map that outlives the agent. A program array is emptied when its last pin goes, so they too.
+/// Every map that outlives the agent. A program array is emptied when its last pin goes, so they
+/// too.
 pub(crate) const PINNED: [&str; 16] = [
     CONFIG,
     PORTS,

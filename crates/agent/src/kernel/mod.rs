@@ -8,8 +8,8 @@
 //!
 //! A start finds these and takes them over: it reads the tables back, loads its own copy of the
 //! programs with the same maps, and replaces slots and links one by one, each atomically. Pins of
-//! another layout are refused rather than migrated, and a pinned map keeps the size that it has: both
-//! are changed by removing everything ([`detach`]) and starting again.
+//! another layout are refused rather than migrated, and a pinned map keeps the size that it has:
+//! both are changed by removing everything ([`detach`]) and starting again.
 
 mod attach;
 mod maps;
@@ -54,8 +54,8 @@ pub enum KernelError {
     Missing(#[from] Missing),
     /// Pins of another layout are there.
     #[error(
-        "{} holds the tables of another layout, and this build has v{LAYOUT}: run `mizar agent --remove` \
-         with the build that made them, then start again", path.display()
+        "{} holds the tables of another layout, and this build has v{LAYOUT}: run \
+         `mizar agent --remove` with the build that made them, then start again", path.display()
     )]
     OtherLayout {
         /// The folder of the other layout.

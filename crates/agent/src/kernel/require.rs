@@ -1,4 +1,5 @@
-//! What this host must offer. Looked at before anything is touched, so that a refusal says what to do.
+//! What this host must offer. Looked at before anything is touched, so that a refusal says what to
+//! do.
 
 use std::ffi::CString;
 use std::io;
@@ -26,8 +27,8 @@ pub enum Missing {
     },
     /// Pins would not be pins.
     #[error(
-        "{} is not on a BPF file system: mount one, for example `mount -t bpf bpf /sys/fs/bpf`, and \
-         keep the pins below it", path.display()
+        "{} is not on a BPF file system: mount one, for example `mount -t bpf bpf /sys/fs/bpf`, \
+         and keep the pins below it", path.display()
     )]
     BpfFileSystem {
         /// Where the pins should be.
@@ -75,9 +76,9 @@ fn check_capabilities(status: &str) -> Result<(), Missing> {
 
 /// Whether the path, or the nearest folder above it that exists, is on a BPF file system.
 fn is_on_bpffs(path: &Path) -> bool {
-    path.ancestors().find(|path| path.exists()).is_some_and(|existing| {
-        file_system(existing).is_ok_and(|kind| kind == libc::BPF_FS_MAGIC)
-    })
+    path.ancestors()
+        .find(|path| path.exists())
+        .is_some_and(|existing| file_system(existing).is_ok_and(|kind| kind == libc::BPF_FS_MAGIC))
 }
 
 #[expect(unsafe_code, reason = "statfs(2) has no safe binding here")]

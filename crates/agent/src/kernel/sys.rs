@@ -1,5 +1,5 @@
-//! The bpf(2) calls that aya does not make: rows as plain bytes, in batches; what a link hangs on; and
-//! the kernel's jiffies.
+//! The bpf(2) calls that aya does not make: rows as plain bytes, in batches; what a link hangs on;
+//! and the kernel's jiffies.
 #![expect(unsafe_code, reason = "system calls that take pointers")]
 
 use aya::maps::{MapData, RingBuf};
@@ -24,7 +24,8 @@ const LINK_DETACH: c_long = 34;
 
 const PER_CPU_TYPES: [u32; 3] = [5, 6, 10];
 
-/// A map by its descriptor. The sizes are what the kernel says, so every call can check its buffers.
+/// A map by its descriptor. The sizes are what the kernel says, so every call can check its
+/// buffers.
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
@@ -96,7 +97,8 @@ impl Map {
         }
     }
 
-    /// All rows: keys one after the other, and their rows. Rows that change meanwhile may be missed.
+    /// All rows: keys one after the other, and their rows. Rows that change meanwhile may be
+    /// missed.
     pub(crate) fn dump(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let (mut keys, mut rows) = (Vec::new(), Vec::new());
         let mut room = 512usize;
@@ -115,8 +117,8 @@ impl Map {
                 map_fd: self.fd.as_raw_fd() as u32,
                 ..Batch::default()
             };
-            // SAFETY: the kernel writes at most `room` keys and rows, and a position of at most a key's
-            // size or four bytes.
+            // SAFETY: the kernel writes at most `room` keys and rows, and a position of at most a
+            // key's size or four bytes.
             let outcome = unsafe { bpf(MAP_LOOKUP_BATCH, &mut call) };
             let ended = match outcome {
                 Ok(_) => false,
@@ -219,7 +221,8 @@ fn jiffies_shifted(shift: i32) -> io::Result<u32> {
 
 /// A ring buffer that can be waited for.
 pub(crate) fn waitable(queue: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
-    // SAFETY: a ring buffer owns its map's descriptor, which stays the same and open as long as it lives.
+    // SAFETY: a ring buffer owns its map's descriptor, which stays the same and open as long as it
+    // lives.
     let registered = unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) };
     registered.map_err(|error| error.into_parts().1)
 }

@@ -149,7 +149,8 @@ where
 
     fn not_written(&self, source: io::Error) -> TableError {
         match source.raw_os_error() {
-            // Hash tables say E2BIG, tries ENOSPC; ENOMEM is what a hash says between two grace periods.
+            // Hash tables say E2BIG, tries ENOSPC; ENOMEM is what a hash says between two grace
+            // periods.
             Some(libc::E2BIG | libc::ENOSPC | libc::ENOMEM) => {
                 TableError::Full { table: self.name, capacity: self.map.entries }
             }

@@ -1,5 +1,5 @@
-//! A host for one scenario: namespaces of its own, a NIC, guests, and a controller that says what it
-//! is told to say.
+//! A host for one scenario: namespaces of its own, a NIC, guests, and a controller that says what
+//! it is told to say.
 #![expect(dead_code, reason = "each test binary uses its part")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a part of tests")]
 
@@ -26,8 +26,8 @@ pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
 /// Another host, on the same link.
 pub(crate) const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
 
-/// Runs a scenario, the body of the test `name`, in network and mount namespaces of its own with a BPF
-/// file system; all ends with it. Skips it without root.
+/// Runs a scenario, the body of the test `name`, in network and mount namespaces of its own with a
+/// BPF file system; all ends with it. Skips it without root.
 pub(crate) fn enter<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce() -> F) {
     if std::env::var_os(INSIDE).is_some() {
         set_up_nic();
@@ -87,7 +87,7 @@ pub(crate) async fn kill(agent: JoinHandle<Result<(), mizar_agent::RunError>>) {
 }
 
 /// A client of the agent's local service, as soon as it answers.
-pub(crate) async fn local() -> pb::agent_client::AgentClient<tonic::transport::Channel> {
+async fn local() -> pb::agent_client::AgentClient<tonic::transport::Channel> {
     let path = options().socket;
     loop {
         let path = path.clone();
@@ -101,6 +101,12 @@ pub(crate) async fn local() -> pb::agent_client::AgentClient<tonic::transport::C
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What the agent says of itself, as soon as it answers.
+pub(crate) async fn status() -> mizar_proto::Status {
+    let status = local().await.status(pb::StatusRequest {}).await.unwrap();
+    status.into_inner().try_into().unwrap()
 }
 
 /// Runs a command of iproute2 and returns what it says.

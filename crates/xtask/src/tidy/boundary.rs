@@ -19,6 +19,9 @@ const UNSAFE_SHIMS: &[Exception] = &[
 
 /// Where the generated protobuf types may stand outside `crates/proto`.
 const PROTOBUF_GLUE: &[Exception] = &[
+    ("crates/agent/src/local.rs", "serves the local socket"),
+    ("crates/agent/src/stream.rs", "dials the controller"),
+    ("crates/agent/tests/world/mod.rs", "serves an agent's stream, and calls its local service"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),
     ("crates/lab/src/server/session.rs", "serves the agents' streams"),
 ];
