@@ -169,3 +169,113 @@ fn or_none(address: Option<Ipv6Addr>) -> Address {
 fn or_zero(address: Option<Ipv4Addr>) -> [u8; 4] {
     address.map_or([0; 4], |address| address.octets())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mizar_vpc::{Attachment, Generation, SlotHolders};
+    use proptest::prelude::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
+    const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
+    const VNI: u32 = 7;
+
+    fn example() -> (VpcRows, Assigned) {
+        let id = NetworkId::MIN;
+        let network = NetworkRow {
+            v4: Some("10.1.0.0/16".parse().unwrap()),
+            v6: Some("fd00:1::/64".parse().unwrap()),
+            v4_gateway: Some(Ipv4Addr::new(10, 1, 0, 1)),
+            v6_gateway: None,
+            holders: SlotHolders {
+                hosts: vec![HERE, THERE],
+                slots: (0..SLOTS)
+                    .map(|slot| vec![slot as u16 % 2, (slot as u16 + 1) % 2])
+                    .collect(),
+            },
+        };
+        let rows = VpcRows {
+            dividers: vec![THERE, HERE],
+            quota: 9,
+            networks: [(id, network)].into(),
+            ..VpcRows::default()
+        };
+        let assigned = Assigned {
+            vpc: 3,
+            networks: [(id, 5)].into(),
+            hosts: [(HERE, 1), (THERE, 2)].into(),
+            guest_mtu: 1426,
+        };
+        (rows, assigned)
+    }
+
+    #[test]
+    fn rows_of_a_vpc_refer_to_each_other_by_index() {
+        let (rows, assigned) = example();
+        let tables = tables(VNI, &rows, &assigned);
+        let vpc = tables.vpc.unwrap();
+        assert_eq!((vpc.index, vpc.quota), (3, 9));
+        assert_eq!(vpc.dividers[..3], [2, 1, 0]);
+        assert_eq!(tables.holders.len(), SLOTS);
+        assert_eq!(tables.holders[&(5 * 256)].hosts, [1, 2, 0, 0]);
+        assert_eq!(tables.holders[&(5 * 256 + 255)].hosts, [2, 1, 0, 0]);
+        let route = Route { network: 5, vpc: 3 };
+        let prefixes = ["10.1.0.0/16", "fd00:1::/64"];
+        let keys = prefixes.map(|prefix| (RouteKey::new(VNI, prefix.parse().unwrap()), route));
+        assert_eq!(tables.routes, keys.into());
+        assert_eq!(network_key(VNI, &rows.networks[&NetworkId::MIN]), Some(keys[0].0));
+    }
+
+    #[test]
+    fn a_host_without_a_row_is_left_out_of_lists() {
+        let (rows, mut assigned) = example();
+        assigned.hosts.remove(&HERE);
+        let tables = tables(VNI, &rows, &assigned);
+        assert_eq!(tables.holders[&(5 * 256)].hosts, [2, 0, 0, 0]);
+        assert_eq!(tables.vpc.unwrap().dividers[..2], [2, 0]);
+    }
+
+    #[test]
+    fn a_guest_has_a_row_for_each_address_and_one_for_its_interface() {
+        let (rows, assigned) = example();
+        let mut tables = tables(VNI, &rows, &assigned);
+        let port = PortRow {
+            network: NetworkId::MIN,
+            mac: [2, 0, 0, 0, 0, 9].try_into().unwrap(),
+            v4: Some(Ipv4Addr::new(10, 1, 2, 3)),
+            v6: Some("fd00:1::9".parse().unwrap()),
+            generation: Generation::new(1, 4).unwrap(),
+            attachment: Attachment::Veth { netns: "/run/netns/a".into(), interface: "e".into() },
+        };
+        let network = (NetworkId::MIN, &rows.networks[&NetworkId::MIN]);
+        add_port(&mut tables, VNI, &port, network, 42, &assigned).unwrap();
+        let row = tables.ports[&42];
+        assert_eq!((row.vni, row.vpc, row.network, row.interface), (VNI, 3, 5, 42));
+        assert_eq!((row.v4, row.v4_network, row.v4_prefix), ([10, 1, 2, 3], [10, 1, 0, 0], 16));
+        assert_eq!((row.v4_gateway, row.v6_gateway), ([10, 1, 0, 1], Address::NONE));
+        assert_eq!((row.v6_prefix, row.mtu), (64, 1426));
+        assert_eq!(tables.endpoints.len(), 2);
+        for endpoint in tables.endpoints.values() {
+            assert_eq!((endpoint.kind, endpoint.interface), (Endpoint::LOCAL, 42));
+            assert_eq!(endpoint.generation, port.generation.get());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_difference_leads_from_one_state_to_the_other(
+            current: BTreeMap<u8, u8>, desired: BTreeMap<u8, u8>
+        ) {
+            let Difference { write, remove } = difference(&current, &desired);
+            let mut table = current.clone();
+            for (key, row) in &write {
+                prop_assert_ne!(current.get(key), Some(row), "written for nothing");
+                table.insert(*key, *row);
+            }
+            for key in &remove {
+                prop_assert!(table.remove(key).is_some(), "removed for nothing");
+            }
+            prop_assert_eq!(table, desired);
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub use require::Missing;
 pub use table::{CounterTable, RawRows, Table, TableError};
 
 pub(crate) use attach::Nic;
-pub(crate) use sys::jiffies;
+pub use sys::jiffies;
 
 use aya::maps::{Map, MapData, RingBuf};
 use mizar_packet::programs::TRAMPOLINE;
@@ -55,7 +55,7 @@ pub enum KernelError {
     /// Pins of another layout are there.
     #[error(
         "{} holds the tables of another layout, and this build has v{LAYOUT}: run \
-         `mizar agent --remove` with the build that made them, then start again", path.display()
+         `mizar agent remove` with the build that made them, then start again", path.display()
     )]
     OtherLayout {
         /// The folder of the other layout.

@@ -178,7 +178,7 @@ pub(crate) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
 }
 
 /// The kernel's 64-bit jiffies.
-pub(crate) fn jiffies() -> io::Result<u64> {
+pub fn jiffies() -> io::Result<u64> {
     loop {
         let before = jiffies_shifted(32)?;
         let low = jiffies_shifted(0)?;

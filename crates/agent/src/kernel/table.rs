@@ -21,7 +21,7 @@ pub enum TableError {
     /// A pinned map has rows of another size than this build's.
     #[error(
         "pinned map {table} has keys of {key} and values of {value} bytes, not {wanted_key} and \
-         {wanted_value}: it was made by another build; remove it with `mizar agent --remove`"
+         {wanted_value}: it was made by another build; remove it with `mizar agent remove`"
     )]
     Layout {
         /// The table's name.

@@ -21,7 +21,7 @@ const UNSAFE_SHIMS: &[Exception] = &[
 const PROTOBUF_GLUE: &[Exception] = &[
     ("crates/agent/src/local.rs", "serves the local socket"),
     ("crates/agent/src/stream.rs", "dials the controller"),
-    ("crates/agent/tests/world/mod.rs", "serves an agent's stream, and calls its local service"),
+    ("crates/agent/tests/host/world.rs", "serves an agent's stream, and calls its local service"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),
     ("crates/lab/src/server/session.rs", "serves the agents' streams"),
 ];

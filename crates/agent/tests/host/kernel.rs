@@ -1,13 +1,13 @@
 //! The data plane in a real kernel: loaded, pinned, attached in each mode, taken over, removed.
 
-mod world;
-
+use crate::world;
 use mizar_agent::kernel::{Kernel, KernelError, NicMode, Sizes, memory_by_map};
 use mizar_agent::{ModeChoice, RunError, StartError};
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn maps_at_default_sizes_stay_small() {
-    world::enter("maps_at_default_sizes_stay_small", || async {
+    world::enter("kernel::maps_at_default_sizes_stay_small", || async {
         let pins = world::options().pins;
         let (_kernel, _maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
         let sizes = memory_by_map(&pins).unwrap();
@@ -22,7 +22,7 @@ fn maps_at_default_sizes_stay_small() {
 
 #[test]
 fn a_taken_over_map_keeps_its_size_and_its_rows() {
-    world::enter("a_taken_over_map_keeps_its_size_and_its_rows", || async {
+    world::enter("kernel::a_taken_over_map_keeps_its_size_and_its_rows", || async {
         let pins = world::options().pins;
         let small = Sizes { ports: 16, ..Sizes::default() };
         let (kernel, maps) = Kernel::load(&pins, &small).unwrap();
@@ -36,18 +36,18 @@ fn a_taken_over_map_keeps_its_size_and_its_rows() {
 
 #[test]
 fn pins_of_another_layout_are_refused() {
-    world::enter("pins_of_another_layout_are_refused", || async {
+    world::enter("kernel::pins_of_another_layout_are_refused", || async {
         let pins = world::options().pins;
         std::fs::create_dir_all(pins.join("v99")).unwrap();
         let error = Kernel::load(&pins, &Sizes::default()).unwrap_err();
         assert!(matches!(error, KernelError::OtherLayout { .. }));
-        assert!(error.to_string().contains("v99") && error.to_string().contains("--remove"));
+        assert!(error.to_string().contains("v99") && error.to_string().contains("agent remove"));
     });
 }
 
 #[test]
 fn pins_outside_a_bpf_file_system_are_refused() {
-    world::enter("pins_outside_a_bpf_file_system_are_refused", || async {
+    world::enter("kernel::pins_outside_a_bpf_file_system_are_refused", || async {
         let options = mizar_agent::Options { pins: "/tmp/pins".into(), ..world::options() };
         let error = mizar_agent::run(options).await.unwrap_err();
         assert!(error.to_string().contains("mount -t bpf"), "{error}");
@@ -56,13 +56,13 @@ fn pins_outside_a_bpf_file_system_are_refused() {
 
 #[test]
 fn each_mode_attaches_replaces_any_other_and_is_removed() {
-    world::enter("each_mode_attaches_replaces_any_other_and_is_removed", || async {
+    world::enter("kernel::each_mode_attaches_replaces_any_other_and_is_removed", || async {
         use NicMode::{Generic, Native, Tc};
         for mode in [Native, Native, Generic, Native, Tc, Generic, Tc] {
             let options =
                 mizar_agent::Options { mode: ModeChoice::Fixed(mode), ..world::options() };
             let agent = world::start(options);
-            assert_eq!(world::status().await.nic_mode.to_string(), mode.as_str());
+            assert_eq!(world::status("h1").await.nic_mode.to_string(), mode.as_str());
             world::kill(agent).await;
             let nic = world::ip("link show nic");
             assert_eq!(nic.contains(" xdpgeneric "), mode == Generic, "{mode}: {nic}");
@@ -78,9 +78,9 @@ fn each_mode_attaches_replaces_any_other_and_is_removed() {
 
 #[test]
 fn a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc() {
-    world::enter("a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc", || async {
+    world::enter("kernel::a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc", || async {
         let agent = world::start(world::options());
-        let status = world::status().await;
+        let status = world::status("h1").await;
         assert_eq!(status.nic_mode, mizar_proto::NicMode::Tc);
         assert!(status.nic_mode_reason.contains("aggregated"), "{}", status.nic_mode_reason);
         let second = mizar_agent::run(world::options()).await.unwrap_err();
@@ -91,10 +91,26 @@ fn a_nic_that_hands_over_aggregated_buffers_is_taken_by_tc() {
 
 #[test]
 fn a_nic_that_is_not_there_is_named() {
-    world::enter("a_nic_that_is_not_there_is_named", || async {
+    world::enter("kernel::a_nic_that_is_not_there_is_named", || async {
         let options = mizar_agent::Options { nic: "nic7".to_owned(), ..world::options() };
         let error = mizar_agent::run(options).await.unwrap_err();
         assert!(matches!(error, RunError::Start(StartError::Netlink(_))));
         assert!(error.to_string().contains("nic7"), "{error}");
+    });
+}
+
+#[test]
+fn an_agent_that_is_asked_to_stop_leaves_all_but_its_socket() {
+    let name = "kernel::an_agent_that_is_asked_to_stop_leaves_all_but_its_socket";
+    world::enter(name, || async {
+        let own = std::path::Path::new("/proc/self/ns/net");
+        let agent = world::start_in(own, "h1", "native", name);
+        assert_eq!(world::status("h1").await.nic_mode, mizar_proto::NicMode::Native);
+        let mode = std::fs::metadata(world::options().socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(tokio::task::spawn_blocking(|| agent.terminate()).await.unwrap());
+        assert!(!world::options().socket.exists());
+        assert!(world::options().pins.join("links/wire_xdp_native").exists());
+        assert!(world::ip("link show nic").contains(" xdp "));
     });
 }

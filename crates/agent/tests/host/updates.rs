@@ -1,7 +1,7 @@
 //! An agent and its controller: updates become rows and interfaces, and survive the agent.
 
-mod world;
-
+use crate::world;
+use crate::world::{FakeController, Guest, THERE, at, port, rows};
 use mizar_agent::Options;
 use mizar_agent::kernel::{Maps, Sizes};
 use mizar_packet::Address;
@@ -10,7 +10,6 @@ use mizar_proto::Outcome;
 use mizar_vpc::{HeldRow, RowKey, Vni, VpcUpdate};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use world::{FakeController, Guest, THERE, at, port, rows};
 
 const APPLIED: Outcome = Outcome::Applied(Vec::new());
 
@@ -24,7 +23,7 @@ fn held(last: u8) -> (IpAddr, HeldRow) {
 
 #[test]
 fn what_the_controller_says_survives_the_agent() {
-    world::enter("what_the_controller_says_survives_the_agent", || async {
+    world::enter("updates::what_the_controller_says_survives_the_agent", || async {
         let (mut controller, _serving) = FakeController::listen();
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
@@ -76,7 +75,7 @@ fn what_the_controller_says_survives_the_agent() {
 
 #[test]
 fn an_endpoint_that_leaves_says_so_for_two_leases() {
-    world::enter("an_endpoint_that_leaves_says_so_for_two_leases", || async {
+    world::enter("updates::an_endpoint_that_leaves_says_so_for_two_leases", || async {
         let (mut controller, _serving) = FakeController::listen();
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
@@ -117,7 +116,7 @@ fn an_endpoint_that_leaves_says_so_for_two_leases() {
 
 #[test]
 fn a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried() {
-    let name = "a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried";
+    let name = "updates::a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried";
     world::enter(name, || async {
         let (mut controller, _serving) = FakeController::listen();
         let agent = world::start(world::options());
@@ -163,7 +162,7 @@ fn a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried() {
 
 #[test]
 fn a_full_table_is_reported_by_row() {
-    world::enter("a_full_table_is_reported_by_row", || async {
+    world::enter("updates::a_full_table_is_reported_by_row", || async {
         let (mut controller, _serving) = FakeController::listen();
         let sizes = Sizes { endpoints: 4, ..Sizes::default() };
         let agent = world::start(Options { sizes, ..world::options() });
@@ -195,7 +194,7 @@ fn a_full_table_is_reported_by_row() {
 
 #[test]
 fn stale_vpcs_and_interfaces_are_announced_and_removed() {
-    world::enter("stale_vpcs_and_interfaces_are_announced_and_removed", || async {
+    world::enter("updates::stale_vpcs_and_interfaces_are_announced_and_removed", || async {
         let (mut controller, _serving) = FakeController::listen();
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
