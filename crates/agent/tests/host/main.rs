@@ -1,0 +1,6 @@
+//! An agent and the kernel of a host of its own: what it sets up, keeps, hands over and removes.
+
+mod kernel;
+mod pair;
+mod updates;
+mod world;
