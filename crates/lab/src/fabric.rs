@@ -5,8 +5,8 @@
 
 use crate::netns::{self, Namespace};
 use crate::sys::{self, Feature};
-use crate::topology::Offloads;
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute};
+use crate::topology::{Mode, Offloads};
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkXdp};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::io;
 use std::net::Ipv4Addr;
@@ -52,6 +52,9 @@ pub enum Error {
         /// What the kernel said.
         source: rtnetlink::Error,
     },
+    /// The fabric's own program could not be loaded.
+    #[error("cannot load the XDP program of the fabric's interfaces")]
+    Program(#[source] io::Error),
     /// An offload could not be switched.
     #[error("{namespace}: cannot switch {feature} of {interface}")]
     Feature {
@@ -73,6 +76,17 @@ pub(crate) struct LinkOptions {
     pub(crate) mtu: u16,
     /// Of both ends.
     pub(crate) offloads: Offloads,
+    /// Of the agents' programs.
+    pub(crate) mode: Mode,
+}
+
+impl LinkOptions {
+    /// Whether hosts may send frames from the driver. A veth hands such frames to the far end but
+    /// wakes it only if that has an XDP program itself: without one they lie there until
+    /// something else comes by.
+    fn far_end_needs_xdp(&self) -> bool {
+        self.offloads == Offloads::Wire || self.mode == Mode::Native
+    }
 }
 
 /// The underlay address of the host with this index.
@@ -111,6 +125,9 @@ impl Fabric {
         }
 
         let near = index_of(&self.namespace, &self.netlink, &link).await?;
+        if self.options.far_end_needs_xdp() {
+            attach_pass(&self.namespace, &self.netlink, near).await?;
+        }
         add_address(&self.namespace, &self.netlink, near, fabric_address(index)).await?;
         set_up(&self.namespace, &self.netlink, near).await?;
 
@@ -198,6 +215,22 @@ async fn add_address(
     added.map_err(|e| failed(namespace, "add its underlay address", e))
 }
 
+/// Gives an interface an XDP program that changes nothing.
+async fn attach_pass(
+    namespace: &Namespace,
+    netlink: &rtnetlink::Handle,
+    index: u32,
+) -> Result<(), Error> {
+    /// In the driver, or not at all.
+    const DRIVER_MODE: u32 = 1 << 2;
+    let program = sys::load_pass().map_err(Error::Program)?;
+    let mut message = LinkUnspec::new_with_index(index).build();
+    let xdp = vec![LinkXdp::Fd(program.as_raw_fd()), LinkXdp::Flags(DRIVER_MODE)];
+    message.attributes.push(LinkAttribute::Xdp(xdp));
+    let set = netlink.link().set(message).execute().await;
+    set.map_err(|e| failed(namespace, "attach an XDP program", e))
+}
+
 async fn set_up(
     namespace: &Namespace,
     netlink: &rtnetlink::Handle,
@@ -228,7 +261,7 @@ mod tests {
         for (offloads, mtu) in [(Offloads::Wire, 1500), (Offloads::Default, 9000)] {
             let layout = Layout::new(&format!("fab-{}-{mtu}", std::process::id()));
             let cleanup = Cleanup::of(&layout);
-            let options = LinkOptions { mtu, offloads };
+            let options = LinkOptions { mtu, offloads, mode: Mode::Auto };
             let fabric = Fabric::create(layout.fabric_namespace(), options).await.unwrap();
             let hosts = ["h1", "h2", "h3"].map(|host| layout.host_namespace(host));
             for (index, host) in hosts.iter().enumerate() {

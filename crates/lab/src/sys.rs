@@ -1,11 +1,14 @@
 //! The few system calls that Rust cannot check: everything unsafe of this crate.
-#![expect(unsafe_code, reason = "unshare, ioctl and code between fork and exec have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "unshare, ioctl, bpf and code between fork and exec have no safe form"
+)]
 
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -100,4 +103,46 @@ pub(crate) fn set_feature(interface: &str, feature: Feature, on: bool) -> io::Re
     // longer than the call, and the kernel writes into neither for these commands.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Loads an XDP program that passes every frame on, of any length.
+pub(crate) fn load_pass() -> io::Result<OwnedFd> {
+    /// The first members of `union bpf_attr` for BPF_PROG_LOAD.
+    #[repr(C)]
+    struct ProgramLoad {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+    }
+    const PROG_LOAD: libc::c_long = 5;
+    const XDP: u32 = 6;
+    const HAS_FRAGS: u32 = 1 << 5;
+    // r0 = XDP_PASS; exit
+    let program: [u64; 2] = [0xb7 | 2 << 32, 0x95];
+    let license = c"Apache-2.0";
+    let load = ProgramLoad {
+        kind: XDP,
+        count: 2,
+        instructions: program.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: HAS_FRAGS,
+    };
+    // SAFETY: the kernel reads the attribute, `count` instructions and the license up to its zero.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of_val(&load)) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that the kernel has just made, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

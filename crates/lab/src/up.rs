@@ -188,8 +188,9 @@ async fn build(
     store::save(layout, &plan.store)?;
     bpffs::ensure_mounted(Path::new(STATE_FOLDER)).map_err(Error::BpfFs)?;
     let topology = &plan.store.topology;
-    let (mtu, offloads) = (plan::mtu(topology)?.get(), topology.underlay.offloads);
-    let fabric = Fabric::create(layout.fabric_namespace(), LinkOptions { mtu, offloads }).await?;
+    let (offloads, mode) = (topology.underlay.offloads, topology.underlay.mode);
+    let links = LinkOptions { mtu: plan::mtu(topology)?.get(), offloads, mode };
+    let fabric = Fabric::create(layout.fabric_namespace(), links).await?;
     start_server(layout, &options.executable, deadline).await?;
     progress(&Progress::Serving);
     let hosts = plan::host_names(topology)?;
