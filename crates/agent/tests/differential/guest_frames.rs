@@ -3,12 +3,12 @@
 use crate::hosts::{GUEST_MAC, v4, v6};
 use crate::packets::{self, Content, content, endpoint, odd_address, packet};
 use crate::random::Random;
+use mizar_packet::Address;
 use mizar_packet::tables::Port;
 use mizar_packet::wire::arp::{self, Arp};
 use mizar_packet::wire::dhcp::{self, Head};
 use mizar_packet::wire::icmpv6::{self, Icmpv6};
 use mizar_packet::wire::{Ethernet, Udp, ethernet, icmpv4, ipv4, ipv6};
-use mizar_packet::Address;
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -50,11 +50,8 @@ fn traffic(random: &mut Random, own: Address) -> Vec<u8> {
 
 fn gateway_echo(random: &mut Random, v4_own: Address, v6_own: Address) -> (u16, Vec<u8>) {
     let is_v4 = random.one_in(2);
-    let (src, dst) = if is_v4 {
-        (v4_own, Address::v4(v4(1, 1)))
-    } else {
-        (v6_own, Address::v6(v6(1, 1)))
-    };
+    let (src, dst) =
+        if is_v4 { (v4_own, Address::v4(v4(1, 1))) } else { (v6_own, Address::v6(v6(1, 1))) };
     let mut content = content(random, is_v4);
     if !random.one_in(5) {
         let mut payload = random.bytes(16);
@@ -105,14 +102,8 @@ fn solicitation(random: &mut Random, own: Address) -> Vec<u8> {
         checksum: U16::new(random.number() as u16),
         data: U32::ZERO,
     };
-    let target = random.pick(&[
-        v6(1, 1),
-        v6(1, 5),
-        own.octets(),
-        v6(2, 5),
-        icmpv6::GATEWAY,
-        [0x20; 16],
-    ]);
+    let target =
+        random.pick(&[v6(1, 1), v6(1, 5), own.octets(), v6(2, 5), icmpv6::GATEWAY, [0x20; 16]]);
     let mut payload = icmp.as_bytes().to_vec();
     if kind != 133 {
         payload.extend(target);
@@ -169,7 +160,9 @@ fn dhcp_request(random: &mut Random) -> Vec<u8> {
 fn dhcp_option(random: &mut Random) -> Vec<u8> {
     match random.below(5) {
         0 => vec![dhcp::PAD],
-        1 => [vec![dhcp::REQUESTED_ADDRESS, 4], random.pick(&[v4(1, 2), v4(1, 9)]).to_vec()].concat(),
+        1 => {
+            [vec![dhcp::REQUESTED_ADDRESS, 4], random.pick(&[v4(1, 2), v4(1, 9)]).to_vec()].concat()
+        }
         2 => vec![dhcp::REQUESTED_ADDRESS, 2, 1, 2],
         3 => {
             let len = random.below(20);

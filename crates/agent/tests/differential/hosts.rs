@@ -200,15 +200,10 @@ fn port(random: &mut Random) -> Port {
 }
 
 /// What is known of an address, for certain or learned, and who holds its slot.
-fn addressed(
-    random: &mut Random,
-    tables: &mut MemoryTables,
-    vpc: u32,
-    vni: u32,
-    address: Address,
-) {
+fn addressed(random: &mut Random, tables: &mut MemoryTables, vpc: u32, vni: u32, address: Address) {
     let now = tables.now;
-    let kind = random.pick(&[0, 0, 0, Endpoint::LOCAL, Endpoint::HELD, Endpoint::MOVED]);
+    let kind =
+        random.pick(&[0, 0, 0, Endpoint::LOCAL, Endpoint::LOCAL, Endpoint::HELD, Endpoint::MOVED]);
     if kind != 0 {
         let nowhere = kind == Endpoint::MOVED && random.one_in(2);
         let number = address.octets()[15];
@@ -228,7 +223,7 @@ fn addressed(
             generation: generation(random),
             used: stamp(random, now),
             teach_until: stamp(random, now),
-            notice_at: stamp(random, now),
+            notice_at: random.pick(&[0, now - 3 * TICK, now - TICK, now + TICK]),
             host: if random.one_in(4) { 0 } else { host_index(random) },
             vpc: vpc + 1,
         };

@@ -55,14 +55,14 @@ pub(crate) struct Content {
 
 /// Random content between endpoints of one family.
 pub(crate) fn content(random: &mut Random, is_v4: bool) -> Content {
-    let ttl = random.pick(&[64, 64, 64, 255, 2, 1, 0]);
+    let ttl = random.pick(&[64, 64, 64, 255, 255, 2, 1, 0]);
     let icmp = if is_v4 { ipv4::ICMP } else { ipv6::ICMPV6 };
-    let (protocol, payload) = match random.below(12) {
+    let (protocol, payload) = match random.below(13) {
         0..=2 => (ipv4::UDP, udp(random)),
         3..=6 => (ipv4::TCP, tcp_segment(random)),
         7 | 8 => (icmp, icmp_message(random, is_v4)),
         9 => (ipv4::UDP, dhcp_ports(random)),
-        10 if !is_v4 => {
+        10 | 11 if !is_v4 => {
             let next = random.pick(&[ipv6::HOP_BY_HOP, ipv6::FRAGMENT, 60, 43]);
             (next, extension(random))
         }
@@ -170,7 +170,8 @@ fn tcp_option(random: &mut Random) -> Vec<u8> {
     match random.below(8) {
         0 | 1 => vec![tcp::OPTION_NOP],
         2..=4 => {
-            let [high, low] = random.pick(&[1460u16, 1240, 536, 8960, 0xffff, 0xff00]).to_be_bytes();
+            let [high, low] =
+                random.pick(&[1460u16, 1240, 536, 8960, 0xffff, 0xff00]).to_be_bytes();
             vec![tcp::OPTION_MSS, 4, high, low]
         }
         5 => vec![3, 3, 7],

@@ -1,7 +1,7 @@
 //! Random frames that come in from the wire.
 
 use crate::hosts::{OWN_HOST, TICK, VNIS, some_host, underlay};
-use crate::packets::{content, endpoint, odd_address, packet};
+use crate::packets::{Content, content, endpoint, odd_address, packet};
 use crate::random::Random;
 use mizar_packet::Address;
 use mizar_packet::memory::MemoryTables;
@@ -34,10 +34,24 @@ pub(crate) fn frame(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
 
 /// A guest's frame in a tunnel.
 fn tunnelled(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
-    let inner = inner(random);
+    let known = learned(random, tables);
+    let is_v4 = known.as_ref().map_or(random.one_in(2), |known| known.address.is_v4());
+    let src = match &known {
+        Some(known) => known.address,
+        None if random.one_in(15) => odd_address(random, is_v4),
+        None => endpoint(random, is_v4),
+    };
+    let inner = inner(random, src);
     let sender = some_host(random, tables);
-    let options = options(random, tables, sender);
-    let vni = if random.one_in(20) { VNIS[2] } else { random.pick(&VNIS[..2]) };
+    let options = match &known {
+        Some(known) => known.option.as_bytes().to_vec(),
+        None => options(random, tables, sender),
+    };
+    let vni = match &known {
+        Some(known) => known.vni,
+        None if random.one_in(20) => VNIS[2],
+        None => random.pick(&VNIS[..2]),
+    };
     let foreign = random.one_in(30);
     let mut outer = Outer::new(&OuterSpec {
         src_mac: [2, 0, 0, 0, 0xff, 9],
@@ -53,12 +67,42 @@ fn tunnelled(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
     outer.ip.ttl = random.pick(&[255, 255, 223, 64, 33, 32, 1]);
     flaw(random, &mut outer);
     let mut bytes = [outer.as_bytes(), &options, &inner].concat();
+    if random.one_in(80) {
+        // Options in the outer IP header, which the tunnel's headers come after.
+        bytes[Ethernet::LEN] += 1;
+        bytes.splice(Ethernet::LEN + Ipv4::LEN..Ethernet::LEN + Ipv4::LEN, [1, 1, 1, 0]);
+    }
     if random.one_in(15) {
         // What Ethernet adds to short frames, or a switch's trailer.
         let len = random.within(1, 30);
         bytes.extend(random.bytes(len));
     }
     bytes
+}
+
+/// A large frame in a tunnel, which XDP gets in several pieces.
+pub(crate) fn jumbo(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
+    let len = random.within(4000, 8700);
+    let content = Content { protocol: ipv4::UDP, ttl: 64, payload: random.bytes(len) };
+    let is_v4 = random.one_in(2);
+    let (src, dst) = (endpoint(random, is_v4), endpoint(random, is_v4));
+    let ethertype = if is_v4 { ethernet::IPV4 } else { ethernet::IPV6 };
+    let packet = packet(random, src, dst, &content);
+    let inner = [Ethernet::new(ethernet::GATEWAY, [4; 6], ethertype).as_bytes(), &packet].concat();
+    let sender = some_host(random, tables);
+    let options = options(random, tables, sender);
+    let outer = Outer::new(&OuterSpec {
+        src_mac: [4; 6],
+        dst_mac: [2; 6],
+        src: sender,
+        dst: underlay(OWN_HOST),
+        tos: 0,
+        hash: 7,
+        vni: random.pick(&VNIS[..2]),
+        options_len: options.len(),
+        payload_len: inner.len(),
+    });
+    [outer.as_bytes(), &options, &inner].concat()
 }
 
 /// What is wrong with outer headers now and then.
@@ -79,13 +123,27 @@ fn flaw(random: &mut Random, outer: &mut Outer) {
     }
 }
 
+/// A remote endpoint of which this host has learned, and what its packets say.
+struct Known {
+    vni: u32,
+    address: Address,
+    option: Location,
+}
+
+/// Sometimes one of the learned rows, as it was learned.
+fn learned(random: &mut Random, tables: &MemoryTables) -> Option<Known> {
+    let rows = tables.learned.borrow();
+    if rows.is_empty() || !random.one_in(4) {
+        return None;
+    }
+    let (&(vni, address), row) = rows.iter().nth(random.below(rows.len()))?;
+    Some(Known { vni, address, option: Location::new(underlay(row.host), row.generation) })
+}
+
 /// The frame in the tunnel.
-fn inner(random: &mut Random) -> Vec<u8> {
-    let is_v4 = random.one_in(2);
-    let src =
-        if random.one_in(15) { odd_address(random, is_v4) } else { endpoint(random, is_v4) };
-    let dst =
-        if random.one_in(15) { odd_address(random, is_v4) } else { endpoint(random, is_v4) };
+fn inner(random: &mut Random, src: Address) -> Vec<u8> {
+    let is_v4 = src.is_v4();
+    let dst = if random.one_in(15) { odd_address(random, is_v4) } else { endpoint(random, is_v4) };
     let content = content(random, is_v4);
     let packet = packet(random, src, dst, &content);
     let ethertype = if random.one_in(40) {
@@ -134,12 +192,15 @@ fn foreign_option(random: &mut Random) -> Vec<u8> {
 }
 
 /// A control message, mostly one that is ours.
-fn control(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
-    let sender = some_host(random, tables);
-    let vni = random.pick(&VNIS);
+pub(crate) fn control(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
+    let mut sender = some_host(random, tables);
+    let mut vni = random.pick(&VNIS);
     let is_v4 = random.one_in(2);
-    let about = endpoint(random, is_v4);
+    let mut about = endpoint(random, is_v4);
     let generation = random.pick(&[0, 1, 2, 3, 1 << 40, u64::MAX]);
+    if let Some(known) = learned(random, tables) {
+        (sender, vni, about) = (known.option.host, known.vni, known.address);
+    }
     let host = if random.one_in(10) { underlay(9) } else { sender };
     let kind = random.pick(&[oam::NOTICE, oam::NOTICE, oam::INVALIDATE, oam::UNKNOWN, 0, 9]);
     let message = match random.below(8) {
@@ -153,8 +214,7 @@ fn control(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
         _ => Message::about(kind, vni, about, Address::v4(host), generation),
     };
     let src = if random.one_in(30) { [203, 0, 113, 1] } else { sender };
-    let mut frame =
-        ControlFrame::new(([4; 6], src), ([2; 6], underlay(OWN_HOST)), 0, message);
+    let mut frame = ControlFrame::new(([4; 6], src), ([2; 6], underlay(OWN_HOST)), 0, message);
     frame.outer.ip.ttl = 200;
     match random.below(40) {
         0 => frame.message.version = 2,
