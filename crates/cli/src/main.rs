@@ -1,2 +1,114 @@
-//! Placeholder until its first commit.
-fn main() {}
+//! `mizar`, the one program: what it can do, and who does it.
+//!
+//! Exit status: 0 if it worked, 1 if not, 2 if the command line is wrong. `mizar lab exec` passes
+//! on the status of what it ran. What was asked for goes to standard output, everything else to
+//! standard error.
+
+mod agent;
+mod client;
+mod counters;
+mod lab;
+mod logging;
+mod output;
+mod trace;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The network of a cloud: VPCs with their own, overlapping address spaces, in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "mizar", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    log: logging::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo mizar lab demo                             watch a cloud of four hosts prove itself
+  sudo mizar lab up examples/four-hosts.yaml      bring one up
+  sudo mizar lab exec blue/client -- ping 10.0.1.3
+  sudo mizar trace blue/client blue/web           which way does a packet take, and why?
+  sudo mizar lab down";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent of this host, or ask one how it stands
+    Agent(agent::Args),
+    /// A cloud in a box: hosts and guests as network namespaces of this machine
+    #[command(subcommand)]
+    Lab(lab::Command),
+    /// Show which way a packet takes between two endpoints, and which rows decide it
+    Trace(trace::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli.log, matches!(cli.command, Command::Agent(_)));
+    match run(cli.command) {
+        Ok(status) => status,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Agent(args) => agent::run(args).await,
+            Command::Lab(command) => lab::run(command).await,
+            Command::Trace(args) => trace::run(&args).await,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn refusal(line: &str) -> ErrorKind {
+        Cli::try_parse_from(line.split_whitespace()).unwrap_err().kind()
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_agent_is_told_all_it_needs_or_asked_and_not_both() {
+        let line = "mizar agent --host h1 --nic nic0 --controller unix:/c --socket /s --pins /p \
+                    --mode auto --instance h1";
+        assert!(Cli::try_parse_from(line.split_whitespace()).is_ok());
+        assert!(Cli::try_parse_from("mizar agent status".split_whitespace()).is_ok());
+        assert_eq!(refusal("mizar agent --host h1"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("mizar agent"), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        let mode = "mizar agent --host h1 --nic n --controller unix:/c --mode xdp";
+        assert_eq!(refusal(mode), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn a_command_in_a_guest_stands_after_two_hyphens() {
+        assert!(Cli::try_parse_from("mizar lab exec a -- ping -c 1 b".split_whitespace()).is_ok());
+        assert_eq!(refusal("mizar lab exec a"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("mizar lab exec a ping"), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn a_trace_refuses_what_has_no_ports() {
+        assert!(Cli::try_parse_from("mizar trace a b --port 80".split_whitespace()).is_ok());
+        assert_eq!(refusal("mizar trace a b --protocol sctp"), ErrorKind::InvalidValue);
+        assert_eq!(refusal("mizar trace a b --port 0"), ErrorKind::ValueValidation);
+        assert_eq!(refusal("mizar trace a b --size 70000"), ErrorKind::ValueValidation);
+        assert_eq!(refusal("mizar trace a"), ErrorKind::MissingRequiredArgument);
+    }
+}

@@ -1,0 +1,84 @@
+//! Questions to an agent on its local socket.
+
+use anyhow::{Context, Result, anyhow};
+use hyper_util::rt::TokioIo;
+use mizar_proto::pb::agent_client::AgentClient;
+use mizar_proto::{Counters, MapDump, Status, pb};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long an agent may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to an agent.
+pub(crate) struct Client {
+    agent: AgentClient<Channel>,
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Connects to the agent that listens on a socket.
+    ///
+    /// # Errors
+    /// Nobody listens there, or this user may not connect; says what to do.
+    pub(crate) async fn connect(socket: &Path) -> Result<Self> {
+        // Tried first by itself: the transport's own error says nothing of the reason.
+        let tried = UnixStream::connect(socket).await;
+        let path = socket.display();
+        tried.map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                anyhow!("no agent listens on {path}: start it, or name its socket with --socket")
+            }
+            ErrorKind::PermissionDenied => {
+                anyhow!("the agent's socket {path} is its own user's: try sudo")
+            }
+            _ => anyhow!(error).context(format!("cannot connect to the agent on {path}")),
+        })?;
+        let dial = socket.to_owned();
+        let connector = tower::service_fn(move |_| {
+            let socket = dial.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        // The connector ignores the address, which HTTP/2 needs for its headers.
+        let endpoint = Endpoint::from_static("http://agent").timeout(PATIENCE);
+        let channel = endpoint.connect_with_connector(connector).await;
+        let channel = channel.with_context(|| format!("cannot speak to the agent on {path}"))?;
+        Ok(Self { agent: AgentClient::new(channel), socket: socket.to_owned() })
+    }
+
+    /// How the agent stands.
+    pub(crate) async fn status(&mut self) -> Result<Status> {
+        let answer = self.agent.status(pb::StatusRequest {}).await;
+        let answer = answer.map_err(|error| self.refused(&error))?.into_inner();
+        answer.try_into().with_context(|| self.malformed())
+    }
+
+    /// What its host has counted.
+    pub(crate) async fn counters(&mut self) -> Result<Counters> {
+        let answer = self.agent.counters(pb::CountersRequest {}).await;
+        let answer = answer.map_err(|error| self.refused(&error))?.into_inner();
+        answer.try_into().with_context(|| self.malformed())
+    }
+
+    /// The tables that decide what becomes of a packet on its host.
+    pub(crate) async fn dump(&mut self) -> Result<Vec<MapDump>> {
+        let answer = self.agent.dump(pb::DumpRequest {}).await;
+        let mut stream = answer.map_err(|error| self.refused(&error))?.into_inner();
+        let mut maps = Vec::new();
+        while let Some(map) = stream.message().await.map_err(|error| self.refused(&error))? {
+            maps.push(map.try_into().with_context(|| self.malformed())?);
+        }
+        Ok(maps)
+    }
+
+    fn refused(&self, error: &tonic::Status) -> anyhow::Error {
+        anyhow!("the agent on {} does not answer: {}", self.socket.display(), error.message())
+    }
+
+    fn malformed(&self) -> String {
+        format!("the answer of the agent on {} is malformed", self.socket.display())
+    }
+}

@@ -1,0 +1,79 @@
+//! `mizar lab`: a cloud in a box.
+
+mod apply;
+mod counters;
+mod demo;
+mod down;
+mod exec;
+mod list;
+mod serve;
+mod status;
+mod up;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use mizar_lab::Topology;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What one can do with a lab.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(crate) enum Command {
+    /// Build a lab and wait until it works
+    Up(up::Args),
+    /// Show the hosts and guests of a lab
+    Status(status::Args),
+    /// Run a command inside a host or guest
+    Exec(exec::Args),
+    /// Show what the hosts of a lab have counted, side by side
+    Counters(counters::Args),
+    /// Change a lab that is up: add, remove and move networks and endpoints
+    Apply(apply::Args),
+    /// Remove a lab, whatever state it is in
+    Down(down::Args),
+    /// List the labs of this machine
+    List(list::Args),
+    /// Build a cloud of four hosts and show that it does what it promises
+    Demo(demo::Args),
+    /// Serve a lab's agents; `up` starts this
+    #[command(hide = true)]
+    Serve(serve::Args),
+}
+
+const EXAMPLES: &str = "\
+A lab takes root. NAME may be left out while just one lab is up.
+
+Examples:
+  mizar lab up examples/four-hosts.yaml
+  mizar lab status
+  mizar lab exec blue/client -- ping -c 3 10.0.1.3
+  mizar lab exec h1 -- ip route
+  mizar lab counters
+  mizar lab down";
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What does not work, with its causes.
+pub(crate) async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => up::run(&args).await?,
+        Command::Status(args) => status::run(&args).await?,
+        Command::Exec(args) => return exec::run(&args),
+        Command::Counters(args) => counters::run(&args).await?,
+        Command::Apply(args) => apply::run(&args).await?,
+        Command::Down(args) => down::run(&args).await?,
+        Command::List(args) => list::run(&args)?,
+        Command::Demo(args) => return demo::run(&args).await,
+        Command::Serve(args) => serve::run(&args).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a topology, and checks it before anything else is done.
+fn topology(file: &Path) -> Result<Topology> {
+    let topology = Topology::read(file)?;
+    mizar_lab::check(&topology).with_context(|| file.display().to_string())?;
+    Ok(topology)
+}
