@@ -13,6 +13,8 @@ mod record;
 mod report;
 mod rows;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use crate::output;

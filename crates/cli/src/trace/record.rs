@@ -28,6 +28,17 @@ pub(super) enum Seen {
     Tell(Event),
 }
 
+impl Seen {
+    /// Whether another one says no more than this one: a host's row is looked at several times, and
+    /// stamped in between.
+    fn is_again(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Host(index, _), Self::Host(other, _)) => index == other,
+            _ => self == other,
+        }
+    }
+}
+
 /// Lends a host's tables to the journey and notes what becomes of them.
 pub(super) struct Recording<'a> {
     tables: &'a MemoryTables,
@@ -39,11 +50,11 @@ impl<'a> Recording<'a> {
         Self { tables, seen: RefCell::default() }
     }
 
-    /// What was asked for and done, in order, each once.
+    /// What was asked for and done, in order, each row and each deed once.
     pub(super) fn into_seen(self) -> Vec<Seen> {
-        let mut seen = Vec::new();
+        let mut seen: Vec<Seen> = Vec::new();
         for item in self.seen.into_inner() {
-            if !seen.contains(&item) {
+            if !seen.iter().any(|earlier| earlier.is_again(&item)) {
                 seen.push(item);
             }
         }

@@ -111,9 +111,9 @@ fn host_text(tables: &MemoryTables, row: &Host) -> String {
     let alive = if tables.now < row.alive_until {
         "alive".to_owned()
     } else if row.alive_until == 0 {
-        "never heard of".to_owned()
+        "not proven alive".to_owned()
     } else {
-        format!("silent for {}", seconds(tables, tables.now - row.alive_until))
+        format!("not proven alive for {}", seconds(tables, tables.now - row.alive_until))
     };
     let next_hop = if row.is_resolved() { "" } else { ", next hop unresolved" };
     format!("{}, {alive}, MTU {}{next_hop}", row.address, row.mtu)

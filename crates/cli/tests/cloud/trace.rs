@@ -1,0 +1,127 @@
+//! What `mizar trace` says is what the kernel programs then do and count.
+
+use crate::world::{Counted, World, risen, said};
+use serde_json::Value;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The counters that a way raises.
+fn foretold(way: &Value, counted: &mut Counted) {
+    for hop in way["hops"].as_array().unwrap() {
+        for counter in hop["counted"].as_array().unwrap() {
+            let key = (text(&hop["host"]), text(counter));
+            *counted.entry(key).or_default() += 1;
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn visited(way: &Value) -> Vec<String> {
+    way["hops"].as_array().unwrap().iter().map(|hop| text(&hop["host"])).collect()
+}
+
+fn roles(way: &Value) -> Vec<String> {
+    way["hops"].as_array().unwrap().iter().map(|hop| text(&hop["role"])).collect()
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+#[test]
+fn first_packets_are_counted_as_foretold_host_by_host() {
+    let Some(world) = World::new("first") else { return };
+    for (to, options, expected) in [
+        ("10.0.1.3", &["--both"][..], &["depart", "bounce", "arrive"][..]),
+        ("10.0.2.2", &["--both"], &["depart", "divide", "bounce", "arrive"]),
+        ("fd00:0:0:1::3", &["--both"], &["depart", "bounce", "arrive"]),
+        ("fd00:0:0:2::2", &["--both"], &["depart", "divide", "bounce", "arrive"]),
+    ] {
+        // A ping over IPv6 is 20 bytes longer.
+        let size = if to.contains(':') { ["--size", "104"] } else { ["--size", "84"] };
+        let (trace, status) = world.trace("blue/a", to, &[options, &size].concat());
+        assert_eq!((status, roles(&trace["there"])), (Some(0), strings(expected)), "{to}");
+        assert_eq!(trace["there"]["verdict"], "delivered");
+        let mut counted = Counted::new();
+        foretold(&trace["there"], &mut counted);
+        foretold(&trace["back"], &mut counted);
+
+        let before = world.counted("blue");
+        let ping = world.exec("blue/a", &format!("ping -n -c 1 -W 2 {to}"));
+        assert!(ping.status.success(), "{}", said(&ping));
+        assert_eq!(risen(&world.counted("blue"), &before), counted, "{to}");
+        assert_eq!(trace["later"].as_array().unwrap().len(), 2, "{to}");
+    }
+}
+
+#[test]
+fn later_packets_take_the_way_that_was_foretold() {
+    let Some(world) = World::new("later") else { return };
+    let (first, _) = world.trace("blue/a", "c", &[]);
+    assert_eq!(visited(&first["there"]), ["h1", "h2", "h3", "h4"]);
+    assert_eq!(first["later"], serde_json::json!(["h1", "h4"]));
+
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let ping = world.exec("blue/a", "ping -n -c 3 -i 0.1 -W 2 10.0.2.2");
+        assert!(ping.status.success(), "{}", said(&ping));
+        let (trace, _) = world.trace("blue/a", "c", &[]);
+        if visited(&trace["there"]) == ["h1", "h4"] {
+            assert_eq!(trace["later"], Value::Null, "it is that way already");
+            assert!(text(&trace["there"]["text"]).ends_with("direct"));
+            return;
+        }
+        assert!(Instant::now() < deadline, "{trace:#}");
+    }
+}
+
+#[test]
+fn what_only_another_vpc_has_is_dropped_where_and_why_it_was_foretold() {
+    let Some(world) = World::new("drop") else { return };
+    let (trace, status) = world.trace("blue/a", "only-red", &[]);
+    assert_eq!(status, Some(1));
+    assert!(text(&trace["notes"][0]).contains("another VPC"), "{trace:#}");
+    assert_eq!(trace["there"]["verdict"], "dropped");
+    assert_eq!(trace["there"]["reason"], "no_endpoint");
+    let mut counted = Counted::new();
+    foretold(&trace["there"], &mut counted);
+
+    let before = world.counted("blue");
+    assert_eq!(world.exec("blue/a", "ping -n -c 1 -W 1 10.0.1.9").status.code(), Some(1));
+    let mut risen = risen(&world.counted("blue"), &before);
+    // The bouncer's agent has told the sender's host by then that the address does not exist.
+    risen.remove(&("h1".to_owned(), "learned".to_owned()));
+    assert_eq!(risen, counted);
+    let ping = world.exec("red/a", "ping -n -c 1 -W 2 10.0.1.9");
+    assert!(ping.status.success(), "its own VPC reaches it: {}", said(&ping));
+}
+
+#[test]
+fn too_big_a_packet_is_refused_as_the_guest_sees_it() {
+    let Some(world) = World::new("big") else { return };
+    let (trace, status) = world.trace("blue/a", "b", &["--size", "1427"]);
+    assert_eq!((status, &trace["there"]["verdict"]), (Some(1), &Value::from("refused")));
+    assert_eq!(world.trace("blue/a", "b", &["--size", "1426"]).1, Some(0));
+    let biggest = world.exec("blue/a", "ping -n -c 1 -W 2 -M do -s 1398 10.0.1.3");
+    assert!(biggest.status.success(), "{}", said(&biggest));
+    assert!(!world.exec("blue/a", "ping -n -c 1 -W 1 -M do -s 1399 10.0.1.3").status.success());
+}
+
+#[test]
+fn a_trace_goes_on_when_an_agent_is_down_and_says_so() {
+    let Some(world) = World::new("down") else { return };
+    let (before, _) = world.trace("blue/a", "b", &[]);
+    let status = world.ask_json(&["lab", "status", &world.lab]);
+    let pid = status["hosts"][2]["agent"].as_i64().unwrap().to_string();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+
+    let (trace, status) = world.trace("blue/a", "b", &[]);
+    assert_eq!(status, Some(0));
+    assert_eq!(visited(&trace["there"]), visited(&before["there"]));
+    assert!(text(&trace["notes"][0]).contains("the agent of h3 does not answer"), "{trace:#}");
+    let ping = world.exec("blue/a", "ping -n -c 1 -W 2 10.0.1.3");
+    assert!(ping.status.success(), "and so does the traffic: {}", said(&ping));
+}
