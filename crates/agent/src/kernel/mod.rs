@@ -20,7 +20,7 @@ mod table;
 
 pub use attach::{AttachError, NicMode, UnknownMode};
 pub use maps::{DUMPED, Maps, MapsError, RouteKey, Sizes, memory_by_map};
-pub use program::LoadError;
+pub use program::{LoadError, OBJECT};
 pub use require::Missing;
 pub use table::{CounterTable, RawRows, Table, TableError};
 

@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mizar.bpf.o"));
+/// The kernel programs as built with this crate: an ELF object, for tools that run them elsewhere.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mizar.bpf.o"));
 
 /// Why the programs cannot be loaded.
 #[derive(Debug, Error)]
