@@ -1,0 +1,96 @@
+//! `mizar-bench [NAME…]`: what is measured, against what, and how it stands against its bar.
+//!
+//! Every figure is the median of several rounds, which are interleaved with those of what it is
+//! compared with, so that a slow moment of the machine meets both. A name selects one figure or all
+//! that it is the beginning of: `packet`, `packet.bounce`, `packet.bounce.one_ns`.
+
+mod packet;
+mod report;
+mod statistics;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use report::Measurement;
+use std::path::PathBuf;
+
+/// Measures Mizar.
+#[derive(Parser)]
+#[command(name = "mizar-bench")]
+struct Options {
+    /// The figures to measure, or the beginning of their names; all when none is named
+    names: Vec<String>,
+    /// Fewer and shorter rounds
+    #[arg(long)]
+    quick: bool,
+    /// Writes the results to a file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How thoroughly to measure.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    /// Fewer and shorter rounds.
+    quick: bool,
+}
+
+/// What is measured together, because it shares its set-up.
+struct Group {
+    /// Names of its figures.
+    ids: &'static [&'static str],
+    /// Measures those figures of the group that are wanted.
+    run: fn(&[&'static str], Effort) -> Result<Vec<Measurement>>,
+}
+
+const GROUPS: &[Group] = &[Group { ids: packet::IDS, run: packet::run }];
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let known: Vec<_> = GROUPS.iter().flat_map(|group| group.ids).copied().collect();
+    for name in &options.names {
+        if !known.iter().any(|id| is_named(id, name)) {
+            bail!("there is no benchmark {name:?}; there are:\n{}", known.join("\n"));
+        }
+    }
+    let wanted =
+        |id: &&str| options.names.is_empty() || options.names.iter().any(|name| is_named(id, name));
+    let mut results = Vec::new();
+    for group in GROUPS {
+        let ids: Vec<_> = group.ids.iter().copied().filter(wanted).collect();
+        if !ids.is_empty() {
+            results.extend((group.run)(&ids, Effort { quick: options.quick })?);
+        }
+    }
+    report::print(&results)?;
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&results)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether a name means a figure: its id, or the beginning of it up to a dot.
+fn is_named(id: &str, name: &str) -> bool {
+    id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_select_whole_words_of_ids() {
+        assert!(is_named("packet.bounce.one_ns", "packet.bounce"));
+        assert!(is_named("packet.bounce.one_ns", "packet.bounce.one_ns"));
+        assert!(!is_named("packet.bounce.one_ns", "packet.bounce.one"));
+    }
+
+    #[test]
+    fn every_figure_has_one_name() {
+        let mut ids: Vec<_> = GROUPS.iter().flat_map(|group| group.ids).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+}

@@ -1,0 +1,57 @@
+//! A guest's frames: each run is a test run of its own, timed by the kernel's statistics.
+
+use super::assembly::Assembly;
+use super::sys::{self, Kind};
+use super::traffic::{self, Way};
+use super::world::World;
+use anyhow::{Context, Result, ensure};
+use aya::sys::{Stats, enable_stats};
+use mizar_packet::programs::TRAMPOLINE;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Packets of one round.
+const RUNS: u32 = 20_000;
+
+/// Nanoseconds for each packet: with the programs, and with an empty one.
+pub(super) fn rounds(world: &World, way: Way, count: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    let program = world.program(TRAMPOLINE)?;
+    let nothing = sys::load(Kind::Classifier, &empty()).context("load the empty program")?;
+    let frames: Vec<_> = (0..world.flows).map(|flow| traffic::frame(way, flow)).collect();
+    let _counting = enable_stats(Stats::RunTime).context("have the kernel time programs")?;
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let mut flow = 0u32;
+    for round in 0..=count {
+        let path = way.path().context("a guest's frame that is not counted")?;
+        let before = world.counted(way.vni(), path)?;
+        let taken = time(program.as_fd(), &frames, &mut flow, way.code())?;
+        let after = world.counted(way.vni(), path)?;
+        ensure!(after - before == u64::from(RUNS), "{} of {RUNS} packets: {way:?}", after - before);
+        let nothing = time(nothing.as_fd(), &frames, &mut flow, TC_SHOT as u32)?;
+        // The first round warms caches up.
+        if round > 0 {
+            with.push(taken);
+            without.push(nothing);
+        }
+    }
+    Ok((with, without))
+}
+
+fn time(program: BorrowedFd<'_>, frames: &[Vec<u8>], flow: &mut u32, code: u32) -> Result<f64> {
+    let (time_before, count_before) = sys::run_time(program)?;
+    for _ in 0..RUNS {
+        *flow = flow.wrapping_add(40_503);
+        let frame = &frames[*flow as usize % frames.len()];
+        let ran = sys::run(program, Kind::Classifier, frame, 0, 1).context("run a program")?;
+        ensure!(ran.code == code, "a guest's frame ends with {}", ran.code);
+    }
+    let (time, count) = sys::run_time(program)?;
+    Ok((time - time_before) as f64 / (count - count_before) as f64)
+}
+
+const TC_SHOT: i32 = 2;
+
+fn empty() -> Vec<u64> {
+    let mut program = Assembly::default();
+    program.exit(TC_SHOT);
+    program.finish()
+}

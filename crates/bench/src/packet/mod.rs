@@ -1,0 +1,85 @@
+//! What the kernel programs cost a packet, in nanoseconds of one CPU.
+//!
+//! The very programs that the agent loads are run by the kernel's test run, over full tables, with
+//! a frame that takes the same way each time: counters prove it. Frames of XDP are restored by a
+//! wrapper in the kernel ([`wrapper`]), which costs the same with an empty program, and that is
+//! subtracted. A guest's frame cannot be restored, since the kernel encapsulates an skb only once:
+//! each is run on its own, timed by the kernel's own statistics ([`fresh`]), less what an empty
+//! program takes. There every run follows a system call, so caches are colder than in a loop.
+
+mod assembly;
+mod fresh;
+mod sys;
+mod traffic;
+mod world;
+mod wrapper;
+
+use crate::Effort;
+use crate::report::{Bar, Baseline, Measurement};
+use crate::statistics::middle;
+use anyhow::{Result, bail};
+use traffic::Way;
+use world::World;
+
+/// All figures.
+pub(crate) const IDS: &[&str] = &[
+    "packet.bounce.one_ns",
+    "packet.bounce.many_ns",
+    "packet.divide.one_ns",
+    "packet.divide.many_ns",
+    "packet.unwrap.one_ns",
+    "packet.unwrap.many_ns",
+    "packet.depart.one_ns",
+    "packet.depart.many_ns",
+    "packet.not_ours_ns",
+];
+
+/// Endpoints, each with a flow, of the figures called `many`.
+const MANY: u32 = 65_536;
+
+/// Measures the figures that are wanted.
+pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
+    let mut results = Vec::new();
+    for flows in [1, MANY] {
+        let wanted: Vec<_> =
+            ids.iter().copied().filter(|id| (flows == MANY) == id.ends_with(".many_ns")).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let world = World::new(flows)?;
+        for id in wanted {
+            results.push(measure(&world, id, effort)?);
+        }
+    }
+    results.sort_by_key(|result| ids.iter().position(|id| *id == result.id));
+    Ok(results)
+}
+
+fn measure(world: &World, id: &'static str, effort: Effort) -> Result<Measurement> {
+    let (way, bar) = match id.split('.').nth(1) {
+        Some("bounce") => (Way::Bounce, 80.0),
+        Some("divide") => (Way::Divide, 150.0),
+        Some("unwrap") => (Way::Unwrap, 110.0),
+        Some("depart") => (Way::Depart, 250.0),
+        Some("not_ours_ns") => (Way::NotOurs, 10.0),
+        _ => bail!("{id} is no figure of packets"),
+    };
+    let rounds = if effort.quick { 5 } else { 15 };
+    let (with, without) = match way {
+        Way::Depart => fresh::rounds(world, way, rounds)?,
+        Way::Bounce | Way::Divide | Way::Unwrap | Way::NotOurs => {
+            wrapper::rounds(world, way, rounds)?
+        }
+    };
+    let empty = middle(&without).median;
+    let rounds: Vec<_> = with.iter().zip(&without).map(|(with, without)| with - without).collect();
+    let middle = middle(&rounds);
+    Ok(Measurement {
+        id,
+        value: middle.median,
+        unit: "ns",
+        bar: (!id.ends_with(".many_ns")).then_some(Bar::AtMost(bar)),
+        baseline: Some(Baseline { name: "subtracted: an empty program", value: empty, unit: "ns" }),
+        spread: middle.spread,
+    })
+}

@@ -1,0 +1,180 @@
+//! The bpf(2) calls for programs that are assembled here.
+#![expect(unsafe_code, reason = "system calls that take pointers")]
+
+use super::assembly::Instruction;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+const MAP_CREATE: libc::c_long = 0;
+const MAP_UPDATE: libc::c_long = 2;
+const PROG_LOAD: libc::c_long = 5;
+const PROG_TEST_RUN: libc::c_long = 10;
+
+/// A map of plain memory.
+pub(super) const ARRAY: u32 = 2;
+/// A map of programs to tail-call.
+pub(super) const PROGRAM_ARRAY: u32 = 3;
+
+/// Where a program can be attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// cls_bpf and tcx.
+    Classifier,
+    /// XDP, frames in several pieces included.
+    Xdp,
+}
+
+/// A map with one row.
+pub(super) fn create_map(kind: u32, row_size: usize) -> io::Result<OwnedFd> {
+    let mut call =
+        MapCreate { kind, key_size: 4, value_size: row_size as u32, entries: 1, flags: 0 };
+    // SAFETY: the kernel reads plain numbers.
+    descriptor(unsafe { bpf(MAP_CREATE, &mut call) }?)
+}
+
+/// Writes the row of a map with one row, whose size it must have.
+pub(super) fn set_row(map: &OwnedFd, row: &[u8]) -> io::Result<()> {
+    let key = 0u32;
+    let mut call = MapUpdate {
+        map: map.as_raw_fd() as u32,
+        reserved: 0,
+        key: (&raw const key) as u64,
+        row: row.as_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the key has four bytes, the row those that the map was made with.
+    unsafe { bpf(MAP_UPDATE, &mut call) }.map(drop)
+}
+
+/// Loads a program.
+pub(super) fn load(kind: Kind, program: &[Instruction]) -> io::Result<OwnedFd> {
+    const HAS_FRAGS: u32 = 1 << 5;
+    const ATTACH_XDP: u32 = 37;
+    let license = c"GPL";
+    let mut call = ProgramLoad {
+        kind: match kind {
+            Kind::Classifier => 3,
+            Kind::Xdp => 6,
+        },
+        count: program.len() as u32,
+        instructions: program.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        ..ProgramLoad::default()
+    };
+    if let Kind::Xdp = kind {
+        (call.flags, call.expected_attach) = (HAS_FRAGS, ATTACH_XDP);
+    }
+    // SAFETY: the kernel reads `count` instructions and the license up to its zero.
+    descriptor(unsafe { bpf(PROG_LOAD, &mut call) }?)
+}
+
+/// What a test run came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ran {
+    /// What the program returned the last time.
+    pub(super) code: u32,
+    /// The mean time of one round, in nanoseconds.
+    pub(super) nanoseconds: u32,
+}
+
+/// Runs a program on a frame; in XDP the first `metadata` bytes stand before the frame.
+pub(super) fn run(
+    program: BorrowedFd<'_>,
+    kind: Kind,
+    frame: &[u8],
+    metadata: u32,
+    repeat: u32,
+) -> io::Result<Ran> {
+    // struct xdp_md: data, data_end and four words that are zero.
+    let context = [metadata, frame.len() as u32, 0, 0, 0, 0];
+    let mut call = TestRun {
+        program: program.as_raw_fd() as u32,
+        data_size_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat,
+        ..TestRun::default()
+    };
+    if let Kind::Xdp = kind {
+        call.context_size_in = size_of_val(&context) as u32;
+        call.context_in = context.as_ptr() as u64;
+    }
+    // SAFETY: the kernel reads the frame and the context by their sizes, and writes into `call` alone.
+    unsafe { bpf(PROG_TEST_RUN, &mut call) }?;
+    Ok(Ran { code: call.result, nanoseconds: call.duration })
+}
+
+/// How long a program has run and how often, since the kernel was told to count it.
+pub(super) fn run_time(program: impl AsFd) -> io::Result<(u64, u64)> {
+    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path)?;
+    let field = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name));
+        found.and_then(|value| value.trim().parse().ok()).ok_or(io::ErrorKind::InvalidData)
+    };
+    Ok((field("run_time_ns:")?, field("run_cnt:")?))
+}
+
+#[repr(C)]
+struct MapCreate {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    entries: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct MapUpdate {
+    map: u32,
+    reserved: u32,
+    key: u64,
+    row: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgramLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log: [u64; 2],
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    expected_attach: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+}
+
+/// # Safety
+///
+/// What the attribute points to must be as large as the command reads or writes.
+unsafe fn bpf<T>(command: libc::c_long, attribute: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads and writes `size_of::<T>()` bytes; the rest is up to the caller.
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attribute, size_of::<T>()) };
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(outcome) }
+}
+
+fn descriptor(number: libc::c_long) -> io::Result<OwnedFd> {
+    // SAFETY: a descriptor that the kernel has just made, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
+}
