@@ -35,7 +35,8 @@ use walk::{End, Walk, walk};
 pub(crate) struct Args {
     /// The endpoint that sends, as VPC/NAME; NAME alone if it is the only one of that name
     from: String,
-    /// Where to: an address, or an endpoint likewise; NAME alone is looked for in the same VPC first
+    /// Where to: an address, or an endpoint likewise; NAME alone is looked for in the sender's VPC
+    /// first
     to: String,
     /// The lab; the only one by default
     #[arg(long, value_name = "NAME")]
@@ -47,7 +48,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 80, value_parser = value_parser!(u16).range(1..))]
     port: u16,
     /// Length of the IP packet in bytes
-    #[arg(long, default_value_t = PING_SIZE, value_parser = value_parser!(u16).range(60..), value_name = "BYTES")]
+    #[arg(long, default_value_t = PING_SIZE, value_name = "BYTES",
+          value_parser = value_parser!(u16).range(60..))]
     size: u16,
     /// Take the destination's IPv6 address
     #[arg(short = '6', long)]

@@ -6,61 +6,38 @@ use mizar_packet::Reason;
 pub(super) fn hint(reason: Reason) -> &'static str {
     match reason {
         Reason::NoEndpoint => {
-            "is there an endpoint of this VPC with that address, and is it attached? See \
-             `mizar lab status`"
+            "is there such an endpoint in this VPC, and is it attached? See `mizar lab status`"
         }
         Reason::NoRoute => {
-            "does the address lie in a network of the sender's own VPC? VPCs never reach each other"
+            "is the address in a network of the sender's own VPC? VPCs never reach each other"
         }
-        Reason::NoDivider | Reason::UnknownVpc => {
-            "has the VPC dividers, and has the host acknowledged the VPC? See `mizar lab status`"
-        }
-        Reason::NoBouncer => {
-            "has the network bouncers, and has the host acknowledged the VPC? See `mizar lab status`"
-        }
-        Reason::NoHost => {
-            "the agent makes rows of hosts: does it run, and what does its log say? See \
-             `mizar lab status -o json` for where the log is"
-        }
+        Reason::NoDivider | Reason::NoBouncer | Reason::UnknownVpc => NOT_TOLD,
+        Reason::NoHost | Reason::NoProgram | Reason::NoRoom | Reason::ForgedTunnel => AGENT,
         Reason::NoNextHop => {
-            "can the hosts reach each other? Try `mizar lab exec HOST -- ping ADDRESS` with their \
-             underlay addresses"
+            "can the hosts reach each other? Try `mizar lab exec HOST -- ping UNDERLAY-ADDRESS`"
         }
-        Reason::NoPort | Reason::TagMismatch => {
-            "is the endpoint attached? See `mizar lab status`, and the log of its host's agent"
-        }
-        Reason::NoProgram | Reason::NoRoom | Reason::ForgedTunnel => {
-            "see the log of the host's agent; restarting the agent loads the programs again"
-        }
+        Reason::NoPort | Reason::TagMismatch => "is the endpoint attached? See `mizar lab status`",
         Reason::TooBig => {
-            "is the underlay's MTU the same on all hosts, and the guest's as it was told? See \
-             `mizar agent status` for the hosts' and `ip link` in the guest for its own"
+            "have all hosts the same MTU? See `mizar agent status`, and `ip link` in the guest"
         }
         Reason::Throttled => {
-            "the endpoint sends to very many addresses that nobody has learned, such as a scan does"
+            "the endpoint sends to very many addresses that nobody has learned, as a scan does"
         }
         Reason::TtlExceeded => "packets that cross networks need a TTL of at least 2",
-        Reason::StaleTwice | Reason::HopLimit => {
-            "two hosts disagree on where the endpoint is: have all of them acknowledged the latest \
-             generation? See `mizar lab status`"
-        }
+        Reason::StaleTwice | Reason::HopLimit => NOT_AGREED,
         Reason::ForeignSource => {
-            "is the underlay address of every host in the fleet's prefixes? See `mizar agent status`"
+            "is every host's underlay address in the fleet's prefixes? See `mizar agent status`"
         }
         Reason::GatewayTraffic => "gateways answer pings, ARP, DHCP and solicitations only",
-        Reason::SpoofedMac | Reason::SpoofedAddress | Reason::InnerSource => {
-            "guests send from the addresses that they were given: see `mizar lab status`"
-        }
-        Reason::Multicast | Reason::LinkLocal | Reason::NotIp | Reason::InnerNotIp => {
-            "a VPC carries IPv4 and IPv6 unicast between its endpoints' addresses"
-        }
+        Reason::SpoofedMac | Reason::SpoofedAddress | Reason::InnerSource => ADDRESSES,
+        Reason::Multicast | Reason::LinkLocal | Reason::NotIp | Reason::InnerNotIp => UNICAST,
         Reason::GuestVlan
         | Reason::RouterMessage
         | Reason::HiddenNeighbour
         | Reason::DhcpServer
         | Reason::InnerRouterMessage
         | Reason::Unanswered
-        | Reason::BadArp => "the network itself is router and DHCP server of its guests",
+        | Reason::BadArp => "the network itself is the router and DHCP server of its guests",
         Reason::Short
         | Reason::BadIp
         | Reason::OuterFragment
@@ -70,8 +47,18 @@ pub(super) fn hint(reason: Reason) -> &'static str {
         | Reason::CriticalOption
         | Reason::BadOption
         | Reason::BadOam
-        | Reason::EcnNotCapable => {
-            "the packet itself is at fault: capture it with `mizar lab exec HOST -- tcpdump -ni nic0`"
-        }
+        | Reason::EcnNotCapable => MALFORMED,
     }
 }
+
+const NOT_TOLD: &str =
+    "has the host been told of the VPC, and who bounces and divides for it? See `mizar lab status`";
+const NOT_AGREED: &str =
+    "have all hosts acknowledged where the endpoint is now? See `mizar lab status`";
+const AGENT: &str =
+    "what does the log of the host's agent say? `mizar lab status -o json` tells where it is";
+const ADDRESSES: &str =
+    "guests send from the addresses that they were given: see `mizar lab status`";
+const UNICAST: &str = "a VPC carries IPv4 and IPv6 unicast between its endpoints' addresses";
+const MALFORMED: &str =
+    "the packet itself is at fault: capture it by `mizar lab exec HOST -- tcpdump -ni nic0`";

@@ -22,6 +22,7 @@ const PROTOBUF_GLUE: &[Exception] = &[
     ("crates/agent/src/local.rs", "serves the local socket"),
     ("crates/agent/src/stream.rs", "dials the controller"),
     ("crates/agent/tests/host/world.rs", "serves an agent's stream, and calls its local service"),
+    ("crates/cli/src/client.rs", "calls an agent's local service"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),
     ("crates/lab/src/server/session.rs", "serves the agents' streams"),
 ];

@@ -35,7 +35,7 @@ impl Checks {
             Ok((_, found)) => ("✓", found.clone()),
             Err(error) => ("✗", format!("{error:#}")),
         };
-        output::print(&format!("  {mark} {name}: {said}  ({took:.1} s)"))?;
+        output::print(&format!("  {mark} {name} ({took:.1} s)\n      {said}"))?;
         match result {
             Ok((made, _)) => {
                 self.passed += 1;

@@ -114,8 +114,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// By how much a counter of a VPC has risen since then, by host; those where it has not are left
-    /// out.
+    /// By how much a counter of a VPC has risen since then, by host, where it has.
     pub(super) fn since(&self, before: &Self, vni: Vni, name: &str) -> BTreeMap<String, u64> {
         let risen = self.hosts.keys().map(|host| {
             let (now, then) = (self.of(host, vni, name), before.of(host, vni, name));
