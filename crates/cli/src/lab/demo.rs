@@ -7,7 +7,7 @@ mod transfer;
 mod world;
 
 use crate::output;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use checks::Checks;
 use mizar_lab::{Options, Topology};
 use std::env;
@@ -42,7 +42,7 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
 
     let shown = tokio::select! {
         shown = show(&topology, &mut checks) => shown,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     };
     let is_up = shown.is_ok() || mizar_lab::labs()?.contains(&topology.lab);
     if is_up && !args.keep {
@@ -96,13 +96,15 @@ fn check_programs() -> Result<()> {
 }
 
 fn next(lab: &str) -> String {
+    let program = env::current_exe().unwrap_or_else(|_| "mizar".into());
     format!(
-        "\nIt is still up. Try:\n\n  \
+        "\nIt is still up. Try (mizar is {}):\n\n  \
          mizar lab status {lab}\n  \
          mizar lab exec --lab {lab} blue/client -- ping 10.0.1.3\n  \
          mizar lab exec --lab {lab} red/client -- curl http://10.0.1.3:8080/vpc\n  \
          mizar trace --lab {lab} blue/web-2 blue/db --both\n  \
          mizar lab counters {lab}\n\n\
-         and in the end:\n\n  mizar lab down {lab}"
+         and in the end:\n\n  mizar lab down {lab}",
+        program.display()
     )
 }

@@ -10,6 +10,7 @@ use mizar_packet::tables::{Endpoint, Event};
 use mizar_packet::wire::geneve::{Location, MISSED, OptionHeader, Outer, STALE};
 use mizar_packet::{Address, Frame, Reason, Verdict};
 use serde::Serialize;
+use std::net::Ipv4Addr;
 
 /// One host's part in a packet's way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,9 +49,9 @@ pub(super) struct Sent {
     /// The next host.
     pub(super) to: String,
     /// Outer source.
-    pub(super) src: Address4,
+    pub(super) src: Ipv4Addr,
     /// Outer destination.
-    pub(super) dst: Address4,
+    pub(super) dst: Ipv4Addr,
     /// Outer TTL.
     pub(super) ttl: u8,
     /// Length of the outer IP packet in bytes.
@@ -58,8 +59,6 @@ pub(super) struct Sent {
     /// Options, with what they say.
     pub(super) options: Vec<String>,
 }
-
-type Address4 = std::net::Ipv4Addr;
 
 /// Explains a step; the first one is the sender's host's.
 pub(super) fn hop(fleet: &Fleet, step: &Step, is_first: bool) -> Hop {
@@ -76,7 +75,7 @@ pub(super) fn hop(fleet: &Fleet, step: &Step, is_first: bool) -> Hop {
         step.seen.iter().enumerate().filter_map(row).collect()
     });
     let effects = tables.map_or_else(Vec::new, |tables| {
-        step.seen.iter().filter_map(|seen| effect(fleet, tables, seen)).collect()
+        step.seen.iter().filter_map(|seen| effect(fleet, tables, step, seen)).collect()
     });
     Hop {
         host: fleet.host_name(step.host),
@@ -183,51 +182,45 @@ fn decides_drop(reason: Reason) -> Option<fn(&Seen) -> bool> {
     })
 }
 
-fn effect(fleet: &Fleet, tables: &MemoryTables, seen: &Seen) -> Option<String> {
-    let text = match seen {
-        Seen::Learn(key, row, true) => {
+/// What was written, or asked for, in words; None for anything else.
+fn effect(fleet: &Fleet, tables: &MemoryTables, step: &Step, seen: &Seen) -> Option<String> {
+    match seen {
+        Seen::Learn(key, row, written) => {
             let host = rows::host_name(fleet, tables, row.host);
-            format!("learns that {} is on {host}", key.address)
+            let address = key.address;
+            let is_known = step.seen.iter().any(|seen| {
+                matches!(seen, Seen::Learned(found, Some(old))
+                    if found == key && old.host == row.host && old.generation == row.generation)
+            });
+            Some(match (written, is_known) {
+                (true, true) => format!("goes on teaching {host} for {address}"),
+                (true, false) => format!("learns that {address} is on {host}"),
+                (false, _) => format!("has no room to learn that {address} is on {host}"),
+            })
         }
-        Seen::Learn(key, _, false) => {
-            format!("has no room to learn where {} is", key.address)
-        }
-        Seen::Tell(event) => {
-            let told = |address: Address| fleet.host_name(address);
-            match event.kind {
-                Event::NEW_HOST => {
-                    format!("asks its agent to prepare for {}", told(event.underlay))
-                }
-                Event::PROBE => {
-                    let host = rows::host_name(fleet, tables, event.host);
-                    format!("asks its agent whether {host} is alive")
-                }
-                Event::NOTICE => {
-                    format!(
-                        "asks its agent to tell {} where {} is",
-                        told(event.underlay),
-                        event.local
-                    )
-                }
-                Event::INVALIDATE => format!(
-                    "asks its agent to tell {} that {} is not here",
-                    told(event.underlay),
-                    event.remote
-                ),
-                Event::UNKNOWN => format!(
-                    "asks its agent to tell {} that {} does not exist",
-                    told(event.underlay),
-                    event.remote
-                ),
-                _ => return None,
-            }
-        }
+        Seen::Tell(event) => request(fleet, tables, event),
         Seen::Count(Counter::Path(Path::ClampedMss)) => {
-            "lowers TCP's maximum segment size to what fits".to_owned()
+            Some("lowers TCP's maximum segment size to what fits".to_owned())
         }
+        _ => None,
+    }
+}
+
+/// What the kernel programs ask the agent for.
+fn request(fleet: &Fleet, tables: &MemoryTables, event: &Event) -> Option<String> {
+    let Event { local, remote, .. } = event;
+    let underlay = fleet.host_name(event.underlay);
+    let what = match event.kind {
+        Event::NEW_HOST => format!("to prepare for {underlay}"),
+        Event::PROBE => {
+            format!("whether {} is alive", rows::host_name(fleet, tables, event.host))
+        }
+        Event::NOTICE => format!("to tell {underlay} where {local} is"),
+        Event::INVALIDATE => format!("to tell {underlay} that {remote} is not here"),
+        Event::UNKNOWN => format!("to tell {underlay} that {remote} does not exist"),
         _ => return None,
     };
-    Some(text)
+    Some(format!("asks its agent {what}"))
 }
 
 fn sent(fleet: &Fleet, step: &Step) -> Option<Sent> {
