@@ -4,9 +4,15 @@
 //! compared with, so that a slow moment of the machine meets both. A name selects one figure or all
 //! that it is the beginning of: `packet`, `packet.bounce`, `packet.bounce.one_ns`.
 
+mod assembly;
+mod cloud;
+mod memory;
+mod namespace;
 mod packet;
+mod path;
 mod report;
 mod statistics;
+mod sys;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -42,7 +48,12 @@ struct Group {
     run: fn(&[&'static str], Effort) -> Result<Vec<Measurement>>,
 }
 
-const GROUPS: &[Group] = &[Group { ids: packet::IDS, run: packet::run }];
+const GROUPS: &[Group] = &[
+    Group { ids: packet::IDS, run: packet::run },
+    Group { ids: path::WIRE, run: path::run_wire },
+    Group { ids: path::DEFAULT, run: path::run_default },
+    Group { ids: memory::IDS, run: memory::run },
+];
 
 fn main() -> Result<()> {
     let options = Options::parse();

@@ -1,9 +1,9 @@
 //! A guest's frames: each run is a test run of its own, timed by the kernel's statistics.
 
-use super::assembly::Assembly;
-use super::sys::{self, Kind};
 use super::traffic::{self, Way};
 use super::world::World;
+use crate::assembly::Assembly;
+use crate::sys::{self, Kind};
 use anyhow::{Context, Result, ensure};
 use aya::sys::{Stats, enable_stats};
 use mizar_packet::programs::TRAMPOLINE;

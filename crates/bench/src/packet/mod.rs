@@ -7,9 +7,7 @@
 //! each is run on its own, timed by the kernel's own statistics ([`fresh`]), less what an empty
 //! program takes. There every run follows a system call, so caches are colder than in a loop.
 
-mod assembly;
 mod fresh;
-mod sys;
 mod traffic;
 mod world;
 mod wrapper;

@@ -13,10 +13,10 @@
 //! length changes, the empty program has to change it too, which then would be missing from the
 //! program's own cost; so half of what one more undoing and redoing takes is left to it.
 
-use super::assembly::{Assembly, Helper, Instruction, R};
-use super::sys::{self, Kind};
 use super::traffic::{self, Way};
 use super::world::World;
+use crate::assembly::{Assembly, Helper, Instruction, R};
+use crate::sys::{self, Kind};
 use anyhow::{Context, Result, ensure};
 use mizar_packet::programs::{Tag, WIRE_XDP};
 use mizar_packet::wire::geneve::Outer;

@@ -14,6 +14,7 @@ const UNSAFE_SHIMS: &[Exception] = &[
     ("crates/agent/src/netlink/sys.rs", "netlink sockets and setns(2)"),
     ("crates/agent/src/packet_socket.rs", "AF_PACKET sockets"),
     ("crates/agent/tests/netlink_world/mod.rs", "unshare(2) and bpf(2) for a test of its own"),
+    ("crates/bench/src/sys.rs", "bpf(2) takes pointers; unshare"),
     ("crates/lab/src/sys.rs", "unshare, ioctl, and code between fork and exec"),
 ];
 
@@ -22,6 +23,7 @@ const PROTOBUF_GLUE: &[Exception] = &[
     ("crates/agent/src/local.rs", "serves the local socket"),
     ("crates/agent/src/stream.rs", "dials the controller"),
     ("crates/agent/tests/host/world.rs", "serves an agent's stream, and calls its local service"),
+    ("crates/bench/src/cloud.rs", "serves the agents' streams"),
     ("crates/cli/src/client.rs", "calls an agent's local service"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),
     ("crates/lab/src/server/session.rs", "serves the agents' streams"),

@@ -1,15 +1,15 @@
-//! The few BPF instructions that the wrapper and the empty programs are made of.
+//! The few BPF instructions that the benchmarks' own programs are made of.
 
 /// One instruction; loads of 64-bit values take two.
-pub(super) type Instruction = u64;
+pub(crate) type Instruction = u64;
 
 /// A register; R1 to R5 are arguments, R0 the result, R6 to R9 survive calls.
 #[derive(Clone, Copy)]
-pub(super) struct R(pub(super) u8);
+pub(crate) struct R(pub(crate) u8);
 
 /// Helpers, by their numbers.
 #[derive(Clone, Copy)]
-pub(super) enum Helper {
+pub(crate) enum Helper {
     TailCall = 12,
     XdpAdjustHead = 44,
     XdpAdjustMeta = 54,
@@ -17,73 +17,73 @@ pub(super) enum Helper {
 
 /// A program that grows by one instruction at a time.
 #[derive(Default)]
-pub(super) struct Assembly(Vec<Instruction>);
+pub(crate) struct Assembly(Vec<Instruction>);
 
 impl Assembly {
     /// The program.
-    pub(super) fn finish(self) -> Vec<Instruction> {
+    pub(crate) fn finish(self) -> Vec<Instruction> {
         self.0
     }
 
-    pub(super) fn copy(&mut self, to: R, from: R) {
+    pub(crate) fn copy(&mut self, to: R, from: R) {
         self.push(0xbf, to, from, 0, 0);
     }
 
-    pub(super) fn set(&mut self, to: R, value: i32) {
+    pub(crate) fn set(&mut self, to: R, value: i32) {
         self.push(0xb7, to, R(0), 0, value);
     }
 
-    pub(super) fn add(&mut self, to: R, value: i32) {
+    pub(crate) fn add(&mut self, to: R, value: i32) {
         self.push(0x07, to, R(0), 0, value);
     }
 
-    pub(super) fn add_register(&mut self, to: R, from: R) {
+    pub(crate) fn add_register(&mut self, to: R, from: R) {
         self.push(0x0f, to, from, 0, 0);
     }
 
-    pub(super) fn and(&mut self, to: R, value: i32) {
+    pub(crate) fn and(&mut self, to: R, value: i32) {
         self.push(0x57, to, R(0), 0, value);
     }
 
-    pub(super) fn shift_left(&mut self, to: R, bits: i32) {
+    pub(crate) fn shift_left(&mut self, to: R, bits: i32) {
         self.push(0x67, to, R(0), 0, bits);
     }
 
-    pub(super) fn load_word(&mut self, to: R, from: R, offset: i16) {
+    pub(crate) fn load_word(&mut self, to: R, from: R, offset: i16) {
         self.push(0x61, to, from, offset, 0);
     }
 
-    pub(super) fn load(&mut self, to: R, from: R, offset: i16) {
+    pub(crate) fn load(&mut self, to: R, from: R, offset: i16) {
         self.push(0x79, to, from, offset, 0);
     }
 
-    pub(super) fn store(&mut self, to: R, offset: i16, from: R) {
+    pub(crate) fn store(&mut self, to: R, offset: i16, from: R) {
         self.push(0x7b, to, from, offset, 0);
     }
 
     /// Skips instructions unless `a` ≤ `b`.
-    pub(super) fn skip_unless_at_most(&mut self, a: R, b: R, instructions: i16) {
+    pub(crate) fn skip_unless_at_most(&mut self, a: R, b: R, instructions: i16) {
         self.push(0x2d, a, b, instructions, 0);
     }
 
     /// A map, by its descriptor.
-    pub(super) fn map(&mut self, to: R, map: i32) {
+    pub(crate) fn map(&mut self, to: R, map: i32) {
         self.push(0x18, to, R(1), 0, map);
         self.push(0, R(0), R(0), 0, 0);
     }
 
     /// The address of the only row of a map.
-    pub(super) fn row_of(&mut self, to: R, map: i32) {
+    pub(crate) fn row_of(&mut self, to: R, map: i32) {
         self.push(0x18, to, R(2), 0, map);
         self.push(0, R(0), R(0), 0, 0);
     }
 
-    pub(super) fn call(&mut self, helper: Helper) {
+    pub(crate) fn call(&mut self, helper: Helper) {
         self.push(0x85, R(0), R(0), 0, helper as i32);
     }
 
     /// Ends with a result.
-    pub(super) fn exit(&mut self, result: i32) {
+    pub(crate) fn exit(&mut self, result: i32) {
         self.set(R(0), result);
         self.push(0x95, R(0), R(0), 0, 0);
     }

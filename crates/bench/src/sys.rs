@@ -1,7 +1,8 @@
-//! The bpf(2) calls for programs that are assembled here.
-#![expect(unsafe_code, reason = "system calls that take pointers")]
+//! The system calls that Rust cannot check: bpf(2) for programs that are assembled here, and unshare.
+#![expect(unsafe_code, reason = "system calls that take pointers, and unshare, have no safe form")]
 
-use super::assembly::Instruction;
+use crate::assembly::Instruction;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -9,15 +10,18 @@ const MAP_CREATE: libc::c_long = 0;
 const MAP_UPDATE: libc::c_long = 2;
 const PROG_LOAD: libc::c_long = 5;
 const PROG_TEST_RUN: libc::c_long = 10;
+const LINK_CREATE: libc::c_long = 28;
+/// `BPF_XDP`, the attach type of XDP programs.
+const ATTACH_XDP: u32 = 37;
 
 /// A map of plain memory.
-pub(super) const ARRAY: u32 = 2;
+pub(crate) const ARRAY: u32 = 2;
 /// A map of programs to tail-call.
-pub(super) const PROGRAM_ARRAY: u32 = 3;
+pub(crate) const PROGRAM_ARRAY: u32 = 3;
 
 /// Where a program can be attached.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// cls_bpf and tcx.
     Classifier,
     /// XDP, frames in several pieces included.
@@ -25,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// A map with one row.
-pub(super) fn create_map(kind: u32, row_size: usize) -> io::Result<OwnedFd> {
+pub(crate) fn create_map(kind: u32, row_size: usize) -> io::Result<OwnedFd> {
     let mut call =
         MapCreate { kind, key_size: 4, value_size: row_size as u32, entries: 1, flags: 0 };
     // SAFETY: the kernel reads plain numbers.
@@ -33,7 +37,7 @@ pub(super) fn create_map(kind: u32, row_size: usize) -> io::Result<OwnedFd> {
 }
 
 /// Writes the row of a map with one row, whose size it must have.
-pub(super) fn set_row(map: &OwnedFd, row: &[u8]) -> io::Result<()> {
+pub(crate) fn set_row(map: &OwnedFd, row: &[u8]) -> io::Result<()> {
     let key = 0u32;
     let mut call = MapUpdate {
         map: map.as_raw_fd() as u32,
@@ -47,9 +51,8 @@ pub(super) fn set_row(map: &OwnedFd, row: &[u8]) -> io::Result<()> {
 }
 
 /// Loads a program.
-pub(super) fn load(kind: Kind, program: &[Instruction]) -> io::Result<OwnedFd> {
+pub(crate) fn load(kind: Kind, program: &[Instruction]) -> io::Result<OwnedFd> {
     const HAS_FRAGS: u32 = 1 << 5;
-    const ATTACH_XDP: u32 = 37;
     let license = c"GPL";
     let mut call = ProgramLoad {
         kind: match kind {
@@ -70,15 +73,15 @@ pub(super) fn load(kind: Kind, program: &[Instruction]) -> io::Result<OwnedFd> {
 
 /// What a test run came to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ran {
+pub(crate) struct Ran {
     /// What the program returned the last time.
-    pub(super) code: u32,
+    pub(crate) code: u32,
     /// The mean time of one round, in nanoseconds.
-    pub(super) nanoseconds: u32,
+    pub(crate) nanoseconds: u32,
 }
 
 /// Runs a program on a frame; in XDP the first `metadata` bytes stand before the frame.
-pub(super) fn run(
+pub(crate) fn run(
     program: BorrowedFd<'_>,
     kind: Kind,
     frame: &[u8],
@@ -98,13 +101,35 @@ pub(super) fn run(
         call.context_size_in = size_of_val(&context) as u32;
         call.context_in = context.as_ptr() as u64;
     }
-    // SAFETY: the kernel reads the frame and the context by their sizes, and writes into `call` alone.
+    // SAFETY: the kernel reads the frame and the context by their sizes, and writes `call` alone.
     unsafe { bpf(PROG_TEST_RUN, &mut call) }?;
     Ok(Ran { code: call.result, nanoseconds: call.duration })
 }
 
+/// Hangs an XDP program on an interface of the calling thread's network namespace, in its driver, for
+/// as long as the descriptor is open.
+pub(crate) fn attach_xdp(program: &OwnedFd, interface: u32) -> io::Result<OwnedFd> {
+    const DRIVER_MODE: u32 = 1 << 2;
+    let program = program.as_raw_fd() as u32;
+    let mut call = LinkCreate { program, interface, attach: ATTACH_XDP, flags: DRIVER_MODE };
+    // SAFETY: the kernel reads plain numbers.
+    descriptor(unsafe { bpf(LINK_CREATE, &mut call) }?)
+}
+
+/// Moves the calling thread into a network namespace of its own.
+pub(crate) fn unshare_network() -> io::Result<()> {
+    // SAFETY: descriptors stay shared between threads.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(io::Error::from)
+}
+
+/// Gives the calling thread, and those that it starts, mounts of its own.
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: descriptors stay shared between threads.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(io::Error::from)
+}
+
 /// How long a program has run and how often, since the kernel was told to count it.
-pub(super) fn run_time(program: impl AsFd) -> io::Result<(u64, u64)> {
+pub(crate) fn run_time(program: impl AsFd) -> io::Result<(u64, u64)> {
     let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path)?;
     let field = |name: &str| {
@@ -145,6 +170,14 @@ struct ProgramLoad {
     name: [u8; 16],
     interface: u32,
     expected_attach: u32,
+}
+
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    interface: u32,
+    attach: u32,
+    flags: u32,
 }
 
 #[repr(C)]

@@ -1,0 +1,146 @@
+//! What a host's agent and tables take of its memory.
+//!
+//! Tables have their memory from the start, whatever is in them; the agent's grows. Both count: the
+//! agent's resident memory, its program included, and what the kernel says that the tables take.
+//! What the kernel needs for guests' interfaces themselves is not the agent's.
+
+use crate::Effort;
+use crate::cloud::{Cloud, Stream};
+use crate::namespace::Namespace;
+use crate::report::{Bar, Baseline, Measurement};
+use anyhow::{Context, Result};
+use mizar_agent::kernel::{Maps, memory_by_map};
+use mizar_vpc::{
+    Attachment, Generation, HeldRow, HostConfig, NetworkRow, PortRow, SlotHolders, Vni, VpcRows,
+    VpcUpdate,
+};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+/// All figures.
+pub(crate) const IDS: &[&str] =
+    &["memory.idle_mb", "memory.per_endpoint_kb", "memory.per_row_bytes"];
+
+const ENDPOINTS: u16 = 100;
+const ROWS: u32 = 50_000;
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
+const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
+
+/// Measures the figures that are wanted: all of them, one after another on one host.
+pub(crate) fn run(ids: &[&'static str], _effort: Effort) -> Result<Vec<Measurement>> {
+    let host = Namespace::new()?;
+    host.run(
+        "ip link add nic type veth peer name far; ip addr add 100.64.0.1/24 dev nic
+         ethtool -K nic gro on tx off tso off; ip link set nic up; ip link set far up",
+    )?;
+    let mut cloud = Cloud::new()?;
+    let config =
+        HostConfig { name: "h1".parse()?, underlay: HERE, fleet: vec!["100.64.0.0/16".parse()?] };
+    let mut stream = cloud.start(&host, config, "auto")?;
+    let agent = cloud.agent(0).context("the agent has no process")?;
+    let used = || {
+        std::thread::sleep(Duration::from_secs(1));
+        resident(agent)
+    };
+    let idle = used()?;
+    let tables: u64 = memory_by_map(&cloud.pins("h1"))?.values().sum();
+
+    let guests = (0..ENDPOINTS).map(|_| Namespace::new()).collect::<Result<Vec<_>>>()?;
+    let ports = VpcRows { ports: ports(&guests)?, ..rows()? };
+    tell(&cloud, &mut stream, 1, 1, ports)?;
+    let with_endpoints = used()?;
+
+    let held = VpcRows { held: held()?, ..rows()? };
+    tell(&cloud, &mut stream, 2, 2, held)?;
+    let with_rows = used()?;
+    let row = row_in_kernel(&cloud.pins("h1"))?;
+    let of_agent = |before: u64, after: u64| after.saturating_sub(before) as f64;
+
+    let all = [
+        figure("memory.idle_mb", (idle + tables) as f64 / 1e6, "MB", 20.0, tables as f64 / 1e6),
+        figure(
+            "memory.per_endpoint_kb",
+            of_agent(idle, with_endpoints) / f64::from(ENDPOINTS) / 1e3,
+            "KB",
+            4.0,
+            0.0,
+        ),
+        figure(
+            "memory.per_row_bytes",
+            row + of_agent(with_endpoints, with_rows) / f64::from(ROWS),
+            "B",
+            64.0,
+            row,
+        ),
+    ];
+    Ok(all.into_iter().filter(|figure| ids.contains(&figure.id)).collect())
+}
+
+fn figure(id: &'static str, value: f64, unit: &'static str, most: f64, tables: f64) -> Measurement {
+    let baseline = Some(Baseline { name: "of that, kernel tables", value: tables, unit });
+    Measurement { id, value, unit, bar: Some(Bar::AtMost(most)), baseline, spread: 0.0 }
+}
+
+/// Sends all rows of a VPC.
+fn tell(cloud: &Cloud, stream: &mut Stream, vni: u32, revision: u64, rows: VpcRows) -> Result<()> {
+    let generation = Generation::new(1, revision)?;
+    cloud.update(stream, VpcUpdate::full(Vni::try_from(vni)?, generation, rows))
+}
+
+/// One network, which another host bounces for too.
+fn rows() -> Result<VpcRows> {
+    let holders = SlotHolders { hosts: vec![HERE, THERE], slots: vec![vec![0, 1]; 256] };
+    let network = NetworkRow {
+        v4: Some("10.0.0.0/8".parse()?),
+        v6: None,
+        v4_gateway: Some("10.0.0.1".parse()?),
+        v6_gateway: None,
+        holders,
+    };
+    Ok(VpcRows {
+        dividers: vec![THERE],
+        quota: 100,
+        networks: [(1.try_into()?, network)].into(),
+        ..VpcRows::default()
+    })
+}
+
+fn ports(guests: &[Namespace]) -> Result<BTreeMap<mizar_vpc::Name, PortRow>> {
+    let port = |(number, guest): (u16, &Namespace)| {
+        let [high, low] = number.to_be_bytes();
+        let row = PortRow {
+            network: 1.try_into()?,
+            mac: [2, 0, 0, 0, high, low].try_into()?,
+            v4: Some(Ipv4Addr::new(10, 1, high, low)),
+            v6: None,
+            generation: Generation::new(1, 1)?,
+            attachment: Attachment::Veth { netns: guest.path(), interface: "eth0".to_owned() },
+        };
+        Ok((format!("g{number}").parse()?, row))
+    };
+    (0..).zip(guests).map(port).collect()
+}
+
+fn held() -> Result<BTreeMap<IpAddr, HeldRow>> {
+    let row = HeldRow { host: THERE, generation: Generation::new(1, 1)? };
+    let first = u32::from(Ipv4Addr::new(10, 2, 0, 0));
+    Ok((first..first + ROWS).map(|address| (Ipv4Addr::from(address).into(), row)).collect())
+}
+
+/// Bytes that one row of the table of endpoints takes in the kernel.
+fn row_in_kernel(pins: &Path) -> Result<f64> {
+    let bytes = memory_by_map(pins)?["ENDPOINTS"];
+    let capacity = Maps::open(pins).context("open the tables")?.endpoints.capacity();
+    Ok(bytes as f64 / f64::from(capacity))
+}
+
+/// Resident memory of a process, in bytes.
+fn resident(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kilobytes.with_context(|| format!("{path} has no VmRSS"))? * 1024)
+}

@@ -1,0 +1,179 @@
+//! What is sent between two guests, by one thread that holds the sockets of both.
+
+use super::cpu::Cpu;
+use crate::namespace::Namespace;
+use anyhow::{Context, Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Two guests, of which the second has this address.
+pub(super) struct Guests {
+    pub(super) a: Namespace,
+    pub(super) b: Namespace,
+    pub(super) b_address: Ipv4Addr,
+}
+
+/// What the CPU did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Costs {
+    /// TCP: Gb/s for each core spent.
+    pub(super) tcp_gbits: f64,
+    /// Request and response over UDP: microseconds.
+    pub(super) rr_microseconds: f64,
+    /// UDP: nanoseconds for each packet.
+    pub(super) udp_nanoseconds: f64,
+}
+
+/// Bytes of a packet: they fit in the smallest MTU of all set-ups.
+const PACKET: usize = 1200;
+/// Packets that are sent before any is read.
+const BURST: usize = 32;
+const PORT: u16 = 7;
+
+/// Measures all three, after a warm-up that lets paths be found, each for so long.
+pub(super) fn measure(guests: &Guests, cpu: &Cpu, each: Duration) -> Result<Costs> {
+    let (a, b) = datagrams(guests)?;
+    ping(&a, &b, Duration::from_millis(300))?;
+    let before = cpu.spent()?;
+    let count = ping(&a, &b, each)?;
+    let rr_microseconds = (cpu.spent()? - before) as f64 / count as f64 / 1000.0;
+
+    let before = cpu.spent()?;
+    let count = flood(&a, &b, each)?;
+    let udp_nanoseconds = (cpu.spent()? - before) as f64 / count as f64;
+
+    let (mut a, mut b) = connection(guests)?;
+    stream(&mut a, &mut b, Duration::from_millis(300))?;
+    let before = cpu.spent()?;
+    let bytes = stream(&mut a, &mut b, each)?;
+    let tcp_gbits = bytes as f64 * 8.0 / (cpu.spent()? - before) as f64;
+    Ok(Costs { tcp_gbits, rr_microseconds, udp_nanoseconds })
+}
+
+/// Waits until a packet comes through.
+pub(super) fn wait(guests: &Guests) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let (a, b) = datagrams(guests)?;
+    loop {
+        a.send(b"?").context("send a first packet")?;
+        if ready(&b, Duration::from_millis(100))? {
+            while b.recv(&mut [0; PACKET]).is_ok() {}
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "no packet comes through");
+    }
+}
+
+fn datagrams(guests: &Guests) -> Result<(UdpSocket, UdpSocket)> {
+    let address = SocketAddr::from((guests.b_address, PORT));
+    let b = guests.b.inside(|| UdpSocket::bind(address).context("bind a guest's socket"))?;
+    let a = guests.a.inside(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").context("bind a guest's socket")?;
+        socket.connect(address).context("connect a guest's socket")?;
+        Ok(socket)
+    })?;
+    a.set_nonblocking(true)?;
+    b.set_nonblocking(true)?;
+    Ok((a, b))
+}
+
+fn connection(guests: &Guests) -> Result<(TcpStream, TcpStream)> {
+    let address = SocketAddr::from((guests.b_address, PORT));
+    let listener = guests.b.inside(|| TcpListener::bind(address).context("listen in a guest"))?;
+    let a = guests.a.inside(|| {
+        let wait = Duration::from_secs(5);
+        TcpStream::connect_timeout(&address, wait).context("connect guests by TCP")
+    })?;
+    let (b, _) = listener.accept().context("accept in a guest")?;
+    for socket in [&a, &b] {
+        socket.set_nonblocking(true)?;
+        // One that paces would measure timers.
+        sockopt::set_tcp_congestion(socket, "cubic").context("choose TCP cubic")?;
+    }
+    Ok((a, b))
+}
+
+/// Requests and responses, one after another; how many.
+fn ping(a: &UdpSocket, b: &UdpSocket, time: Duration) -> Result<u64> {
+    let mut packet = [0; 64];
+    let mut count = 0;
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        for _ in 0..BURST {
+            a.send(&packet).context("send a request")?;
+            let Some((_, from)) = received(b, || b.recv_from(&mut packet))? else { continue };
+            b.send_to(&packet, from).context("send a response")?;
+            count += u64::from(received(a, || a.recv(&mut packet))?.is_some());
+        }
+    }
+    ensure!(count > 0, "no response came");
+    Ok(count)
+}
+
+/// Packets one way; how many arrived.
+fn flood(a: &UdpSocket, b: &UdpSocket, time: Duration) -> Result<u64> {
+    let mut packet = [0; PACKET];
+    let mut count = 0;
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        for _ in 0..BURST {
+            a.send(&packet).context("send a packet")?;
+        }
+        while is_done(b.recv(&mut packet))?.is_some() {
+            count += 1;
+        }
+    }
+    ensure!(count > 0, "no packet came");
+    Ok(count)
+}
+
+/// A stream one way; how many bytes arrived.
+fn stream(a: &mut TcpStream, b: &mut TcpStream, time: Duration) -> Result<u64> {
+    let (sent, mut read) = (vec![0; 128 << 10], vec![0; 256 << 10]);
+    let mut bytes = 0;
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        let written = is_done(a.write(&sent))?;
+        let mut came = 0;
+        while let Some(count) = is_done(b.read(&mut read))? {
+            ensure!(count > 0, "the stream has ended");
+            came += count as u64;
+        }
+        bytes += came;
+        if written.is_none() && came == 0 {
+            // Waiting costs nothing, spinning would.
+            ready(b, Duration::from_millis(50))?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// What comes at once, or after a short wait; nothing if it is lost.
+fn received<T>(
+    socket: &UdpSocket,
+    mut receive: impl FnMut() -> std::io::Result<T>,
+) -> Result<Option<T>> {
+    if let Some(came) = is_done(receive())? {
+        return Ok(Some(came));
+    }
+    if ready(socket, Duration::from_millis(20))? { is_done(receive()) } else { Ok(None) }
+}
+
+fn is_done<T>(result: std::io::Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error).context("a guest's socket fails"),
+    }
+}
+
+/// Whether something can be read before so much time has passed.
+fn ready(socket: &impl AsFd, time: Duration) -> Result<bool> {
+    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    let mut sockets = [PollFd::new(socket, PollFlags::IN)];
+    Ok(poll(&mut sockets, Some(&time)).context("wait for a guest's socket")? > 0)
+}
