@@ -23,7 +23,7 @@ pub(crate) fn clamp<F: Frame>(frame: &mut F, flow: &Flow, mtu: u16) -> Result<bo
         return Ok(false);
     }
     let ip = if flow.is_v4() { Ipv4::LEN } else { Ipv6::LEN };
-    let limit = mtu - (ip + Tcp::LEN) as u16;
+    let limit = mtu.saturating_sub((ip + Tcp::LEN) as u16);
     let end = tcp.header_len();
     let mut at = Tcp::LEN;
     for _ in 0..OPTIONS {

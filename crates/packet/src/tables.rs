@@ -5,6 +5,7 @@
 //! the agent that writes them and the programs that read them, possibly of another build:
 //! [`LAYOUT`] is part of the maps' pin path and changes with any of them.
 
+use crate::wire::ipv4;
 use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -245,9 +246,8 @@ impl Port {
     /// Whether an address is in the network's IPv4 prefix.
     #[inline(always)]
     pub fn contains_v4(&self, address: [u8; 4]) -> bool {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.v4_prefix)).unwrap_or(0);
         let differing = u32::from_be_bytes(address) ^ u32::from_be_bytes(self.v4_network);
-        differing & mask == 0
+        differing & ipv4::mask(self.v4_prefix) == 0
     }
 
     /// Whether an address is in the network's IPv6 prefix.

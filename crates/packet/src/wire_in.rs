@@ -113,8 +113,8 @@ fn classify<F: Frame, T: Tables>(frame: &F, tables: &T) -> Class {
     }
     if outer.ip.is_fragment() {
         // Later fragments have no port to tell them by; without the first they come to nothing.
-        let first = outer.ip.fragment.get() & 0x1fff == 0;
-        return if first { Class::Drop(Reason::OuterFragment) } else { PASS };
+        let later = outer.ip.is_later_fragment();
+        return if later { PASS } else { Class::Drop(Reason::OuterFragment) };
     }
     Class::Tunnel(outer)
 }

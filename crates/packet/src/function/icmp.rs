@@ -98,12 +98,11 @@ wire! {
 fn error_v4<F: Frame>(frame: &mut F, port: &Port, error: Error) -> Result<(), Reason> {
     let ip: Ipv4 = frame.load(Ethernet::LEN)?;
     let quote: [u8; 28] = frame.load(Ethernet::LEN)?;
-    let later_fragment = ip.fragment.get() & 0x1fff != 0;
     let about_error = ip.protocol == ipv4::ICMP && {
         let [kind, _]: [u8; 2] = frame.load(Ethernet::LEN + ip.header_len())?;
         kind != icmpv4::ECHO && kind != icmpv4::ECHO_REPLY
     };
-    if later_fragment || about_error {
+    if ip.is_later_fragment() || about_error {
         return Err(Reason::Unanswered);
     }
     let (kind, code, mtu) = match error {

@@ -126,7 +126,7 @@ impl Options {
             server_address: gateway,
             // A refusal says nothing more (RFC 2131, table 3).
             mask: if kind == NAK { [END, PAD] } else { [1, 4] },
-            mask_value: U32::new(u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)),
+            mask_value: U32::new(super::ipv4::mask(prefix)),
             router: [3, 4],
             router_address: gateway,
             mtu: [26, 2],

@@ -42,6 +42,8 @@ pub const NO_OPTIONS: u8 = 0x45;
 pub const DF: u16 = 0x4000;
 /// Set if the packet is a fragment: "more fragments" or an offset.
 pub const FRAGMENT_MASK: u16 = 0x3fff;
+/// The fragment offset, in units of eight bytes.
+pub const OFFSET_MASK: u16 = 0x1fff;
 /// The ECN bits of `tos` (RFC 3168).
 pub const ECN_MASK: u8 = 3;
 
@@ -83,6 +85,21 @@ impl Ipv4 {
     pub fn is_fragment(&self) -> bool {
         self.fragment.get() & FRAGMENT_MASK != 0
     }
+
+    /// Whether this is a fragment other than the first one.
+    #[inline(always)]
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment.get() & OFFSET_MASK != 0
+    }
+}
+
+/// The mask of a prefix of `len` bits, as a number; at most all 32 count.
+#[inline(always)]
+pub const fn mask(len: u8) -> u32 {
+    match u32::MAX.checked_shl(32u32.saturating_sub(len as u32)) {
+        Some(mask) => mask,
+        None => 0,
+    }
 }
 
 /// Whether an address can be a destination of unicast between endpoints.
@@ -112,6 +129,14 @@ mod tests {
         assert_eq!(header.as_bytes(), bytes);
         assert!(!header.is_fragment());
         assert_eq!(header.header_len(), 20);
+    }
+
+    #[test]
+    fn masks_of_prefixes() {
+        for (len, expected) in [(0, 0), (1, 0x8000_0000), (24, 0xffff_ff00), (32, !0), (33, !0)] {
+            assert_eq!(mask(len), expected);
+        }
+        assert_eq!(mask(u8::MAX), !0);
     }
 
     #[test]
