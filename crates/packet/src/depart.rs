@@ -169,8 +169,8 @@ fn route<F: Frame, T: Tables>(
         return Err(Reason::NoNextHop);
     }
     // Rows for hosts always leave room for the smallest IPv6 packet.
-    if packet_len + OVERHEAD - Ethernet::LEN > usize::from(host.mtu) {
-        let mtu = host.mtu.saturating_sub((OVERHEAD - Ethernet::LEN) as u16);
+    if packet_len + OVERHEAD > usize::from(host.mtu) {
+        let mtu = host.mtu.saturating_sub(OVERHEAD as u16);
         return Ok(too_big(tables, port, mtu));
     }
     if mss::clamp(frame, flow, port.mtu)? {

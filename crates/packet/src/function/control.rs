@@ -126,7 +126,7 @@ fn invalidate<T: Tables>(tables: &T, control: &ControlFrame) -> Result<(), Reaso
 }
 
 /// Smallest MTU of an underlay that lets the smallest IPv6 packet through.
-const MIN_MTU: u16 = 1280 + (geneve::OVERHEAD - Ethernet::LEN) as u16;
+const MIN_MTU: u16 = 1280 + geneve::OVERHEAD as u16;
 
 /// A router of the underlay could not forward a tunnelled packet of ours: remember its MTU.
 #[inline(always)]

@@ -75,7 +75,8 @@ pub const MISSED: u8 = 0x10;
 pub const STALE: u8 = 0x20;
 /// Bytes that every guest's MTU leaves for options.
 pub const OPTION_ROOM: usize = Location::LEN;
-/// What a guest's MTU is below its underlay's: outer headers, inner Ethernet header, options.
+/// What a guest's MTU is below its underlay's: outer headers, inner Ethernet header, options. The
+/// outer Ethernet header does not count; the inner one, of the same length, stands for it here.
 pub const OVERHEAD: usize = Outer::LEN + OPTION_ROOM;
 /// The outer TTL at departure.
 pub const TTL: u8 = 255;
