@@ -103,7 +103,9 @@ pub fn forward<F: Frame>(
     if outer.ip.ttl <= FORWARD_COST {
         return Err(Reason::HopLimit);
     }
-    if outer.ip.len.get() > host.mtu && frame.segment_payload() == 0 {
+    let added = if incoming.location.is_none() && marks != 0 { Location::LEN } else { 0 };
+    let len = usize::from(outer.ip.len.get()) + added;
+    if len > usize::from(host.mtu) && frame.segment_payload() == 0 {
         return Err(Reason::TooBig);
     }
     readdress(&mut outer, config, host);
