@@ -116,10 +116,10 @@ fn first_alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: 
         if first == 0 {
             first = index;
         }
+        // A live one too: unless it is known to be in use, its proof is not renewed.
+        touch(tables, config, index, &host, now);
         if now < host.alive_until {
             alive = index;
-        } else {
-            touch(tables, config, index, &host, now);
         }
     }
     Found { host: if alive != 0 { alive } else { first }, own }
