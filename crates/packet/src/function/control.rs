@@ -97,7 +97,11 @@ fn proven<T: Tables>(tables: &T, config: &Config, reply: &ControlFrame) -> Resul
     }
     let sender = Address::v4(reply.outer.ip.src);
     let index = tables.host_index(&sender).ok_or(Reason::NoHost)?;
-    tables.prove_host(index, sent + u64::from(config.lease));
+    let until = sent + u64::from(config.lease);
+    // A reply may have been overtaken by that to a later echo.
+    if tables.host(index).is_some_and(|host| host.alive_until < until) {
+        tables.prove_host(index, until);
+    }
     Ok(())
 }
 
