@@ -35,14 +35,17 @@ pub fn divide<F: Frame, T: Tables>(
             return Err(dropped(Reason::NoEndpoint));
         }
     };
+    let direct = incoming.location.is_none();
+    if direct {
+        // The sender believes that the destination is here.
+        bounce::invalidate(tables, incoming, u64::MAX);
+    }
     let (path, marks) = if choice.path == Path::Missed {
         (Path::Missed, choice.marks)
-    } else if incoming.location.is_some() {
-        (Path::Divided, 0)
-    } else {
-        // It was sent direct: the sender believes that the destination is here.
-        bounce::invalidate(tables, incoming, u64::MAX);
+    } else if direct {
         (Path::Returned, STALE)
+    } else {
+        (Path::Divided, 0)
     };
     let host = bounce::remote(tables, config, choice.host).map_err(dropped)?;
     bounce::forward(frame, config, incoming, &host, marks).map_err(dropped)?;
