@@ -66,7 +66,7 @@ pub fn learn<T: Tables>(
 }
 
 /// Learns from a notice that an endpoint is on a host: as from a packet, but nothing has come that
-/// calls for teaching. Whether it was news.
+/// calls for teaching.
 #[inline(always)]
 pub fn learn_notice<T: Tables>(
     tables: &T,
@@ -74,12 +74,12 @@ pub fn learn_notice<T: Tables>(
     key: &EndpointKey,
     host: Address,
     generation: u64,
-) -> bool {
-    let Some(vpc) = tables.vpc(key.vni) else { return false };
+) {
+    let Some(vpc) = tables.vpc(key.vni) else { return };
     if tables.endpoint(key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
-        return false;
+        return;
     }
-    let Some(index) = host_row(tables, config, host) else { return false };
+    let Some(index) = host_row(tables, config, host) else { return };
     let now = tables.now();
     match tables.learned(key) {
         None => {
@@ -87,11 +87,13 @@ pub fn learn_notice<T: Tables>(
                 teach_until: 0,
                 ..first(config, now, generation, index, vpc.index, false)
             };
-            insert(tables, key.vni, key, &row)
+            insert(tables, key.vni, key, &row);
         }
         Some(old) => {
             let row = Learned { generation, host: index, ..old };
-            generation >= old.generation && row != old && tables.learn(key, &row)
+            if generation >= old.generation && row != old && tables.learn(key, &row) {
+                tables.count(vpc.index, Counter::Path(Path::Learned));
+            }
         }
     }
 }
@@ -153,12 +155,11 @@ fn first(
 }
 
 #[inline(always)]
-fn insert<T: Tables>(tables: &T, vni: u32, key: &EndpointKey, row: &Learned) -> bool {
+fn insert<T: Tables>(tables: &T, vni: u32, key: &EndpointKey, row: &Learned) {
     let claimed = tables.vpc(vni).is_some_and(|vpc| tables.claim_learned(vpc));
     let written = claimed && tables.learn(key, row);
     let path = if written { Path::Learned } else { Path::LearnRefused };
     tables.count(row.vpc, Counter::Path(path));
-    written
 }
 
 /// Watches a remote that keeps coming by way of bouncers although this host could be reached

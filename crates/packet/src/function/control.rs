@@ -114,9 +114,7 @@ fn notice<T: Tables>(tables: &T, config: &Config, control: &ControlFrame) -> Res
     if host != Address::v4(control.outer.ip.src) || generation == 0 {
         return Err(Reason::BadOam);
     }
-    if learn::learn_notice(tables, config, &key(message), host, generation) {
-        tables.count(0, Counter::Path(Path::Learned));
-    }
+    learn::learn_notice(tables, config, &key(message), host, generation);
     Ok(())
 }
 
