@@ -5,7 +5,7 @@ use crate::flow::Flow;
 use crate::learn;
 use crate::tables::{Config, Endpoint};
 use crate::wire::geneve::Outer;
-use crate::wire::{Ethernet, Ipv4, Ipv6, Udp, checksum, dhcp, ethernet, icmpv6, ipv4, ipv6};
+use crate::wire::{Ethernet, Ipv4, Ipv6, checksum, ethernet, icmpv6, ipv4, ipv6};
 use crate::wire_in::Incoming;
 use crate::{Delivery, Frame, Reason, Tables, Verdict};
 
@@ -37,15 +37,16 @@ pub fn arrive<F: Frame, T: Tables>(
 /// What no endpoint may receive from another one.
 #[inline(always)]
 fn check_inner<F: Frame>(frame: &F, flow: &Flow) -> Result<(), Reason> {
+    if flow.is_from_dhcp_server(frame) {
+        return Err(Reason::InnerRouterMessage);
+    }
     if flow.is_v4() {
-        if !ipv4::is_unicast(flow.src.v4_octets()) {
+        let src = flow.src.v4_octets();
+        if !ipv4::is_unicast(src) || ipv4::is_link_local(src) {
             return Err(Reason::InnerSource);
         }
-        if flow.protocol == ipv4::UDP && !flow.opaque {
-            let udp: Udp = frame.load(flow.l4)?;
-            if udp.src.get() == dhcp::SERVER_PORT && udp.dst.get() == dhcp::CLIENT_PORT {
-                return Err(Reason::InnerRouterMessage);
-            }
+        if flow.is_icmpv4_of_router(frame) {
+            return Err(Reason::InnerRouterMessage);
         }
         return Ok(());
     }

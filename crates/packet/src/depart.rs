@@ -55,11 +55,14 @@ fn admit<F: Frame, T: Tables>(frame: &mut F, tables: &T, port: &Port) -> Result<
         if dst == port.v4_gateway {
             return to_gateway(frame, &flow);
         }
-        if is_dhcp(frame, &flow, dhcp::SERVER_PORT, dhcp::CLIENT_PORT) {
-            return Err(Reason::DhcpServer);
+        if flow.is_icmpv4_of_router(frame) {
+            return Err(Reason::RouterMessage);
         }
     } else if let Some(verdict) = admit_v6(frame, port, &flow)? {
         return Ok(verdict);
+    }
+    if flow.is_from_dhcp_server(frame) {
+        return Err(Reason::DhcpServer);
     }
     route(frame, tables, port, &flow)
 }
@@ -117,18 +120,13 @@ fn to_gateway<F: Frame>(frame: &F, flow: &Flow) -> Result<Verdict, Reason> {
 /// DHCP requests are answered, whatever they are addressed to.
 #[inline(always)]
 fn dhcp_or<F: Frame>(frame: &F, flow: &Flow, otherwise: Reason) -> Result<Verdict, Reason> {
-    if is_dhcp(frame, flow, dhcp::CLIENT_PORT, dhcp::SERVER_PORT) {
-        return Ok(Case::Dhcp.refer());
-    }
-    Err(otherwise)
-}
-
-#[inline(always)]
-fn is_dhcp<F: Frame>(frame: &F, flow: &Flow, src: u16, dst: u16) -> bool {
-    flow.is_v4()
+    let request = flow.is_v4()
         && flow.protocol == ipv4::UDP
         && !flow.opaque
-        && frame.load::<Udp>(flow.l4).is_ok_and(|udp| udp.src.get() == src && udp.dst.get() == dst)
+        && frame.load::<Udp>(flow.l4).is_ok_and(|udp| {
+            udp.src.get() == dhcp::CLIENT_PORT && udp.dst.get() == dhcp::SERVER_PORT
+        });
+    if request { Ok(Case::Dhcp.refer()) } else { Err(otherwise) }
 }
 
 /// Finds where an admitted packet goes, and sends it there.

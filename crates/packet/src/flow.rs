@@ -1,6 +1,6 @@
 //! What the journey needs to know of an inner packet: parsed once, by value.
 
-use crate::wire::{Ipv4, Ipv6, ethernet, icmpv6, ipv4, ipv6};
+use crate::wire::{Ipv4, Ipv6, Udp, dhcp, ethernet, icmpv4, icmpv6, ipv4, ipv6};
 use crate::{Address, Frame, Reason};
 use zerocopy::byteorder::network_endian::U32;
 
@@ -122,6 +122,41 @@ impl Flow {
             return None;
         }
         frame.load::<[u8; 2]>(self.l4).ok().map(|[kind, _]| kind)
+    }
+
+    /// Whether `l4` is the L4 header: of a whole packet or of the first fragment of an IPv4 packet.
+    #[inline(always)]
+    fn has_l4<F: Frame>(&self, frame: &F) -> bool {
+        if !self.opaque {
+            return true;
+        }
+        self.is_v4() && frame.load::<Ipv4>(self.l3).is_ok_and(|ip| !ip.is_later_fragment())
+    }
+
+    /// Whether this is from a DHCP server to a client, over IPv4 or IPv6: the first fragment says
+    /// so, and without it the others come to nothing.
+    #[inline(always)]
+    pub fn is_from_dhcp_server<F: Frame>(&self, frame: &F) -> bool {
+        if self.protocol != ipv4::UDP || !self.has_l4(frame) {
+            return false;
+        }
+        let (server, client) = if self.is_v4() {
+            (dhcp::SERVER_PORT, dhcp::CLIENT_PORT)
+        } else {
+            (dhcp::V6_SERVER_PORT, dhcp::V6_CLIENT_PORT)
+        };
+        let udp = frame.load::<Udp>(self.l4);
+        udp.is_ok_and(|udp| udp.src.get() == server && udp.dst.get() == client)
+    }
+
+    /// Whether this is an ICMP message for IPv4 that only routers send: redirect, advertisement.
+    #[inline(always)]
+    pub fn is_icmpv4_of_router<F: Frame>(&self, frame: &F) -> bool {
+        if !self.is_v4() || self.protocol != ipv4::ICMP || !self.has_l4(frame) {
+            return false;
+        }
+        let kind = frame.load::<[u8; 2]>(self.l4).map(|[kind, _]| kind);
+        matches!(kind, Ok(icmpv4::REDIRECT | icmpv4::ROUTER_ADVERTISEMENT))
     }
 
     /// Whether this is neighbour discovery, which only a link's own hosts may send.

@@ -68,6 +68,10 @@ wire! {
 pub const SERVER_PORT: u16 = 67;
 /// The port of clients.
 pub const CLIENT_PORT: u16 = 68;
+/// The port of servers over IPv6 (RFC 8415).
+pub const V6_SERVER_PORT: u16 = 547;
+/// The port of clients over IPv6.
+pub const V6_CLIENT_PORT: u16 = 546;
 /// Length of the server's and the boot file's names.
 pub const NAMES_LEN: usize = 64 + 128;
 /// Offset of the options' cookie in a message.

@@ -24,6 +24,10 @@ pub const ECHO_REPLY: u8 = 0;
 pub const UNREACHABLE: u8 = 3;
 /// Code of [`UNREACHABLE`]: fragmentation needed and DF set.
 pub const FRAGMENTATION_NEEDED: u8 = 4;
+/// Type: redirect.
+pub const REDIRECT: u8 = 5;
+/// Type: router advertisement (RFC 1256).
+pub const ROUTER_ADVERTISEMENT: u8 = 9;
 /// Type: echo request.
 pub const ECHO: u8 = 8;
 /// Type: time exceeded.
