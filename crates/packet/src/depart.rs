@@ -198,9 +198,7 @@ fn look_up<T: Tables>(
                 return Err(Reason::NoEndpoint);
             }
         } else if let Some(host) = tables.host(row.host) {
-            if now.wrapping_sub(row.used) > u64::from(config.hz) * Learned::USED_SECONDS {
-                tables.touch_learned(key, now);
-            }
+            keep(tables, config, key, &row, now);
             if now < host.alive_until {
                 return Ok((Choice::direct(row.host), now < row.teach_until));
             }
@@ -221,8 +219,18 @@ fn look_up<T: Tables>(
 /// Whether a remote endpoint should be told where its peers here are. One of which nothing was
 /// learned has not sent anything yet that would say no.
 #[inline(always)]
-fn must_teach<T: Tables>(tables: &T, key: &EndpointKey, now: u64) -> bool {
-    tables.learned(key).is_none_or(|row| now < row.teach_until)
+fn must_teach<T: Tables>(tables: &T, config: &Config, key: &EndpointKey, now: u64) -> bool {
+    let Some(row) = tables.learned(key) else { return true };
+    keep(tables, config, key, &row, now);
+    now < row.teach_until
+}
+
+/// Stamps a learned row as used, so that it is kept.
+#[inline(always)]
+fn keep<T: Tables>(tables: &T, config: &Config, key: &EndpointKey, row: &Learned, now: u64) {
+    if now.wrapping_sub(row.used) > u64::from(config.hz) * Learned::USED_SECONDS {
+        tables.touch_learned(key, now);
+    }
 }
 
 /// Guest to guest on one host: nothing is wrapped.
