@@ -49,7 +49,10 @@ pub fn learn<T: Tables>(
     }
     let mut row = Learned { generation, host: index, ..old };
     let moved = row != old;
-    if moved || old.teach_until < now + u64::from(config.teach / 2) {
+    // A remote that sends direct knows where its peer is, whatever it teaches: if two hosts taught
+    // because they are taught, they would never end.
+    let due = bounced && old.teach_until < now + u64::from(config.teach / 2);
+    if moved || due {
         row.teach_until = now + u64::from(config.teach);
     }
     if bounced {
