@@ -5,7 +5,7 @@ use crate::count::{Counter, Path};
 use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, VpcIndex};
 use crate::wire::geneve::Location;
 use crate::wire_in::{Incoming, is_fleet};
-use crate::{Address, Reason, Tables};
+use crate::{Address, Reason, Tables, choose};
 
 /// Learns from a packet that carries its sender's location. Writes only what changes.
 ///
@@ -39,6 +39,7 @@ pub fn learn<T: Tables>(
     let Some(index) = host_row(tables, config, host) else { return Ok(()) };
     let now = tables.now();
     let Some(old) = tables.learned(&key) else {
+        want(tables, config, index, now);
         let row = first(config, now, generation, index, vpc, bounced);
         insert(tables, incoming.vni, &key, &row);
         return Ok(());
@@ -49,6 +50,9 @@ pub fn learn<T: Tables>(
     }
     let mut row = Learned { generation, host: index, ..old };
     let moved = row != old;
+    if moved || bounced {
+        want(tables, config, index, now);
+    }
     // A remote that sends direct knows where its peer is, whatever it teaches: if two hosts taught
     // because they are taught, they would never end.
     let due = bounced && old.teach_until < now + u64::from(config.teach / 2);
@@ -125,6 +129,14 @@ pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) 
             let row = first(config, now, 0, 0, vpc.index, false);
             insert(tables, key.vni, key, &Learned { teach_until: until, ..row });
         }
+    }
+}
+
+/// An answer will be sent to that host: by then it may have proven itself.
+#[inline(always)]
+fn want<T: Tables>(tables: &T, config: &Config, index: HostIndex, now: u64) {
+    if let Some(host) = tables.host(index) {
+        choose::touch(tables, config, index, &host, now);
     }
 }
 
