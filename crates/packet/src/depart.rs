@@ -157,7 +157,7 @@ fn route<F: Frame, T: Tables>(
     let now = tables.now();
     let (choice, teach) = match known {
         Some(endpoint) if endpoint.kind == Endpoint::HELD => {
-            (Choice::direct(endpoint.host), must_teach(tables, &key, now))
+            (Choice::direct(endpoint.host), must_teach(tables, config, &key, now))
         }
         _ => look_up(tables, config, port, &key, same_network, now)?,
     };
