@@ -25,6 +25,15 @@ use tracing::info;
 /// Why an agent cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// Generic XDP on a NIC whose frames it would have to copy.
+    #[error(
+        "mode generic does not work on {nic}, which hands over aggregated buffers: the kernel \
+         loses the Ethernet header of frames that it copies for generic XDP; use tc or auto"
+    )]
+    GenericAggregated {
+        /// The NIC.
+        nic: String,
+    },
     /// The data plane.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -95,6 +104,9 @@ impl Node {
         let underlay = options.underlay.or_else(|| underlay_of(&nic.addresses));
         let underlay = underlay.ok_or_else(|| StartError::NoUnderlay { nic: nic.name.clone() })?;
         let (mtu, guest_mtu) = mtus(&nic)?;
+        if nic.aggregates && options.mode == ModeChoice::Fixed(NicMode::Generic) {
+            return Err(StartError::GenericAggregated { nic: nic.name });
+        }
         let (mut kernel, maps) = Kernel::load(&options.pins, &options.sizes)?;
         let maps = Arc::new(maps);
         let found = config::found(&maps)?;

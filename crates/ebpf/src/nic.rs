@@ -20,20 +20,31 @@ use mizar_packet::{
 /// tagged for `wire_tc` to deliver after GRO.
 #[xdp(frags)]
 pub fn wire_xdp(ctx: XdpContext) -> u32 {
-    let verdict = journey::wire_in(&mut XdpFrame(&ctx), &Maps);
+    wire::<false>(&ctx)
+}
+
+/// The same for drivers without XDP: frames for guests are left to `wire_tc`.
+#[xdp(frags)]
+pub fn wire_xdp_generic(ctx: XdpContext) -> u32 {
+    wire::<true>(&ctx)
+}
+
+#[inline(always)]
+fn wire<const GENERIC: bool>(ctx: &XdpContext) -> u32 {
+    let verdict = journey::wire_in(&mut XdpFrame::<GENERIC>(ctx), &Maps);
     if let Verdict::Refer(_) = verdict {
         // SAFETY: a tail call leaves nothing behind that needs dropping.
-        unsafe { WIRE_SLOTS.tail_call(&ctx, SLOT_CONTROL) };
+        unsafe { WIRE_SLOTS.tail_call(ctx, SLOT_CONTROL) };
         Maps.count(0, Counter::Dropped(Reason::NoProgram));
         return XDP_DROP;
     }
-    act_xdp(&ctx, verdict)
+    act_xdp(ctx, verdict)
 }
 
 /// Control messages, in the driver.
 #[xdp(frags)]
 pub fn control_xdp(ctx: XdpContext) -> u32 {
-    let mut frame = XdpFrame(&ctx);
+    let mut frame = XdpFrame::<false>(&ctx);
     let referral = control_case(&frame);
     let verdict = function::control::control(&mut frame, &Maps, referral);
     act_xdp(&ctx, verdict)
@@ -44,7 +55,7 @@ fn act_xdp(ctx: &XdpContext, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => XDP_PASS,
         Verdict::Transmit => XDP_TX,
-        Verdict::Deliver(delivery) => match XdpFrame(ctx).tag(Tag::new(&delivery)) {
+        Verdict::Deliver(delivery) => match XdpFrame::<false>(ctx).tag(Tag::new(&delivery)) {
             Ok(()) => XDP_PASS,
             Err(reason) => {
                 Maps.count(0, Counter::Dropped(reason));
@@ -60,8 +71,9 @@ fn act_xdp(ctx: &XdpContext, verdict: Verdict) -> u32 {
 #[classifier]
 pub fn wire_tc(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::from_wire(&ctx);
-    if let Some(tag) = frame.tag() {
-        return deliver_tagged(&ctx, &frame, &tag);
+    // Other metadata is some driver's own, before a frame that went no way of ours yet.
+    if let Some((tag, vni)) = frame.tag().and_then(|tag| Some((tag, tag.vni()?))) {
+        return deliver_tagged(&ctx, &frame, &tag, vni);
     }
     let verdict = journey::wire_in(&mut frame, &Maps);
     if let Verdict::Refer(_) = verdict {
@@ -96,11 +108,9 @@ fn act_tc(ctx: &TcContext, verdict: Verdict) -> i32 {
     }
 }
 
-/// Delivers what XDP has unwrapped, if the guest that it found is still there. A frame with foreign
-/// metadata is not ours.
+/// Delivers what XDP has unwrapped, if the guest that it found is still there.
 #[inline(always)]
-fn deliver_tagged(ctx: &TcContext, frame: &TcFrame<'_>, tag: &Tag) -> i32 {
-    let Some(vni) = tag.vni() else { return TC_ACT_UNSPEC };
+fn deliver_tagged(ctx: &TcContext, frame: &TcFrame<'_>, tag: &Tag, vni: u32) -> i32 {
     let eth = frame.load::<Ethernet>(0);
     match (Maps.port(tag.interface), eth) {
         (Some(port), Ok(eth)) if port.vni == vni && port.mac == eth.dst => {

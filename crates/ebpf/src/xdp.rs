@@ -13,9 +13,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// A frame in XDP: its first piece can be read and written, which has all headers.
 ///
 /// Resizing takes `&mut self`, so that the compiler refuses what the verifier would.
-pub struct XdpFrame<'a>(pub &'a XdpContext);
+///
+/// `GENERIC` is for XDP above the driver. Where the kernel has to copy a frame to give that headroom,
+/// a frame whose head has moved reaches tc without its Ethernet header and with wrong metadata
+/// (seen with 6.18): such frames are forwarded, but unwrapped by `wire_tc`.
+pub struct XdpFrame<'a, const GENERIC: bool>(pub &'a XdpContext);
 
-impl XdpFrame<'_> {
+impl<const GENERIC: bool> XdpFrame<'_, GENERIC> {
     /// Puts a tag before the frame.
     #[inline(always)]
     pub fn tag(&mut self, tag: Tag) -> Result<(), Reason> {
@@ -51,7 +55,9 @@ impl XdpFrame<'_> {
     }
 }
 
-impl Frame for XdpFrame<'_> {
+impl<const GENERIC: bool> Frame for XdpFrame<'_, GENERIC> {
+    const HANDS_UP: bool = GENERIC;
+
     #[inline(always)]
     fn len(&self) -> usize {
         // SAFETY: the context is the kernel's.

@@ -9,6 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// many segments, and its L4 checksum may be unfinished. Every method checks its bounds.
 #[expect(clippy::len_without_is_empty, reason = "a frame without a byte is none")]
 pub trait Frame {
+    /// Whether a frame for a guest is better passed up as it is, for a program above to unwrap.
+    const HANDS_UP: bool = false;
+
     /// Length in bytes; of a buffer that will be segmented, the whole buffer's.
     fn len(&self) -> usize;
 

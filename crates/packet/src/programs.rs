@@ -20,6 +20,8 @@ pub const WIRE_SLOTS: u32 = 8;
 pub const TRAMPOLINE: &str = "trampoline";
 /// The program on the NIC, in XDP.
 pub const WIRE_XDP: &str = "wire_xdp";
+/// The program on the NIC, in XDP above a driver that has none.
+pub const WIRE_XDP_GENERIC: &str = "wire_xdp_generic";
 /// The program on the NIC, tcx ingress.
 pub const WIRE_TC: &str = "wire_tc";
 /// The program on the NIC, tcx egress.

@@ -195,6 +195,7 @@ fn role<F: Frame, T: Tables>(
     endpoint: &Endpoint,
 ) -> Result<Verdict, Reason> {
     match endpoint.kind {
+        Endpoint::LOCAL if F::HANDS_UP => Ok(Verdict::Pass),
         Endpoint::LOCAL => arrive::arrive(frame, tables, config, incoming, endpoint),
         Endpoint::HELD => bounce::bounce(frame, tables, config, incoming, endpoint),
         _ => bounce::give_back(frame, tables, config, incoming, endpoint),

@@ -11,7 +11,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
-use mizar_packet::programs::{GUARD, WIRE_TC, WIRE_XDP};
+use mizar_packet::programs::{GUARD, WIRE_TC, WIRE_XDP, WIRE_XDP_GENERIC};
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -40,10 +40,11 @@ impl NicMode {
         }
     }
 
+    /// How XDP is attached, and the program, whose link's pin has its name.
     const fn xdp(self) -> Option<(XdpMode, &'static str)> {
         match self {
-            Self::Native => Some((XdpMode::Driver, "wire_xdp_native")),
-            Self::Generic => Some((XdpMode::Skb, "wire_xdp_generic")),
+            Self::Native => Some((XdpMode::Driver, WIRE_XDP)),
+            Self::Generic => Some((XdpMode::Skb, WIRE_XDP_GENERIC)),
             Self::Tc => None,
         }
     }
@@ -131,11 +132,11 @@ pub(crate) fn attach(
     attach_tcx(programs, WIRE_TC, TcAttachType::Ingress, nic, &links)?;
     attach_tcx(programs, GUARD, TcAttachType::Egress, nic, &links)?;
     let wanted = mode.xdp();
-    for name in XDP_PINS.into_iter().filter(|name| wanted.is_none_or(|(_, pin)| pin != *name)) {
+    for name in XDP.into_iter().filter(|name| wanted.is_none_or(|(_, used)| used != *name)) {
         remove(&links.join(name))?;
     }
     match wanted {
-        Some((mode, pin)) => attach_xdp(programs, mode, nic, &links.join(pin)),
+        Some((mode, name)) => attach_xdp(programs, mode, name, nic, &links.join(name)),
         None => Ok(()),
     }
 }
@@ -143,7 +144,7 @@ pub(crate) fn attach(
 /// Takes everything off the NIC: what delivers to guests last. Goes on after errors.
 pub(crate) fn detach(pins: &Path) -> Vec<AttachError> {
     let links = folder(pins);
-    let ordered = XDP_PINS.into_iter().chain([GUARD, WIRE_TC]);
+    let ordered = XDP.into_iter().chain([GUARD, WIRE_TC]);
     let mut errors: Vec<_> = ordered.filter_map(|name| remove(&links.join(name)).err()).collect();
     if links.exists() {
         errors.extend(std::fs::remove_dir(&links).map_err(pin_error("remove", &links)).err());
@@ -151,7 +152,7 @@ pub(crate) fn detach(pins: &Path) -> Vec<AttachError> {
     errors
 }
 
-const XDP_PINS: [&str; 2] = ["wire_xdp_native", "wire_xdp_generic"];
+const XDP: [&str; 2] = [WIRE_XDP, WIRE_XDP_GENERIC];
 
 fn folder(pins: &Path) -> PathBuf {
     pins.join("links")
@@ -183,11 +184,12 @@ fn attach_tcx(
 fn attach_xdp(
     programs: &mut Programs,
     mode: XdpMode,
+    name: &'static str,
     nic: Nic<'_>,
     path: &Path,
 ) -> Result<(), AttachError> {
-    let failed = refused(WIRE_XDP, nic);
-    let xdp = programs.xdp(WIRE_XDP)?;
+    let failed = refused(name, nic);
+    let xdp = programs.xdp(name)?;
     if let Some(link) = pinned_on(path, nic.index)? {
         let link = XdpLink::try_from(link).map_err(keep_error(path))?;
         let id = xdp.attach_to_link(link).map_err(failed)?;

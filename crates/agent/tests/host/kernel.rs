@@ -110,7 +110,7 @@ fn an_agent_that_is_asked_to_stop_leaves_all_but_its_socket() {
         assert_eq!(mode & 0o777, 0o600);
         assert!(tokio::task::spawn_blocking(|| agent.terminate()).await.unwrap());
         assert!(!world::options().socket.exists());
-        assert!(world::options().pins.join("links/wire_xdp_native").exists());
+        assert!(world::options().pins.join("links/wire_xdp").exists());
         assert!(world::ip("link show nic").contains(" xdp "));
     });
 }
