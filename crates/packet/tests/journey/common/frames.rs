@@ -121,13 +121,7 @@ pub(crate) fn fragment(
 }
 
 /// An IPv6 packet with raw content after the header.
-pub(crate) fn raw6(
-    from: &Guest,
-    to: [u8; 16],
-    hop_limit: u8,
-    next: u8,
-    payload: &[u8],
-) -> Vec<u8> {
+pub(crate) fn raw6(from: &Guest, to: [u8; 16], hop_limit: u8, next: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(GATEWAY);
     bytes.extend(from.mac);

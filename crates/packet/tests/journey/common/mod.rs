@@ -2,16 +2,18 @@
 
 pub(crate) mod frames;
 pub(crate) mod oracle;
-pub(crate) mod random;
 pub(crate) mod topology;
 pub(crate) mod world;
 
-/// How often each property is tried: more if the environment asks for long tests.
-pub(crate) fn cases() -> proptest::prelude::ProptestConfig {
-    let default = proptest::prelude::ProptestConfig::default();
+use proptest::prelude::ProptestConfig;
+
+/// How often each property is tried: more if the environment asks for long tests. What fails is
+/// made a scenario with a name, instead of a file of seeds.
+pub(crate) fn cases() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     match std::env::var_os("MIZAR_TEST_FULL") {
-        Some(_) if !asked => proptest::prelude::ProptestConfig { cases: 4096, ..default },
+        Some(_) if !asked => ProptestConfig { cases: 4096, ..default },
         _ => default,
     }
 }

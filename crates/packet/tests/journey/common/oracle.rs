@@ -9,11 +9,6 @@ pub(crate) fn destination(wire: &[u8]) -> Option<usize> {
     (0..HOSTS).find(|&host| wire[30..34] == underlay(host))
 }
 
-/// The host that a frame on the wire is from.
-pub(crate) fn source(wire: &[u8]) -> Option<usize> {
-    (0..HOSTS).find(|&host| wire[26..30] == underlay(host))
-}
-
 /// Length of the tunnel's options.
 pub(crate) fn options_len(wire: &[u8]) -> usize {
     usize::from(wire[Outer::LEN - 8] & 0x3f) * 4
@@ -24,7 +19,7 @@ pub(crate) fn inner(wire: &[u8]) -> &[u8] {
     &wire[Outer::LEN + options_len(wire)..]
 }
 
-/// Asserts that what a host sends is sound: outer lengths, checksum, addresses, and the tunnel's header.
+/// Asserts that what a host sends is sound: outer lengths, checksum, addresses, tunnel header.
 #[track_caller]
 pub(crate) fn assert_on_wire(wire: &[u8], host: usize, segment_payload: usize) {
     if segment_payload != 0 {

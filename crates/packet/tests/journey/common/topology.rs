@@ -1,7 +1,7 @@
 //! The fleet that scenarios play in, and the rows that its hosts are told.
 //!
-//! Seven hosts: 0 to 2 with guests, 3 and 4 bouncers, 5 and 6 dividers. Two VPCs with the same addresses,
-//! two dual-stack networks each: 10.0.N.0/24 and fd00:N::/64, gateways at .1 and ::1.
+//! Seven hosts: 0 to 2 with guests, 3 and 4 bouncers, 5 and 6 dividers. Two VPCs with the same
+//! addresses, two dual-stack networks each: 10.0.N.0/24 and fd00:N::/64, gateways at .1 and ::1.
 
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{
@@ -22,7 +22,7 @@ pub(crate) const STAMP: u64 = 100;
 /// MTU of the underlay.
 pub(crate) const UNDERLAY_MTU: u16 = 1500;
 /// MTU of every guest.
-pub(crate) const GUEST_MTU: u16 = UNDERLAY_MTU - (geneve::OVERHEAD as u16 - 14);
+pub(crate) const GUEST_MTU: u16 = UNDERLAY_MTU - geneve::OVERHEAD as u16;
 /// When the world begins; every `used` and `alive_until` of 0 is long ago then.
 pub(crate) const START: u64 = 1_000_000;
 
@@ -218,16 +218,10 @@ pub(crate) fn host_row(host: usize) -> Host {
     }
 }
 
-/// The tables of a host that is told nothing of endpoints yet. It knows the bouncers, the dividers
-/// and itself; only those know all hosts.
+/// The tables of a host that is told nothing of endpoints yet, and knows how to reach all hosts.
 pub(crate) fn tables(host: usize) -> MemoryTables {
     let mut tables = MemoryTables { config: config(host), now: START, ..MemoryTables::default() };
-    let serving = BOUNCERS.iter().chain(&DIVIDING);
-    let known = serving.copied().chain([host]);
-    let all = 0..HOSTS;
-    let serves = host >= BOUNCERS[0];
-    let hosts: Vec<usize> = if serves { all.collect() } else { known.collect() };
-    tables.hosts.replace(hosts.iter().map(|&host| (index(host), host_row(host))).collect());
+    tables.hosts.replace((0..HOSTS).map(|host| (index(host), host_row(host))).collect());
     for vni in [RED, BLUE] {
         let mut dividers = [0; DIVIDERS];
         dividers[..2].copy_from_slice(&DIVIDING.map(index));

@@ -8,7 +8,7 @@ use mizar_packet::memory::{MemoryFrame, MemoryTables};
 use mizar_packet::tables::{Endpoint, Event, Learned};
 use mizar_packet::wire::geneve::{FORWARD_COST, TTL};
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
-use mizar_packet::{Address, Reason, Tables, Verdict};
+use mizar_packet::{Address, Reason, Verdict};
 use std::collections::BTreeSet;
 use zerocopy::IntoBytes;
 
@@ -260,7 +260,15 @@ impl World {
         }
     }
 
-    fn tell(&mut self, host: usize, event: &Event, kind: u8, about: Address, on: Address, gen_: u64) {
+    fn tell(
+        &mut self,
+        host: usize,
+        event: &Event,
+        kind: u8,
+        about: Address,
+        on: Address,
+        gen_: u64,
+    ) {
         if let Some(to) = host_of(event.underlay) {
             self.control(host, to, Message::about(kind, event.vni, about, on, gen_));
         }
