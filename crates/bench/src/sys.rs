@@ -1,4 +1,4 @@
-//! The system calls that Rust cannot check: bpf(2) for programs that are assembled here, and unshare.
+//! The system calls that Rust cannot check: bpf(2) for programs assembled here, and unshare.
 #![expect(unsafe_code, reason = "system calls that take pointers, and unshare, have no safe form")]
 
 use crate::assembly::Instruction;
@@ -106,8 +106,8 @@ pub(crate) fn run(
     Ok(Ran { code: call.result, nanoseconds: call.duration })
 }
 
-/// Hangs an XDP program on an interface of the calling thread's network namespace, in its driver, for
-/// as long as the descriptor is open.
+/// Hangs an XDP program on an interface of the calling thread's network namespace, in its driver,
+/// for as long as the descriptor is open.
 pub(crate) fn attach_xdp(program: &OwnedFd, interface: u32) -> io::Result<OwnedFd> {
     const DRIVER_MODE: u32 = 1 << 2;
     let program = program.as_raw_fd() as u32;

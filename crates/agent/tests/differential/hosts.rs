@@ -1,7 +1,7 @@
 //! Random tables of one host, dense enough that frames meet every kind of row.
 //!
-//! Stamps are whole multiples of [`TICK`] from now, and so are all durations of the configuration: the
-//! few jiffies that pass between the two runs of a frame never decide anything.
+//! Stamps are whole multiples of [`TICK`] from now, and so are all durations of the configuration:
+//! the few jiffies that pass between the two runs of a frame never decide anything.
 
 use crate::random::Random;
 use mizar_packet::memory::MemoryTables;

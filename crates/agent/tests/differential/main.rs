@@ -1,7 +1,9 @@
-//! The kernel programs and `mizar-packet` in user space do the same: random frames and random tables
-//! go through both, and verdicts, bytes, marks, tags, tables, counters and events are compared.
+//! The kernel programs and `mizar-packet` in user space do the same: random frames and random
+//! tables go through both, and verdicts, bytes, marks, tags, tables, counters and events are
+//! compared.
 //!
-//! A failure prints its seed; `MIZAR_TEST_SEED` runs the same again, `MIZAR_TEST_FULL=1` runs longer.
+//! A failure prints its seed: `MIZAR_TEST_SEED` runs the same again. `MIZAR_TEST_FULL=1` runs
+//! longer.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
 mod coverage;

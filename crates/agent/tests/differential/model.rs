@@ -141,8 +141,8 @@ fn is_tunnel(bytes: &[u8]) -> Option<bool> {
     Some(is_udp && first && udp.dst.get() == geneve::PORT)
 }
 
-/// A frame in memory that nothing can be wrapped around if it is a buffer of segments: test runs make
-/// such buffers without a type, and the kernel refuses room in front of those.
+/// A frame in memory that nothing can be wrapped around if it is a buffer of segments: test runs
+/// make such buffers without a type, and the kernel refuses room in front of those.
 struct Buffer(MemoryFrame);
 
 impl Buffer {

@@ -113,7 +113,8 @@ fn same_bucket(kernel: &Bucket, right: &Bucket) -> bool {
     same_stamp(kernel.filled, right.filled) && kernel.tokens == right.tokens
 }
 
-/// The kernel's clock runs on while a test does; stamps that mean different things are a tick apart.
+/// The kernel's clock runs on while a test does; stamps that mean different things are a tick
+/// apart.
 fn same_stamp(kernel: u64, right: u64) -> bool {
     kernel >= right && kernel - right < TICK / 10
 }
