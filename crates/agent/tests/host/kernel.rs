@@ -58,6 +58,11 @@ fn pins_outside_a_bpf_file_system_are_refused() {
 fn each_mode_attaches_replaces_any_other_and_is_removed() {
     world::enter("kernel::each_mode_attaches_replaces_any_other_and_is_removed", || async {
         use NicMode::{Generic, Native, Tc};
+        let generic =
+            || mizar_agent::Options { mode: ModeChoice::Fixed(Generic), ..world::options() };
+        let refused = mizar_agent::run(generic()).await.unwrap_err();
+        assert!(refused.to_string().contains("use tc or auto"), "{refused}");
+        world::no_aggregation();
         for mode in [Native, Native, Generic, Native, Tc, Generic, Tc] {
             let options =
                 mizar_agent::Options { mode: ModeChoice::Fixed(mode), ..world::options() };

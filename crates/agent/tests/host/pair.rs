@@ -39,14 +39,6 @@ fn guests_on_two_hosts_reach_each_other_with_native_xdp() {
     guests_reach_each_other("native", "pair::guests_on_two_hosts_reach_each_other_with_native_xdp");
 }
 
-#[test]
-fn guests_on_two_hosts_reach_each_other_with_generic_xdp() {
-    guests_reach_each_other(
-        "generic",
-        "pair::guests_on_two_hosts_reach_each_other_with_generic_xdp",
-    );
-}
-
 /// First through a bouncer, then direct, and on while an agent is killed and another takes over.
 fn guests_reach_each_other(mode: &'static str, name: &'static str) {
     world::enter(name, || async {

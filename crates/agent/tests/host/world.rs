@@ -347,6 +347,15 @@ fn set_up_nic() {
     }
 }
 
+/// Has the NIC's link carry frames as a wire does, none larger than its MTU.
+pub(crate) fn no_aggregation() {
+    for end in ["nic", "wire"] {
+        let mut ethtool = Command::new("ethtool");
+        let done = ethtool.args(["-K", end, "tso", "off", "gso", "off", "tx", "off"]).status();
+        assert!(done.unwrap().success(), "{end}");
+    }
+}
+
 /// Puts the other end of the NIC's link into a namespace, as the NIC of host h2.
 pub(crate) fn set_up_peer(peer: &Guest) {
     let pid = peer.0.0.id();
