@@ -24,6 +24,11 @@ pub fn divide<F: Frame, T: Tables>(
     let Some(route) = tables.route(incoming.vni, dst) else {
         let known = tables.vpc(incoming.vni);
         let reason = if known.is_some() { Reason::NoRoute } else { Reason::UnknownVpc };
+        // A host without the VPC is nobody's divider: whatever the packet carries, its sender
+        // believes that the destination is here.
+        if known.is_none() || incoming.location.is_none() {
+            bounce::invalidate(tables, incoming, u64::MAX);
+        }
         return Err(Dropped { reason, vpc: known.map_or(0, |vpc| vpc.index) });
     };
     let dropped = |reason| Dropped { reason, vpc: route.vpc };
