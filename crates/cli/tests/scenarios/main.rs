@@ -1,0 +1,16 @@
+//! What must hold of a cloud whatever happens in it: real hosts, agents and kernel programs, and
+//! guests that speak TCP, UDP and whatever else they like.
+//!
+//! Every test owns a lab. It asserts what comes in the end, and what was counted on the way, never
+//! how long it took. `MIZAR_TEST_FULL` adds the long ones.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod changes;
+mod pairs;
+mod paths;
+mod place;
+mod sys;
+mod topology;
+mod traffic;
+mod world;
