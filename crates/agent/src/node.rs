@@ -127,13 +127,7 @@ impl Node {
         info!(nic = nic.name, %mode, reason, hz, %underlay, guest_mtu, "programs attached");
         let control = Control::open(&row, Arc::clone(&hosts));
         let control = Arc::new(control.map_err(system("open a raw packet socket"))?);
-        let prober = Prober::new(
-            Arc::clone(&maps),
-            Arc::clone(&hosts),
-            Arc::clone(&control),
-            clock,
-            row.echo_cookie,
-        );
+        let prober = Prober::new(Arc::clone(&maps), Arc::clone(&control), clock, row.echo_cookie);
         let trampoline = kernel.trampoline().try_clone_to_owned();
         let trampoline = trampoline.map_err(system("keep the guests' program"))?;
         let ports = Ports::recover(netlink.clone(), trampoline).await?;

@@ -5,12 +5,11 @@
 
 use crate::clock::Clock;
 use crate::control::Control;
-use crate::hosts::Hosts;
 use crate::kernel::Maps;
 use mizar_packet::tables::{Host, HostIndex};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// How long one echo reply proves a host alive.
 pub(crate) const LEASE: Duration = Duration::from_millis(250);
@@ -23,21 +22,14 @@ const IN_USE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Prober {
     maps: Arc<Maps>,
-    hosts: Arc<Hosts>,
     control: Arc<Control>,
     clock: Clock,
     cookie: u64,
 }
 
 impl Prober {
-    pub(crate) fn new(
-        maps: Arc<Maps>,
-        hosts: Arc<Hosts>,
-        control: Arc<Control>,
-        clock: Clock,
-        cookie: u64,
-    ) -> Self {
-        Self { maps, hosts, control, clock, cookie }
+    pub(crate) fn new(maps: Arc<Maps>, control: Arc<Control>, clock: Clock, cookie: u64) -> Self {
+        Self { maps, control, clock, cookie }
     }
 
     /// Probes for ever.
@@ -46,8 +38,10 @@ impl Prober {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for (_, index) in self.hosts.others() {
-                self.probe_if_due(index);
+            // All rows by one or two system calls, however many hosts there are.
+            match self.maps.hosts.rows() {
+                Ok(rows) => self.probe_due(rows.iter().map(|(_, row)| row)),
+                Err(error) => warn!(%error, "hosts not probed"),
             }
         }
     }
@@ -59,10 +53,11 @@ impl Prober {
         }
     }
 
-    fn probe_if_due(&self, index: HostIndex) {
-        let Ok(Some(row)) = self.maps.hosts.get(&index) else { return };
-        if is_due(&row, self.clock.now(), self.clock.jiffies(IN_USE), self.clock.jiffies(LEASE)) {
-            self.send(&row);
+    fn probe_due<'a>(&self, rows: impl Iterator<Item = &'a Host>) {
+        let now = self.clock.now();
+        let (in_use, lease) = (self.clock.jiffies(IN_USE), self.clock.jiffies(LEASE));
+        for row in rows.filter(|row| is_due(row, now, in_use, lease)) {
+            self.send(row);
         }
     }
 
