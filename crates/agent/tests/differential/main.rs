@@ -124,14 +124,16 @@ fn choose(random: &mut Random, tables: &MemoryTables) -> (Entry, Vec<u8>, Skb) {
     let entry = match random.below(20) {
         0..=6 => Entry::Guest,
         7 => random.pick(&[Entry::AnswerLink, Entry::AnswerIcmp, Entry::AnswerDhcp]),
-        8..=13 => Entry::WireXdp,
+        8..=12 => Entry::WireXdp,
+        13 => Entry::WireXdpGeneric,
         14 => random.pick(&[Entry::ControlXdp, Entry::ControlTc]),
         15 => Entry::Guard,
         _ => Entry::WireTc,
     };
     let from_guest = match entry {
         Entry::Guest | Entry::AnswerLink | Entry::AnswerIcmp | Entry::AnswerDhcp => true,
-        Entry::WireXdp | Entry::ControlXdp | Entry::WireTc | Entry::ControlTc => false,
+        Entry::WireXdp | Entry::WireXdpGeneric | Entry::ControlXdp => false,
+        Entry::WireTc | Entry::ControlTc => false,
         Entry::Guard => random.one_in(4),
     };
     if entry == Entry::WireXdp && random.one_in(30) {

@@ -25,6 +25,7 @@ pub(crate) enum Entry {
     AnswerIcmp,
     AnswerDhcp,
     WireXdp,
+    WireXdpGeneric,
     ControlXdp,
     WireTc,
     ControlTc,
@@ -40,6 +41,7 @@ impl Entry {
             Self::AnswerIcmp => "answer_icmp",
             Self::AnswerDhcp => "answer_dhcp",
             Self::WireXdp => "wire_xdp",
+            Self::WireXdpGeneric => "wire_xdp_generic",
             Self::ControlXdp => "control_xdp",
             Self::WireTc => "wire_tc",
             Self::ControlTc => "control_tc",
@@ -49,7 +51,7 @@ impl Entry {
 
     /// Whether it hangs in XDP, where a frame has nothing beside its bytes.
     pub(crate) fn is_xdp(self) -> bool {
-        matches!(self, Self::WireXdp | Self::ControlXdp)
+        matches!(self, Self::WireXdp | Self::WireXdpGeneric | Self::ControlXdp)
     }
 }
 
@@ -60,7 +62,19 @@ pub(crate) fn run(
     bytes: &[u8],
     skb: &Skb,
 ) -> (Verdict, Outcome) {
-    let mut frame = Buffer(MemoryFrame::new(bytes));
+    match entry {
+        Entry::WireXdpGeneric => run_with::<true>(entry, tables, bytes, skb),
+        _ => run_with::<false>(entry, tables, bytes, skb),
+    }
+}
+
+fn run_with<const GENERIC: bool>(
+    entry: Entry,
+    tables: &MemoryTables,
+    bytes: &[u8],
+    skb: &Skb,
+) -> (Verdict, Outcome) {
+    let mut frame = Buffer::<GENERIC>(MemoryFrame::new(bytes));
     frame.0.segment_payload = skb.segment_payload as usize;
     let case = Case::from_number(skb.scratch[0]);
     let referral = case.map(|case| Referral { case, argument: skb.scratch[1] });
@@ -73,7 +87,9 @@ pub(crate) fn run(
             function::answer_icmp(&mut frame, tables, INTERFACE, referral)
         }),
         Entry::AnswerDhcp => function::answer_dhcp(&mut frame, tables, INTERFACE),
-        Entry::WireXdp | Entry::WireTc => function::from_wire(&mut frame, tables),
+        Entry::WireXdp | Entry::WireXdpGeneric | Entry::WireTc => {
+            function::from_wire(&mut frame, tables)
+        }
         Entry::ControlXdp | Entry::ControlTc => {
             let referral = control_case(&frame);
             function::control::control(&mut frame, tables, referral)
@@ -116,7 +132,7 @@ fn code_tc(verdict: Verdict) -> u32 {
     }
 }
 
-fn control_case(frame: &Buffer) -> Referral {
+fn control_case(frame: &impl Frame) -> Referral {
     let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
     Referral { case: if icmp { Case::UnderlayTooBig } else { Case::Oam }, argument: 0 }
 }
@@ -143,15 +159,17 @@ fn is_tunnel(bytes: &[u8]) -> Option<bool> {
 
 /// A frame in memory that nothing can be wrapped around if it is a buffer of segments: test runs
 /// make such buffers without a type, and the kernel refuses room in front of those.
-struct Buffer(MemoryFrame);
+struct Buffer<const GENERIC: bool>(MemoryFrame);
 
-impl Buffer {
+impl<const GENERIC: bool> Buffer<GENERIC> {
     fn single(&mut self) -> Result<&mut MemoryFrame, Reason> {
         if self.0.segment_payload == 0 { Ok(&mut self.0) } else { Err(Reason::NoRoom) }
     }
 }
 
-impl Frame for Buffer {
+impl<const GENERIC: bool> Frame for Buffer<GENERIC> {
+    const HANDS_UP: bool = GENERIC;
+
     fn len(&self) -> usize {
         self.0.len()
     }
