@@ -187,9 +187,9 @@ fn what_is_left_works(world: &World, gone: &[Part]) {
         x.into_iter().for_each(|at| a.pings(at));
     }
     if gone.contains(&Part::Network) {
-        is_nowhere(world, &a, e, "no_route")
+        is_nowhere(world, &a, e, "no_route");
     } else {
-        a.pings(e)
+        a.pings(e);
     }
     let has_red = world.guests().iter().any(|guest| guest.vpc == "red");
     assert_eq!(has_red, !gone.contains(&Part::Vpc));

@@ -7,9 +7,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod changes;
+mod frames;
+mod outages;
 mod pairs;
 mod paths;
 mod place;
+mod sizes;
+mod strange;
 mod sys;
 mod topology;
 mod traffic;

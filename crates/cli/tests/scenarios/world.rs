@@ -140,10 +140,16 @@ impl World {
         kill(self.status.server.unwrap());
     }
 
-    /// Starts the agent of a host again, and waits until it stands where its controller wants it.
-    pub(crate) fn start_agent(&mut self, host: &str) {
+    /// Starts the agent of a host again.
+    pub(crate) fn start_agent(&self, host: &str) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
         let executable = env!("CARGO_BIN_EXE_mizar").as_ref();
         mizar_lab::start_agent(&self.lab, host, executable).unwrap();
+    }
+
+    /// Waits until every host stands where its controller wants it.
+    pub(crate) fn becomes_ready(&mut self) {
         until("the lab is ready again", || {
             let text = mizar(&["lab", "status", &self.lab]);
             text.starts_with(&format!("Lab {}: ready", self.lab))
