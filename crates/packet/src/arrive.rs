@@ -50,6 +50,10 @@ fn check_inner<F: Frame>(frame: &F, flow: &Flow) -> Result<(), Reason> {
         }
         return Ok(());
     }
+    if ipv6::is_reserved(flow.dst.octets()) {
+        // An IPv4-mapped destination would have the key of the IPv4 endpoint.
+        return Err(Reason::LinkLocal);
+    }
     let src = flow.src.octets();
     if ipv6::is_multicast(src) || ipv6::is_link_local(src) || ipv6::is_reserved(src) {
         return Err(Reason::InnerSource);

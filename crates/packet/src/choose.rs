@@ -99,6 +99,7 @@ struct Found {
 #[inline(always)]
 fn first_alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: u64) -> Found {
     let mut first = 0;
+    let mut first_resolved = false;
     let mut alive = 0;
     let mut own = false;
     for &index in list {
@@ -113,12 +114,13 @@ fn first_alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: 
             continue;
         }
         let Some(host) = tables.host(index) else { continue };
-        if first == 0 {
+        if first == 0 || (!first_resolved && host.is_resolved()) {
             first = index;
+            first_resolved = host.is_resolved();
         }
         // A live one too: unless it is known to be in use, its proof is not renewed.
         touch(tables, config, index, &host, now);
-        if now < host.alive_until {
+        if now < host.alive_until && host.is_resolved() {
             alive = index;
         }
     }

@@ -55,6 +55,9 @@ fn admit<F: Frame, T: Tables>(frame: &mut F, tables: &T, port: &Port) -> Result<
         if dst == port.v4_gateway {
             return to_gateway(frame, &flow);
         }
+        if port.is_v4_broadcast(dst) {
+            return dhcp_or(frame, &flow, Reason::Multicast);
+        }
         if flow.is_icmpv4_of_router(frame) {
             return Err(Reason::RouterMessage);
         }
@@ -157,7 +160,7 @@ fn route<F: Frame, T: Tables>(
     let now = tables.now();
     let (choice, teach) = match known {
         Some(endpoint) if endpoint.kind == Endpoint::HELD => {
-            (Choice::direct(endpoint.host), must_teach(tables, config, &key, now))
+            held(tables, config, &key, endpoint, now)
         }
         _ => look_up(tables, config, port, &key, same_network, now)?,
     };
@@ -199,7 +202,7 @@ fn look_up<T: Tables>(
             }
         } else if let Some(host) = tables.host(row.host) {
             keep(tables, config, key, &row, now);
-            if now < host.alive_until {
+            if now < host.alive_until && host.is_resolved() {
                 return Ok((Choice::direct(row.host), now < row.teach_until));
             }
             choose::touch(tables, config, row.host, &host, now);
@@ -216,13 +219,22 @@ fn look_up<T: Tables>(
     Ok((choice, true))
 }
 
-/// Whether a remote endpoint should be told where its peers here are. One of which nothing was
-/// learned has not sent anything yet that would say no.
+/// Where an endpoint is that this host bounces for, and whether it should be told where its peers
+/// here are. One of which nothing was learned has not sent anything yet that would say no; one that
+/// was heard of later than the controller told of it has moved.
 #[inline(always)]
-fn must_teach<T: Tables>(tables: &T, config: &Config, key: &EndpointKey, now: u64) -> bool {
-    let Some(row) = tables.learned(key) else { return true };
+fn held<T: Tables>(
+    tables: &T,
+    config: &Config,
+    key: &EndpointKey,
+    endpoint: &Endpoint,
+    now: u64,
+) -> (Choice, bool) {
+    let Some(row) = tables.learned(key) else { return (Choice::direct(endpoint.host), true) };
     keep(tables, config, key, &row, now);
-    now < row.teach_until
+    let newer = row.generation > endpoint.generation && row.host != 0;
+    let host = if newer { row.host } else { endpoint.host };
+    (Choice::direct(host), now < row.teach_until)
 }
 
 /// Stamps a learned row as used, so that it is kept.

@@ -250,6 +250,14 @@ impl Port {
         differing & ipv4::mask(self.v4_prefix) == 0
     }
 
+    /// Whether an address is the broadcast address of the network.
+    #[inline(always)]
+    pub fn is_v4_broadcast(&self, address: [u8; 4]) -> bool {
+        let host_bits = u32::MAX.checked_shr(u32::from(self.v4_prefix)).unwrap_or(0);
+        let all_ones = u32::from_be_bytes(address) & host_bits == host_bits;
+        all_ones && self.v4_prefix < 31 && self.contains_v4(address)
+    }
+
     /// Whether an address is in the network's IPv6 prefix.
     #[inline(always)]
     pub fn contains_v6(&self, address: &Address) -> bool {

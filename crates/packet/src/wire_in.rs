@@ -100,6 +100,10 @@ enum Class {
 #[inline(always)]
 fn classify<F: Frame, T: Tables>(frame: &F, tables: &T) -> Class {
     const PASS: Class = Class::Verdict(Verdict::Pass);
+    if frame.has_vlan_tag() {
+        // Of another link than the underlay's.
+        return PASS;
+    }
     let Ok(outer) = frame.load::<Outer>(0) else { return PASS };
     if outer.eth.ethertype.get() != ethernet::IPV4 {
         return PASS;

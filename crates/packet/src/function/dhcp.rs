@@ -30,14 +30,19 @@ pub fn answer<F: Frame>(frame: &mut F, port: &Port) -> Result<(), Reason> {
     }
     let kind: u8 = option(frame, dhcp::MESSAGE_TYPE).ok_or(Reason::BadIp)?;
     let wanted = option(frame, dhcp::REQUESTED_ADDRESS).unwrap_or(request.client);
+    if option(frame, dhcp::SERVER).is_some_and(|server: [u8; 4]| server != port.v4_gateway) {
+        // It has taken another server's offer.
+        return Err(Reason::Unanswered);
+    }
     let other = wanted != [0; 4] && wanted != port.v4;
-    let kind = match kind {
-        dhcp::DISCOVER => dhcp::OFFER,
-        dhcp::REQUEST if other => dhcp::NAK,
-        dhcp::REQUEST | dhcp::INFORM => dhcp::ACK,
+    let (kind, yours) = match kind {
+        dhcp::DISCOVER => (dhcp::OFFER, port.v4),
+        dhcp::REQUEST if other => (dhcp::NAK, [0; 4]),
+        dhcp::REQUEST => (dhcp::ACK, port.v4),
+        dhcp::INFORM => (dhcp::ACK, [0; 4]),
         _ => return Err(Reason::Unanswered),
     };
-    put(frame, port, &request, kind)
+    put(frame, port, &request, kind, yours)
 }
 
 /// The value of an option that has the length of a `V`.
@@ -63,10 +68,17 @@ fn option<F: Frame, V: FromBytes>(frame: &F, wanted: u8) -> Option<V> {
 }
 
 #[inline(always)]
-fn put<F: Frame>(frame: &mut F, port: &Port, request: &Head, kind: u8) -> Result<(), Reason> {
+fn put<F: Frame>(
+    frame: &mut F,
+    port: &Port,
+    request: &Head,
+    kind: u8,
+    yours: [u8; 4],
+) -> Result<(), Reason> {
     let nak = kind == dhcp::NAK;
-    let reply = request.reply(if nak { [0; 4] } else { port.v4 }, port.v4_gateway);
-    let options = Options::new(kind, port.v4_gateway, port.v4_prefix, port.mtu);
+    let reply = request.reply(yours, port.v4_gateway);
+    let leased = yours != [0; 4];
+    let options = Options::new(kind, leased, port.v4_gateway, port.v4_prefix, port.mtu);
     let to_client = !nak && request.client != [0; 4];
     let dst = if to_client { request.client } else { [255; 4] };
     let payload = (dhcp::COOKIE + Options::LEN) as u16;

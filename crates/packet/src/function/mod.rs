@@ -35,12 +35,20 @@ pub fn answer_icmp<F: Frame, T: Tables>(
     interface: u32,
     referral: Referral,
 ) -> Verdict {
-    answer(tables, interface, |port| match referral.case {
-        Case::GatewayEcho => icmp::echo(frame, port),
-        Case::TooBig => icmp::error(frame, port, icmp::Error::TooBig(referral.argument)),
-        Case::TtlExceeded => icmp::error(frame, port, icmp::Error::TtlExceeded),
-        _ => Err(Reason::NoProgram),
-    })
+    let error = match referral.case {
+        Case::TooBig => icmp::Error::TooBig(referral.argument),
+        Case::TtlExceeded => icmp::Error::TtlExceeded,
+        _ => return answer(tables, interface, |port| icmp::echo(frame, port)),
+    };
+    let Some(port) = tables.port(interface) else { return Verdict::Drop(Reason::NoPort) };
+    // The packet that it is about has been counted as dropped, whether an error can be sent or not.
+    match icmp::error(frame, port, error) {
+        Ok(()) => {
+            tables.count(port.vpc, Counter::Path(Path::Answered));
+            Verdict::Answer
+        }
+        Err(reason) => Verdict::Drop(reason),
+    }
 }
 
 /// Answers DHCP for the guest behind `interface`.

@@ -83,6 +83,8 @@ pub const MAGIC: [u8; 4] = [99, 130, 83, 99];
 pub const PAD: u8 = 0;
 /// Option: the address that the client wants.
 pub const REQUESTED_ADDRESS: u8 = 50;
+/// Option: the server that is meant, or that answers.
+pub const SERVER: u8 = 54;
 /// Option: message type.
 pub const MESSAGE_TYPE: u8 = 53;
 /// Option: end.
@@ -118,15 +120,16 @@ impl Head {
 }
 
 impl Options {
-    /// The options of a reply to a client in the gateway's network with this prefix length and MTU.
+    /// The options of a reply to a client in the gateway's network with this prefix length and MTU;
+    /// whether it gives an address.
     #[inline(always)]
-    pub fn new(kind: u8, gateway: [u8; 4], prefix: u8, mtu: u16) -> Self {
+    pub fn new(kind: u8, leased: bool, gateway: [u8; 4], prefix: u8, mtu: u16) -> Self {
         let mut end = [0; 29];
         end[0] = END;
         Self {
             cookie: MAGIC,
             kind: [MESSAGE_TYPE, 1, kind],
-            server: [54, 4],
+            server: [SERVER, 4],
             server_address: gateway,
             // A refusal says nothing more (RFC 2131, table 3).
             mask: if kind == NAK { [END, PAD] } else { [1, 4] },
@@ -135,7 +138,7 @@ impl Options {
             router_address: gateway,
             mtu: [26, 2],
             mtu_value: U16::new(mtu),
-            lease: [51, 4],
+            lease: if leased { [51, 4] } else { [END, PAD] },
             lease_value: U32::new(LEASE),
             end,
         }
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn options_of_an_offer() {
-        let options = Options::new(OFFER, [10, 0, 0, 1], 24, 1426);
+        let options = Options::new(OFFER, true, [10, 0, 0, 1], 24, 1426);
         assert_eq!(
             options.as_bytes()[..36],
             [
@@ -159,7 +162,7 @@ mod tests {
                 0, 1, 26, 2, 5, 146, 51, 4, 0, 1, 81, 128, 255
             ]
         );
-        let refusal = Options::new(NAK, [10, 0, 0, 1], 24, 1426);
+        let refusal = Options::new(NAK, false, [10, 0, 0, 1], 24, 1426);
         assert_eq!(refusal.as_bytes()[13], END);
     }
 }

@@ -5,7 +5,7 @@ use crate::common::oracle::options_len;
 use crate::common::topology::{BOUNCERS, DIVIDING, Guest, LEASE, RED, STAMP, TEACH, index};
 use crate::common::world::{Fate, World};
 use mizar_packet::count::{Counter, Path};
-use mizar_packet::tables::Endpoint;
+use mizar_packet::tables::{Endpoint, Learned};
 use mizar_packet::wire::geneve::{MISSED, STALE};
 use mizar_packet::wire::oam;
 use mizar_packet::{Address, Reason};
@@ -286,13 +286,39 @@ fn bouncers_that_point_at_each_other_forward_a_packet_a_bounded_number_of_times(
 fn without_a_next_hop_or_a_bouncer_the_reason_says_so() {
     let mut world = World::new();
     let (a, b, c) = (world.red.a, world.red.b, world.red.c);
-    world.hosts[a.host].hosts.borrow_mut().get_mut(&index(BOUNCER)).unwrap().next_hop = [0; 6];
+    let unresolve = |world: &World, host| {
+        world.hosts[a.host].hosts.borrow_mut().get_mut(&index(host)).unwrap().next_hop = [0; 6];
+    };
+    unresolve(&world, BOUNCER);
+    let trip = world.udp(&a, &b);
+    assert_eq!(trip.hosts, [OTHER, b.host], "the replica whose next hop is known");
+    unresolve(&world, OTHER);
+    unresolve(&world, b.host);
     world.udp(&a, &b).dropped(a.host, Reason::NoNextHop);
     world.hosts[a.host].hosts.borrow_mut().clear();
     world.udp(&a, &b).dropped(a.host, Reason::NoBouncer);
     world.udp(&a, &c).dropped(a.host, Reason::NoDivider);
     world.hosts[a.host].holders.clear();
     world.udp(&a, &b).dropped(a.host, Reason::NoBouncer);
+}
+
+#[test]
+fn a_bouncer_that_hears_of_a_newer_location_sends_there_before_it_is_told() {
+    let mut world = World::new();
+    let (a, b) = (world.red.a, world.red.b);
+    let (key, now) = (Address::v4(b.v4), world.hosts[a.host].now);
+    let held = Endpoint { host: index(BOUNCER), ..b.held() };
+    world.hosts[a.host].endpoints.insert((RED, key), held);
+    let newer = Learned {
+        generation: held.generation + 1,
+        used: now,
+        teach_until: 0,
+        notice_at: 0,
+        host: index(b.host),
+        vpc: held.vpc,
+    };
+    world.hosts[a.host].learned.borrow_mut().insert((RED, key), newer);
+    world.udp(&a, &b).reached(&b, &[]);
 }
 
 #[test]
