@@ -3,6 +3,7 @@
 //! The sizes here are the smallest sensible ones; the agent sets those of its configuration at
 //! load.
 
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, RingBuf};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
@@ -15,14 +16,17 @@ use mizar_packet::tables::{
 };
 use mizar_packet::{Address, Tables};
 
+/// Memory for rows is taken as they come: a host that holds few has no use for that of many.
+const GROWING: usize = BPF_F_NO_PREALLOC as usize;
+
 #[btf_map]
 static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map]
 static PORTS: HashMap<u32, Port, 1024> = HashMap::new();
 #[btf_map]
-static ENDPOINTS: HashMap<EndpointKey, Endpoint, 1024> = HashMap::new();
+static ENDPOINTS: HashMap<EndpointKey, Endpoint, 1024, GROWING> = HashMap::new();
 #[btf_map]
-static LEARNED: HashMap<EndpointKey, Learned, 1024> = HashMap::new();
+static LEARNED: HashMap<EndpointKey, Learned, 1024, GROWING> = HashMap::new();
 #[btf_map]
 static LEARNED_COUNT: Array<u64, 64> = Array::new();
 #[btf_map]
