@@ -7,6 +7,9 @@ use crate::error_chain;
 use crate::kernel::Maps;
 use crate::netlink::{self, Event, Events, host_interface};
 use crate::stream::StreamEvent;
+use mizar_packet::Reason;
+use mizar_packet::count::Counter;
+use mizar_packet::tables::Config;
 use mizar_proto::{
     Ack, AgentMessage, ControllerMessage, Hello, PROTOCOL, PortState, PortStatus, RowError,
 };
@@ -149,8 +152,15 @@ impl Driver {
         let row = self.maps.config.get(&0).map_err(|error| error_chain(&error))?;
         match row {
             Some(mut row) if row.fleet != fleet => {
+                let first = row.fleet == Config::EMPTY.fleet;
                 row.fleet = fleet;
-                self.maps.config.put(&0, &row).map_err(|error| error_chain(&error))
+                self.maps.config.put(&0, &row).map_err(|error| error_chain(&error))?;
+                if first {
+                    // Up to here every source was foreign, which says nothing about anybody.
+                    let counter = Counter::Dropped(Reason::ForeignSource).row();
+                    self.maps.counters.clear(counter).map_err(|error| error_chain(&error))?;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }

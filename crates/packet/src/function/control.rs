@@ -67,7 +67,8 @@ const fn key(message: &Message) -> EndpointKey {
     EndpointKey::new(message.vni.get(), Address::from_octets(message.endpoint))
 }
 
-/// Sends an echo back to whom it came from, by the next hop that this host has for it.
+/// Sends an echo back to whom it came from, by the next hop that this host has for it. While it has
+/// none, as at first contact, nothing is lost: whoever wants to know asks again.
 #[inline(always)]
 fn reply<F: Frame, T: Tables>(
     frame: &mut F,
@@ -78,9 +79,17 @@ fn reply<F: Frame, T: Tables>(
     let sender = Address::v4(echo.outer.ip.src);
     let Some(index) = tables.host_index(&sender) else {
         tables.tell(&Event { kind: Event::NEW_HOST, underlay: sender, ..Event::NOTHING });
-        return Err(Reason::NoHost);
+        tables.count(0, Counter::Path(Path::OamIn));
+        return Ok(Verdict::Consumed);
     };
-    let host = remote(tables, config, index)?;
+    let host = match remote(tables, config, index) {
+        Ok(host) => host,
+        Err(Reason::NoNextHop) => {
+            tables.count(0, Counter::Path(Path::OamIn));
+            return Ok(Verdict::Consumed);
+        }
+        Err(reason) => return Err(reason),
+    };
     let message = Message { kind: oam::ECHO_REPLY, ..echo.message };
     let src = (config.nic_mac, config.underlay.v4_octets());
     let dst = (host.next_hop, echo.outer.ip.src);

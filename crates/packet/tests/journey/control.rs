@@ -41,11 +41,11 @@ fn an_echo_is_returned_to_whom_it_came_from() {
 }
 
 #[test]
-fn an_echo_of_an_unknown_host_is_dropped_and_the_host_asked_for() {
+fn an_echo_of_an_unknown_host_waits_for_its_row_which_is_asked_for() {
     let mut world = World::new();
     world.hosts[HERE].hosts.borrow_mut().remove(&index(THERE));
     let trip = world.arrive(HERE, control(Message::echo(77, 88)));
-    trip.dropped(HERE, Reason::NoHost);
+    assert_eq!(trip.fate, Fate::Consumed(HERE));
     let events = world.hosts[HERE].events.take();
     assert_eq!((events[0].kind, events[0].underlay), (1, Address::v4(underlay(THERE))));
     assert_eq!(events[0].kind, Event::NEW_HOST);
