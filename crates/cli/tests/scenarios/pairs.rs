@@ -48,6 +48,10 @@ fn every_guest_reaches_its_own_vpc_by_every_protocol_and_no_other() {
         }
     });
     let counted = world.counted();
+    // Starting up and getting to know each other costs no packet.
+    for reason in ["foreign_source", "no_host", "no_next_hop"] {
+        assert_eq!(counted.of("", reason), 0, "{reason}");
+    }
     for vpc in ["blue", "red"] {
         let ways = ["sent_local", "sent_direct", "sent_to_bouncer", "sent_to_divider"];
         for way in ways {
