@@ -14,9 +14,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 ///
 /// Resizing takes `&mut self`, so that the compiler refuses what the verifier would.
 ///
-/// `GENERIC` is for XDP above the driver. Where the kernel has to copy a frame to give that headroom,
-/// a frame whose head has moved reaches tc without its Ethernet header and with wrong metadata
-/// (seen with 6.18): such frames are forwarded, but unwrapped by `wire_tc`.
+/// `GENERIC` is for XDP above the driver. Where the kernel has to copy a frame to give that
+/// headroom, a frame whose head has moved reaches tc without its Ethernet header and with wrong
+/// metadata (seen with 6.18): such frames are forwarded, but unwrapped by `wire_tc`.
 pub struct XdpFrame<'a, const GENERIC: bool>(pub &'a XdpContext);
 
 impl<const GENERIC: bool> XdpFrame<'_, GENERIC> {

@@ -158,8 +158,8 @@ fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result
     }
 }
 
-/// The host's end takes whatever a guest sends that has raised its own MTU: the kernel programs answer
-/// packets that are too big by ICMP, where the link would drop them without a word.
+/// The host's end takes whatever a guest sends that has raised its own MTU: the kernel programs
+/// answer packets that are too big by ICMP, where the link would drop them without a word.
 const HOST_END_MTU: u32 = 65_535;
 
 fn creation(guest: &Guest, spec: &EndpointSpec, name: &str) -> Request {
