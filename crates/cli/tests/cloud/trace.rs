@@ -40,6 +40,9 @@ fn first_packets_are_counted_as_foretold_host_by_host() {
         ("fd00:0:0:1::3", &["--both"], &["depart", "bounce", "arrive"]),
         ("fd00:0:0:2::2", &["--both"], &["depart", "divide", "bounce", "arrive"]),
     ] {
+        // What the ping before has proved to be alive must be so no longer, now and when this one
+        // is sent: hosts are probed for a second after they were used, and a proof holds 250 ms.
+        std::thread::sleep(Duration::from_millis(1500));
         // A ping over IPv6 is 20 bytes longer.
         let size = if to.contains(':') { ["--size", "104"] } else { ["--size", "84"] };
         let (trace, status) = world.trace("blue/a", to, &[options, &size].concat());
