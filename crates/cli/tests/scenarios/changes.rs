@@ -28,6 +28,9 @@ fn bouncers_and_dividers_change_under_live_traffic_and_nothing_breaks() {
     let [a, b, e] = ["blue/a", "blue/b", "blue/e"].map(|name| world.guest(name).clone());
     let streams = [Stream::start(&a, &b, b.v4.into()), Stream::start(&a, &e, e.v6.into())];
     let datagrams = Numbered::start(&a, &b, b.v6.into(), Duration::from_millis(4));
+    // What goes direct loses nothing. A single bouncer's rows are made and removed host by host, so
+    // a packet that needs one just then may find neither.
+    datagrams.goes_on(50);
     let steps: [(&[&str], &[&str]); 4] = [
         (&["h3"], &["h2"]),
         (&["h2", "h3"], &["h2", "h4"]),
