@@ -144,6 +144,8 @@ impl Node {
         };
         let sweeper = Sweeper { maps: Arc::clone(&maps), hosts: Arc::clone(&hosts), clock };
         let queue = kernel.events()?;
+        drop(kernel);
+        kernel::release_memory();
         let tasks = Tasks { events, queue, next_hops, wanted, prober, sweeper };
         Ok(Self { maps, hosts, clock, netlink, nic, underlay, mode, reason, applier, tasks })
     }

@@ -26,6 +26,7 @@ pub use table::{CounterTable, RawRows, Table, TableError};
 
 pub(crate) use attach::Nic;
 pub use sys::jiffies;
+pub(crate) use sys::release_memory;
 
 use aya::maps::{Map, MapData, RingBuf};
 use mizar_packet::programs::TRAMPOLINE;

@@ -385,3 +385,10 @@ fn found(outcome: io::Result<c_long>) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+/// Gives back to the kernel what loading the programs took: it is not needed again until the next
+/// start.
+pub(crate) fn release_memory() {
+    // SAFETY: it touches free memory only.
+    unsafe { libc::malloc_trim(0) };
+}
