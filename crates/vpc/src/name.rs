@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use thiserror::Error;
 
-/// A resource's name: a DNS label (RFC 1123, 2.1) in lower case, 1 to 63 bytes.
+/// A resource's name: a DNS label (RFC 1123, 2.1) in lower case, 1 to 63 bytes. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// A text that is no name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -32,7 +33,7 @@ impl TryFrom<String> for Name {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        if is_label(&text) { Ok(Self(text)) } else { Err(NameError(text)) }
+        if is_label(&text) { Ok(Self(text.into())) } else { Err(NameError(text)) }
     }
 }
 
@@ -40,13 +41,13 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        text.to_owned().try_into()
+        if is_label(text) { Ok(Self(text.into())) } else { Err(NameError(text.to_owned())) }
     }
 }
 
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

@@ -1,0 +1,96 @@
+//! The handle by which others ask the engine.
+
+use super::request::{Event, List, Page, Refusal, RefusalKind, Watch, Write, Written};
+use mizar_identity::Identity;
+use mizar_vpc::{Manifest, Ref};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that wait for the engine; more are held back at whoever asks.
+const QUEUE: usize = 4096;
+/// Events that wait for a watcher; one that falls further behind is ended.
+pub(super) const WATCH_QUEUE: usize = 4096;
+
+/// Asks the engine. Clones ask the same one.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The answer to a request.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What the engine is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    Write(Identity, Write, Reply<Written>),
+    Get(Identity, Ref, Reply<Manifest>),
+    List(Identity, List, Reply<Page>),
+    Watch(Identity, Watch, Reply<Subscription>),
+}
+
+/// Events that come to a watcher.
+#[derive(Debug)]
+pub struct Subscription {
+    pub(super) past: VecDeque<Arc<Event>>,
+    pub(super) coming: mpsc::Receiver<Arc<Event>>,
+}
+
+impl Engine {
+    /// A handle, and what it asks.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        (Self { commands }, receiver)
+    }
+
+    /// Makes changes; once this returns, they are on disk.
+    ///
+    /// # Errors
+    /// The first change that is refused; then none is made.
+    pub async fn write(&self, who: &Identity, write: Write) -> Result<Written, Refusal> {
+        self.ask(|reply| Command::Write(who.clone(), write, reply)).await
+    }
+
+    /// One resource, with its status.
+    ///
+    /// # Errors
+    /// There is none, or it is not for those who ask.
+    pub async fn get(&self, who: &Identity, reference: Ref) -> Result<Manifest, Refusal> {
+        self.ask(|reply| Command::Get(who.clone(), reference, reply)).await
+    }
+
+    /// A page of resources, with their status.
+    ///
+    /// # Errors
+    /// The request is malformed, or not for those who ask.
+    pub async fn list(&self, who: &Identity, list: List) -> Result<Page, Refusal> {
+        self.ask(|reply| Command::List(who.clone(), list, reply)).await
+    }
+
+    /// Changes as they come.
+    ///
+    /// # Errors
+    /// Those from where the watch shall begin are forgotten, or not for those who ask.
+    pub async fn watch(&self, who: &Identity, watch: Watch) -> Result<Subscription, Refusal> {
+        self.ask(|reply| Command::Watch(who.clone(), watch, reply)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
+        let gone = || Refusal::new(RefusalKind::Unavailable, "the controller is stopping: try again");
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Subscription {
+    /// The next event; None once the watch has ended, because the watcher fell too far behind or
+    /// the controller stops: it may list again.
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        match self.past.pop_front() {
+            Some(event) => Some(event),
+            None => self.coming.recv().await,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How resources stand.
+
+use crate::{Generation, Mac, Name, NetworkId, Vni};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Derives what every status has.
+macro_rules! statuses {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* })*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        pub struct $name { $($body)* }
+    )* };
+}
+
+statuses! {
+    /// How the fleet stands.
+    pub struct FleetStatus {
+        /// How many hosts there are.
+        pub hosts: u64,
+        /// How many of them have a stream to a controller.
+        pub connected: u64,
+        /// How many VPCs there are.
+        pub vpcs: u64,
+        /// How many endpoints there are.
+        pub endpoints: u64,
+        /// Zones in which so many hosts fell silent at once that nothing is reassigned.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub frozen_zones: Vec<String>,
+    }
+
+    /// How a host stands.
+    pub struct HostStatus {
+        /// Whether its agent has a stream to a controller.
+        pub connected: bool,
+        /// Whether it was heard of lately enough to be counted on.
+        pub alive: bool,
+        /// Version of its agent.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub version: String,
+        /// How many endpoints live on it.
+        pub endpoints: u64,
+        /// How many slots it holds, in all networks.
+        pub slots: u64,
+        /// What it could not do, by row.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub errors: BTreeMap<String, String>,
+    }
+
+    /// How a tenant stands.
+    pub struct TenantStatus {
+        /// How many VPCs it owns.
+        pub vpcs: u64,
+        /// How many endpoints are in them.
+        pub endpoints: u64,
+    }
+
+    /// How a VPC stands.
+    pub struct VpcStatus {
+        /// Its number on the wire.
+        pub vni: Option<Vni>,
+        /// Its dividers, in order.
+        pub dividers: Vec<Name>,
+        /// How many networks it has.
+        pub networks: u64,
+        /// How many endpoints are in it.
+        pub endpoints: u64,
+    }
+
+    /// How a network stands.
+    pub struct NetworkStatus {
+        /// Its id, unique in its VPC.
+        pub id: Option<NetworkId>,
+        /// Its IPv4 gateway.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub v4_gateway: Option<Ipv4Addr>,
+        /// Its IPv6 gateway.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub v6_gateway: Option<Ipv6Addr>,
+        /// Its bouncers.
+        pub bouncers: Vec<Name>,
+        /// Epoch of its slot map.
+        pub epoch: u64,
+        /// How many endpoints are in it.
+        pub endpoints: u64,
+    }
+
+    /// How an endpoint stands.
+    pub struct EndpointStatus {
+        /// All in one word.
+        pub phase: Phase,
+        /// Orders truths about where it is.
+        pub generation: Option<Generation>,
+        /// Its IPv4 address.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub v4: Option<Ipv4Addr>,
+        /// Its IPv6 address.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub v6: Option<Ipv6Addr>,
+        /// Its MAC address.
+        pub mac: Option<Mac>,
+        /// What is so, what is not, and why.
+        pub conditions: Vec<Condition>,
+        /// How long each step of making it ready took, while that is remembered.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub timings: Vec<Timing>,
+    }
+
+    /// Who holds the slots of a network.
+    pub struct SlotMapStatus {
+        /// For each holder, how many slots it has in each state: filling, active, draining.
+        pub holders: BTreeMap<Name, [u16; 3]>,
+        /// Hosts that gave slots up, and still forward what is sent to them.
+        pub former: Vec<Name>,
+    }
+}
+
+/// All of an endpoint's status in one word.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Phase {
+    /// Its host or all of its bouncers do not have it yet.
+    #[default]
+    Pending,
+    /// Its host and every active bouncer have it.
+    Ready,
+    /// It works, and something that should be there is missing.
+    Degraded,
+    /// Its host could not attach it, and goes on trying.
+    Failed,
+}
+
+impl Phase {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Ready => "Ready",
+            Self::Degraded => "Degraded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Something that is so or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Ready`.
+    pub r#type: String,
+    /// Whether it is so.
+    pub status: ConditionStatus,
+    /// Why not, in one word for programs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Why not, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Whether something is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    /// It is.
+    True,
+    /// It is not.
+    False,
+    /// Nobody has said since the controller started.
+    Unknown,
+}
+
+/// How long one step took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timing {
+    /// Which step: `stored`, `sent`, `interface`, `addresses`, `program`, `rows`, `attached`,
+    /// `bounced`, `ready`.
+    pub step: String,
+    /// When it ended, in microseconds since the request was accepted; for the agent's own steps
+    /// (`interface`, `addresses`, `program`, `rows`) how long it took.
+    pub micros: u64,
+}
