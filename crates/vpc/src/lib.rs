@@ -27,6 +27,7 @@
 
 mod allocate;
 mod assign;
+pub mod catalog;
 mod generation;
 mod host_config;
 mod intent;
@@ -50,6 +51,7 @@ mod update;
 mod vni;
 
 pub use assign::assign;
+pub use catalog::{Catalog, Changed, Refused};
 pub use generation::{Generation, GenerationError};
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
