@@ -9,4 +9,15 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod core;
+mod desk;
 pub mod engine;
+mod marks;
+mod planner;
+mod records;
+mod refusal;
+mod stream;
+mod time;
+mod timings;
+mod watchers;

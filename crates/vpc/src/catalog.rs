@@ -6,7 +6,7 @@
 //! became another. [`put`](Catalog::put) and [`take`](Catalog::take) take records as they stand:
 //! they load what was stored, and undo what could not be.
 
-use crate::{Generation, Kind, Name, NetworkId, Ref, Slot, Vni};
+use crate::{Generation, Kind, Name, Ref, Slot, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -47,18 +47,10 @@ pub struct Catalog {
 #[derive(Debug)]
 pub struct HostEntry {
     record: HostRecord,
-    vpcs: BTreeMap<Vni, HostVpc>,
+    /// The endpoints of each VPC that live on it.
+    vpcs: BTreeMap<Vni, BTreeSet<EndpointId>>,
     /// Networks and VPCs that name it as a bouncer or divider.
     named: BTreeSet<Ref>,
-}
-
-/// What of one VPC lives on a host.
-#[derive(Debug, Default)]
-pub struct HostVpc {
-    /// The endpoints.
-    endpoints: BTreeSet<EndpointId>,
-    /// How many of them are in each network.
-    networks: BTreeMap<NetworkId, u32>,
 }
 
 #[derive(Debug)]
@@ -89,6 +81,14 @@ impl Catalog {
         self.hosts.values()
     }
 
+    /// The hosts by name, after that one.
+    pub fn hosts_after<'a>(
+        &'a self,
+        after: Option<&'a Name>,
+    ) -> impl Iterator<Item = &'a HostEntry> + use<'a> {
+        range_after(&self.hosts, after).map(|(_, host)| host)
+    }
+
     /// One host.
     pub fn host(&self, name: &Name) -> Option<&HostEntry> {
         self.hosts.get(name)
@@ -97,6 +97,14 @@ impl Catalog {
     /// The tenants by name.
     pub fn tenants(&self) -> impl Iterator<Item = &TenantRecord> {
         self.tenants.values().map(|entry| &entry.record)
+    }
+
+    /// The tenants by name, after that one.
+    pub fn tenants_after<'a>(
+        &'a self,
+        after: Option<&'a Name>,
+    ) -> impl Iterator<Item = &'a TenantRecord> + use<'a> {
+        range_after(&self.tenants, after).map(|(_, entry)| &entry.record)
     }
 
     /// One tenant.
@@ -223,7 +231,7 @@ impl HostEntry {
 
     /// How many endpoints live on it.
     pub fn endpoint_count(&self) -> u64 {
-        self.vpcs.values().map(|vpc| vpc.endpoints.len() as u64).sum()
+        self.vpcs.values().map(|endpoints| endpoints.len() as u64).sum()
     }
 
     /// The VPCs that have endpoints on it.
@@ -233,17 +241,7 @@ impl HostEntry {
 
     /// The endpoints of a VPC that live on it.
     pub fn endpoints(&self, vni: Vni) -> impl Iterator<Item = EndpointId> {
-        self.vpcs.get(&vni).into_iter().flat_map(|vpc| vpc.endpoints.iter().copied())
-    }
-
-    /// The networks of a VPC that have endpoints on it.
-    pub fn networks(&self, vni: Vni) -> impl Iterator<Item = NetworkId> {
-        self.vpcs.get(&vni).into_iter().flat_map(|vpc| vpc.networks.keys().copied())
-    }
-
-    /// How many endpoints of a network live on it.
-    pub fn endpoints_in(&self, vni: Vni, network: NetworkId) -> u32 {
-        self.vpcs.get(&vni).and_then(|vpc| vpc.networks.get(&network)).copied().unwrap_or(0)
+        self.vpcs.get(&vni).into_iter().flatten().copied()
     }
 
     /// The networks and VPCs that name it as a bouncer or divider.

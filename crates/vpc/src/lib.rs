@@ -65,8 +65,8 @@ pub use network_id::{NetworkId, NetworkIdError};
 pub use replicas::{Replicas, ReplicasError};
 pub use resource::{Endpoint, Host, Network, Vpc};
 pub use rows::{
-    Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, RowsError, SlotHolders,
-    VpcRows, rows,
+    Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, Row, RowsError,
+    SlotHolders, View, VpcRows, rows,
 };
 pub use slot::Slot;
 pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};

@@ -83,6 +83,11 @@ impl VpcUpdate {
         }
     }
 
+    /// A change that has no rows yet, for a host that stands at `base`; None: anywhere.
+    pub fn change(vni: Vni, generation: Generation, base: Option<Generation>) -> Self {
+        Self::empty(vni, generation, base)
+    }
+
     /// The end of a VPC on this host, wherever the host stands.
     pub fn removal(vni: Vni, generation: Generation) -> Self {
         Self { removed: true, ..Self::empty(vni, generation, None) }

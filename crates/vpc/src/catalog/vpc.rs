@@ -1,7 +1,7 @@
 //! One VPC with all that is in it.
 
 use super::pool::Pool;
-use super::{Catalog, EndpointRecord, HostVpc, NetworkRecord, VpcRecord, range_after};
+use super::{Catalog, EndpointRecord, NetworkRecord, VpcRecord, range_after};
 use crate::rendezvous::mix;
 use crate::{Mac, Name, NetworkId, Slot, Vni};
 use hashbrown::HashTable;
@@ -31,6 +31,8 @@ pub struct VpcEntry {
 pub struct NetworkEntry {
     record: NetworkRecord,
     slots: Vec<Vec<EndpointId>>,
+    /// The hosts that its endpoints live on, with how many of them do.
+    hosts: BTreeMap<Name, u32>,
     endpoints: u64,
     rows: u64,
     pub(super) pool: Pool,
@@ -208,7 +210,8 @@ impl NetworkEntry {
         if let (Some(prefix), Some(gateway)) = (record.spec.v4, record.v4_gateway) {
             pool.take(prefix, gateway);
         }
-        Self { record, slots, endpoints: 0, rows: 0, pool, v6_cursor: 0 }
+        let hosts = BTreeMap::new();
+        Self { record, slots, hosts, endpoints: 0, rows: 0, pool, v6_cursor: 0 }
     }
 
     /// The network itself.
@@ -226,6 +229,16 @@ impl NetworkEntry {
         self.rows
     }
 
+    /// The hosts that its endpoints live on.
+    pub fn hosts(&self) -> impl Iterator<Item = &Name> {
+        self.hosts.keys()
+    }
+
+    /// How many of its endpoints live on a host.
+    pub fn endpoints_on(&self, host: &Name) -> u32 {
+        self.hosts.get(host).copied().unwrap_or(0)
+    }
+
     /// The endpoints that have an address in a slot.
     pub fn slot(&self, slot: Slot) -> impl Iterator<Item = EndpointId> {
         self.slots[slot.index()].iter().copied()
@@ -235,6 +248,7 @@ impl NetworkEntry {
         for slot in record.slots() {
             self.slots[slot.index()].push(id);
         }
+        *self.hosts.entry(record.host.clone()).or_default() += 1;
         self.endpoints += 1;
         self.rows += record.addresses().count() as u64;
         if let (Some(prefix), Some(v4)) = (self.record.spec.v4, record.v4) {
@@ -258,6 +272,12 @@ impl NetworkEntry {
                 slot.swap_remove(at);
             }
         }
+        if let Some(count) = self.hosts.get_mut(&record.host) {
+            *count -= 1;
+            if *count == 0 {
+                self.hosts.remove(&record.host);
+            }
+        }
         self.endpoints -= 1;
         self.rows -= record.addresses().count() as u64;
         if let (Some(prefix), Some(v4)) = (self.record.spec.v4, record.v4) {
@@ -272,34 +292,15 @@ impl EndpointId {
     }
 }
 
-impl HostVpc {
-    pub(super) fn insert(&mut self, id: EndpointId, network: NetworkId) {
-        if self.endpoints.insert(id) {
-            *self.networks.entry(network).or_default() += 1;
-        }
-    }
-
-    pub(super) fn remove(&mut self, id: EndpointId, network: NetworkId) {
-        if self.endpoints.remove(&id)
-            && let Some(count) = self.networks.get_mut(&network)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.networks.remove(&network);
-            }
-        }
-    }
-}
-
 impl Catalog {
     pub(super) fn put_endpoint(&mut self, record: EndpointRecord) {
-        let (vni, network) = (record.vni, record.network);
+        let vni = record.vni;
         let (Some(vpc), Some(host)) = (self.vpcs.get_mut(&vni), self.hosts.get_mut(&record.host))
         else {
             return;
         };
         let id = vpc.insert(record);
-        host.vpcs.entry(vni).or_default().insert(id, network);
+        host.vpcs.entry(vni).or_default().insert(id);
         self.endpoints += 1;
     }
 
@@ -309,8 +310,8 @@ impl Catalog {
         if let Some(host) = self.hosts.get_mut(&record.host)
             && let Some(vpc) = host.vpcs.get_mut(&vni)
         {
-            vpc.remove(id, record.network);
-            if vpc.endpoints.is_empty() {
+            vpc.remove(&id);
+            if vpc.is_empty() {
                 host.vpcs.remove(&vni);
             }
         }
