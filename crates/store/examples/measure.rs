@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it is what the program is for")]
 
 use mizar_store::{Options, Redb, Store, StoreError, Transaction};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     drop(store);
     println!("close: {:?}", start.elapsed());
+    size("the file, closed", &path, records)?;
 
     let start = Instant::now();
     let store = Redb::open(&path, &Options::default())?;
@@ -96,7 +98,13 @@ fn record(number: u64) -> Vec<u8> {
 }
 
 fn size(what: &str, path: &std::path::Path, records: u64) -> std::io::Result<()> {
-    let bytes = std::fs::metadata(path)?.len();
-    println!("{what}: {bytes} bytes, {} per record", bytes / records.max(1));
+    let metadata = std::fs::metadata(path)?;
+    let (length, taken) = (metadata.len(), metadata.blocks() * 512);
+    let records = records.max(1);
+    println!(
+        "{what}: {length} bytes long, {} per record; {taken} on the disk, {} per record",
+        length / records,
+        taken / records
+    );
     Ok(())
 }

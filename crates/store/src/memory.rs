@@ -132,3 +132,23 @@ impl Rows for Values {
 fn entry(key: &[u8], value: &[u8], revision: Revision) -> Entry {
     Entry { key: key.into(), value: value.into(), revision }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Subject;
+
+    struct InMemory(Arc<Memory>);
+
+    impl Subject for InMemory {
+        fn open(limits: HistoryLimits) -> Self {
+            Self(Arc::new(Memory::with_history(limits)))
+        }
+
+        fn store(&self) -> Arc<dyn Store> {
+            self.0.clone()
+        }
+    }
+
+    crate::store_tests!(InMemory);
+}
