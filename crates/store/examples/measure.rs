@@ -62,8 +62,7 @@ fn latencies(store: &Redb, first: u64) -> Result<(), StoreError> {
         let number = first + round;
         store.commit(&[Transaction::new().put(key(number), record(number))]).map(drop)
     })?;
-    let grouped =
-        median(21, |round| store.commit(&group(first + GROUP * (round + 1))).map(drop))?;
+    let grouped = median(21, |round| store.commit(&group(first + GROUP * (round + 1))).map(drop))?;
     println!("commit of one record: {single:?}, of {GROUP}: {grouped:?} (medians)");
     Ok(())
 }

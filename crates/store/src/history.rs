@@ -52,13 +52,8 @@ pub(crate) struct Ring {
 impl History {
     /// One that begins at `revision`, and knows nothing of before.
     pub(crate) fn new(limits: HistoryLimits, revision: Revision) -> Self {
-        let ring = Ring {
-            changes: VecDeque::new(),
-            bytes: 0,
-            first: 0,
-            oldest: revision,
-            last: revision,
-        };
+        let ring =
+            Ring { changes: VecDeque::new(), bytes: 0, first: 0, oldest: revision, last: revision };
         Self { limits, ring: Arc::new(RwLock::new(ring)), news: watch::Sender::new(()) }
     }
 

@@ -69,7 +69,10 @@ impl Store for Memory {
 
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
         let state = self.lock();
-        Ok(state.values.get_key_value(key).map(|(key, (value, revision))| entry(key, value, *revision)))
+        Ok(state
+            .values
+            .get_key_value(key)
+            .map(|(key, (value, revision))| entry(key, value, *revision)))
     }
 
     fn range(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError> {

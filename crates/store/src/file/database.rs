@@ -88,8 +88,7 @@ impl Database {
         let commit =
             self.0.begin_write().map_err(|e| before(disk.failed("begin a commit to", e)))?;
         let applied = {
-            let table =
-                commit.open_table(ROWS).map_err(|e| before(disk.failed("write to", e)))?;
+            let table = commit.open_table(ROWS).map_err(|e| before(disk.failed("write to", e)))?;
             apply(&mut RedbRows::new(disk, table), transactions, revision).map_err(before)?
         };
         if applied.revision == revision {
@@ -218,8 +217,7 @@ pub(super) fn is_broken(error: &StoreError) -> bool {
 
 /// Whether this error is the consequence of an earlier one.
 pub(super) fn is_stale(error: &StoreError) -> bool {
-    cause(error)
-        .is_some_and(|e| matches!(e, redb::Error::PreviousIo | redb::Error::DatabaseClosed))
+    cause(error).is_some_and(|e| matches!(e, redb::Error::PreviousIo | redb::Error::DatabaseClosed))
 }
 
 fn cause(error: &StoreError) -> Option<&redb::Error> {

@@ -37,7 +37,9 @@ impl Disk {
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::InUse { path: path.to_owned() });
             }
-            Err(TryLockError::Error(error)) => return Err(failed(path, "lock", redb::Error::Io(error))),
+            Err(TryLockError::Error(error)) => {
+                return Err(failed(path, "lock", redb::Error::Io(error)));
+            }
         }
         let lent = FileBackend::new(file.try_clone().map_err(open)?)
             .map_err(|e| failed(path, "open", e))?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// redb's header, which says what the last commit is, is within the first sector of the file.
 const HEADER: usize = 512;
 
-/// Lends redb a disk, and remembers the header as it was when the disk was last flushed.
+/// Lends redb a disk, and remembers its header and length as they were last flushed.
 ///
 /// redb's locks are refused, which it takes well: the file is locked as long as the store is open,
 /// not only while the database is.
@@ -18,15 +18,21 @@ pub(super) struct Guard(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     disk: Box<dyn StorageBackend>,
-    /// The header before it was written; none if it was flushed since.
-    flushed: Mutex<Option<[u8; HEADER]>>,
+    flushed: Mutex<Flushed>,
     touched: AtomicBool,
+}
+
+/// What was before it was changed; none of what was not changed since the last flush.
+#[derive(Debug, Default)]
+struct Flushed {
+    header: Option<[u8; HEADER]>,
+    length: Option<u64>,
 }
 
 impl Guard {
     pub(super) fn new(disk: Box<dyn StorageBackend>) -> Self {
-        let inner = Inner { disk, flushed: Mutex::new(None), touched: AtomicBool::new(false) };
-        Self(Arc::new(inner))
+        let (flushed, touched) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { disk, flushed, touched }))
     }
 
     /// A commit begins.
@@ -40,18 +46,28 @@ impl Guard {
         self.0.touched.load(Ordering::Acquire)
     }
 
-    /// Makes the header durable as it was last flushed. The database must be closed.
+    /// Makes header and length durable as they were last flushed. The database must be closed.
+    ///
+    /// redb sizes what it repairs by the length, and would note it in the header: one that was never
+    /// flushed must not get there.
     pub(super) fn take_back(&self) -> io::Result<()> {
         let mut flushed = self.flushed();
-        if let Some(header) = flushed.as_ref() {
-            self.0.disk.write(0, header)?;
-            self.0.disk.sync_data()?;
-            *flushed = None;
+        let Flushed { header, length } = &*flushed;
+        if header.is_none() && length.is_none() {
+            return Ok(());
         }
+        if let Some(length) = length {
+            self.0.disk.set_len(*length)?;
+        }
+        if let Some(header) = header {
+            self.0.disk.write(0, header)?;
+        }
+        self.0.disk.sync_data()?;
+        *flushed = Flushed::default();
         Ok(())
     }
 
-    fn flushed(&self) -> MutexGuard<'_, Option<[u8; HEADER]>> {
+    fn flushed(&self) -> MutexGuard<'_, Flushed> {
         self.0.flushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,22 +82,27 @@ impl StorageBackend for Guard {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut flushed = self.flushed();
+        if flushed.length.is_none() {
+            flushed.length = Some(self.0.disk.len()?);
+        }
+        drop(flushed);
         self.0.disk.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.disk.sync_data()?;
-        *self.flushed() = None;
+        *self.flushed() = Flushed::default();
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if offset < HEADER as u64 {
             let mut flushed = self.flushed();
-            if flushed.is_none() {
+            if flushed.header.is_none() {
                 let mut header = [0; HEADER];
                 self.0.disk.read(0, &mut header)?;
-                *flushed = Some(header);
+                flushed.header = Some(header);
             }
             self.0.touched.store(true, Ordering::Release);
         }

@@ -8,10 +8,10 @@
 //!
 //! **What a failed commit costs.** Whether redb's failed commit is there cannot be told from redb:
 //! after a failed flush the operating system may show what the disk does not have. So the file is
-//! lent to redb through a [`Guard`], which remembers the header as it was last flushed. After a
-//! failure the database is closed, that header is written and flushed again, and the database is
-//! opened anew: the commit before is whole, because redb never writes over it, and the failed one
-//! is unreachable, wherever its pages are.
+//! lent to redb through a `Guard`, which remembers header and length as they were last flushed. After
+//! a failure the database is closed, those are written and flushed again, and the database is opened
+//! anew: the commit before is whole, because redb never writes over it, and the failed one is
+//! unreachable, wherever its pages are.
 //!
 //! **What is in the file.** Table `rows`: under each key, six bytes of revision and the value.
 //! Table `meta`: `format`, `epoch` and `revision`. History is in memory: after a restart it begins
@@ -190,7 +190,10 @@ impl Redb {
         }
         // Closed first: two databases on one file would overwrite each other.
         drop(state.database.take());
-        self.disk.guard().take_back().map_err(|e| self.disk.failed("repair", redb::Error::Io(e)))?;
+        self.disk
+            .guard()
+            .take_back()
+            .map_err(|e| self.disk.failed("repair", redb::Error::Io(e)))?;
         let (database, meta) = Database::open(&self.disk, self.cache)?;
         let settled = match state.pending.take() {
             _ if meta.epoch != self.epoch => return Err(self.changed(&meta)),

@@ -29,9 +29,7 @@ impl Rows for RedbRows<'_, '_> {
         self.row.clear();
         self.row.extend(revision.to_bytes());
         self.row.extend(value);
-        self.table
-            .insert(key, self.row.as_slice())
-            .map_err(|e| self.disk.failed("write to", e))?;
+        self.table.insert(key, self.row.as_slice()).map_err(|e| self.disk.failed("write to", e))?;
         Ok(())
     }
 

@@ -76,8 +76,16 @@ pub fn paging_starts_within_the_prefix<S: Subject>() {
 pub fn prefixes_end_where_they_should<S: Subject>() {
     let (_subject, store) = open::<S>();
     let written: [&[u8]; 10] = [
-        b"a", b"a\xfe", b"a\xff", b"a\xff\0", b"a\xff\xff", b"b", b"\xff", b"\xff\xff",
-        b"\xff\xff\xff", b"\xfe\xff",
+        b"a",
+        b"a\xfe",
+        b"a\xff",
+        b"a\xff\0",
+        b"a\xff\xff",
+        b"b",
+        b"\xff",
+        b"\xff\xff",
+        b"\xff\xff\xff",
+        b"\xfe\xff",
     ];
     store.commit(&written.map(|key| put(key, ""))).unwrap();
     let prefixes: [&[u8]; 9] =

@@ -96,7 +96,8 @@ pub fn each_transaction_of_a_group_sees_the_earlier_ones<S: Subject>() {
     ];
     let outcomes = store.commit(&group).unwrap();
     let revisions: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().ok()).collect();
-    let expected = [Some(&revision(1)), Some(&revision(2)), None, Some(&revision(3)), Some(&revision(4))];
+    let expected =
+        [Some(&revision(1)), Some(&revision(2)), None, Some(&revision(3)), Some(&revision(4))];
     assert_eq!(revisions, expected);
     assert_eq!(outcomes[2].as_ref().unwrap_err().found, Some(revision(2)));
     assert_eq!(all(&*store, b""), [(b"a".to_vec(), b"4".to_vec(), 4)]);

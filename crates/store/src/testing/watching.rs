@@ -119,7 +119,9 @@ pub fn a_watch_from_the_future_is_refused<S: Subject>() {
     let (_subject, store) = open::<S>();
     let last = done(&*store, put("a", ""));
     let error = store.watch(b"", revision(2)).unwrap_err();
-    assert!(matches!(error, StoreError::Ahead { from, last: l } if from == revision(2) && l == last));
+    assert!(
+        matches!(error, StoreError::Ahead { from, last: l } if from == revision(2) && l == last)
+    );
 }
 
 /// By limit and by request; the error says from where it can.

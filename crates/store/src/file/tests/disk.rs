@@ -23,7 +23,7 @@ enum Operation {
 
 /// What is left of the operations since the last flush when the power comes back, and of the one
 /// during which it went.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aftermath {
     /// All but the last one.
     LastLost,
