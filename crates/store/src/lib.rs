@@ -32,6 +32,7 @@ mod memory;
 mod revision;
 mod store;
 #[cfg(any(test, feature = "testing"))]
+#[expect(clippy::unwrap_used, reason = "they are tests, though they may be called from elsewhere")]
 pub mod testing;
 mod transaction;
 mod watch;
@@ -41,7 +42,7 @@ pub use file::{Options, Redb, bump_epoch, restore};
 pub use history::HistoryLimits;
 pub use memory::Memory;
 pub use revision::{Revision, RevisionError};
-pub use store::{Entry, Page, Store};
+pub use store::{Entry, Page, Store, Visit};
 pub use transaction::{Conflict, Requirement, Transaction, Write};
 pub use watch::{Change, Watch, WatchEnd};
 

@@ -2,7 +2,7 @@
 
 use crate::apply::{Rows, apply};
 use crate::history::{History, HistoryLimits};
-use crate::{Conflict, Entry, Page, Revision, Store, StoreError, Transaction, Watch};
+use crate::{Conflict, Entry, Page, Revision, Store, StoreError, Transaction, Visit, Watch};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,11 +91,7 @@ impl Store for Memory {
         Ok(Page { entries, revision: state.revision, more: found.next().is_some() })
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8], Revision),
-    ) -> Result<Revision, StoreError> {
+    fn scan(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<Revision, StoreError> {
         let state = Arc::clone(&self.lock());
         let from = (Bound::Included(prefix), Bound::Unbounded);
         for (key, (value, revision)) in state.values.range::<[u8], _>(from) {

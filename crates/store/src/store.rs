@@ -38,13 +38,9 @@ pub trait Store: Send + Sync + Debug + 'static {
     /// most `limit` entries, all of one point in time.
     fn range(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError>;
 
-    /// Visits what begins with `prefix`, in the order of keys, without collecting it: key, value,
-    /// and the revision of the last write. Returns the point in time of which it all is.
-    fn scan(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8], Revision),
-    ) -> Result<Revision, StoreError>;
+    /// Visits what begins with `prefix`, in the order of keys, without collecting it. Returns
+    /// the point in time of which it all is.
+    fn scan(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<Revision, StoreError>;
 
     /// Changes of keys that begin with `prefix`, with a revision after `from`, in order, without
     /// gaps: first those that are remembered, then as they come.
@@ -59,6 +55,9 @@ pub trait Store: Send + Sync + Debug + 'static {
     /// read so far yet are ended.
     fn compact(&self, before: Revision) -> Result<(), StoreError>;
 }
+
+/// Is told of an entry: key, value, and the revision of the last write.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8], Revision) + 'a;
 
 /// What a key has.
 #[derive(Clone, Debug, PartialEq, Eq)]

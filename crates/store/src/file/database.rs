@@ -32,6 +32,9 @@ pub(super) struct Failed {
     pub(super) applied: Option<Applied>,
 }
 
+/// Is told of an entry, and says whether of more.
+type VisitUntil<'a> = dyn FnMut(&[u8], &[u8], Revision) -> bool + 'a;
+
 /// One point in time.
 pub(super) struct Snapshot<'a> {
     disk: &'a Disk,
@@ -177,7 +180,7 @@ impl Snapshot<'_> {
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8], Revision) -> bool,
+        visit: &mut VisitUntil<'_>,
     ) -> Result<(), StoreError> {
         let after = after.filter(|after| *after >= prefix);
         let found =

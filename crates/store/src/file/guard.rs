@@ -48,8 +48,8 @@ impl Guard {
 
     /// Makes header and length durable as they were last flushed. The database must be closed.
     ///
-    /// redb sizes what it repairs by the length, and would note it in the header: one that was never
-    /// flushed must not get there.
+    /// redb sizes what it repairs by the length, and would note it in the header: one that was
+    /// never flushed must not get there.
     pub(super) fn take_back(&self) -> io::Result<()> {
         let mut flushed = self.flushed();
         let Flushed { header, length } = &*flushed;

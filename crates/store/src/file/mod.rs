@@ -8,10 +8,10 @@
 //!
 //! **What a failed commit costs.** Whether redb's failed commit is there cannot be told from redb:
 //! after a failed flush the operating system may show what the disk does not have. So the file is
-//! lent to redb through a `Guard`, which remembers header and length as they were last flushed. After
-//! a failure the database is closed, those are written and flushed again, and the database is opened
-//! anew: the commit before is whole, because redb never writes over it, and the failed one is
-//! unreachable, wherever its pages are.
+//! lent to redb through a `Guard`, which remembers header and length as they were last flushed.
+//! After a failure the database is closed, those are written and flushed again, and the database is
+//! opened anew: the commit before is whole, because redb never writes over it, and the failed one
+//! is unreachable, wherever its pages are.
 //!
 //! **What is in the file.** Table `rows`: under each key, six bytes of revision and the value.
 //! Table `meta`: `format`, `epoch` and `revision`. History is in memory: after a restart it begins
@@ -29,7 +29,7 @@ pub use copy::{bump_epoch, restore};
 
 use crate::apply::Applied;
 use crate::history::{History, HistoryLimits};
-use crate::{Conflict, Entry, Page, Revision, Store, StoreError, Transaction, Watch};
+use crate::{Conflict, Entry, Page, Revision, Store, StoreError, Transaction, Visit, Watch};
 use database::{Database, Failed, Meta, Snapshot};
 use disk::Disk;
 use std::path::Path;
@@ -276,11 +276,7 @@ impl Store for Redb {
         })
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8], Revision),
-    ) -> Result<Revision, StoreError> {
+    fn scan(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<Revision, StoreError> {
         self.read(|snapshot| {
             snapshot.visit(prefix, None, &mut |key, value, revision| {
                 visit(key, value, revision);

@@ -249,7 +249,7 @@ impl Operation {
             (0, _) => {}
             (1, Self::Write(offset, data)) => {
                 for (at, sector) in data.chunks(SECTOR).enumerate() {
-                    if random.next() % 2 == 0 {
+                    if random.next().is_multiple_of(2) {
                         let offset = offset + (at * SECTOR) as u64;
                         Self::Write(offset, sector.to_vec()).apply(image);
                     }
