@@ -28,6 +28,7 @@
 mod allocate;
 mod assign;
 pub mod catalog;
+mod digest;
 mod generation;
 mod host_config;
 mod intent;
@@ -52,6 +53,7 @@ mod vni;
 
 pub use assign::assign;
 pub use catalog::{Catalog, Changed, Refused};
+pub use digest::Digest;
 pub use generation::{Generation, GenerationError};
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
@@ -71,5 +73,7 @@ pub use rows::{
 pub use slot::Slot;
 pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};
 pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
-pub use update::{Assembly, Batch, BatchError, Changes, RowKey, UpdateError, VpcUpdate};
+pub use update::{
+    Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,
+};
 pub use vni::{Vni, VniError};
