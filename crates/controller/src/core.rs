@@ -27,9 +27,7 @@ mod status;
 mod tests;
 mod write;
 
-pub(crate) use read::MOST_ITEMS;
 pub(crate) use session::Opened;
-pub(crate) use write::Request;
 
 /// How long a host that says nothing is counted on.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -112,11 +110,6 @@ impl Core {
     /// What hosts must know.
     pub(crate) fn view(&self) -> View<'_> {
         View { catalog: &self.catalog, maps: &self.maps }
-    }
-
-    /// The store.
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
     }
 
     /// Notes what hosts have to be told.

@@ -29,7 +29,9 @@ mod allocate;
 mod assign;
 pub mod catalog;
 mod digest;
+mod fleet;
 mod generation;
+mod guard;
 mod host_config;
 mod intent;
 mod invalid;
@@ -51,10 +53,15 @@ pub mod strategy;
 mod update;
 mod vni;
 
-pub use assign::assign;
+pub use assign::{
+    Bouncers, DividerStep, Limits, Needs, Progress, Step, Stuck, assign, assign_dividers,
+    assign_network,
+};
 pub use catalog::{Catalog, Changed, Refused};
 pub use digest::Digest;
+pub use fleet::{Candidate, Fleet, Standing};
 pub use generation::{Generation, GenerationError};
+pub use guard::Guard;
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
 pub use invalid::{Invalid, Problem};
@@ -71,7 +78,7 @@ pub use rows::{
     SlotHolders, View, VpcRows, rows,
 };
 pub use slot::Slot;
-pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};
+pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};
 pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
 pub use update::{
     Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,

@@ -161,7 +161,7 @@ impl Core {
         after: Option<&'a (Option<Name>, Name)>,
     ) -> Box<dyn Iterator<Item = Ref> + 'a> {
         let kind = filter.kind;
-        let global = |name: Name| Ref::global(kind, name);
+        let global = move |name: Name| Ref::global(kind, name);
         let after_name = after.map(|(_, name)| name);
         match kind {
             Kind::Fleet => {
