@@ -43,9 +43,9 @@ impl Core {
             }
             Keys::Some(keys) => keys,
         };
-        let loses_network = keys.iter().any(|key| {
-            matches!(key, RowKey::Network(_)) && view.row(vni, host, key).is_none()
-        });
+        let loses_network = keys
+            .iter()
+            .any(|key| matches!(key, RowKey::Network(_)) && view.row(vni, host, key).is_none());
         if loses_network && !view.is_told(vni, host) {
             return VpcUpdate::removal(vni, generation);
         }

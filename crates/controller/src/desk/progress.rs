@@ -108,19 +108,19 @@ impl Progress {
         if !whole && !frame && ready.is_empty() {
             return None;
         }
-        let (keys, base) =
-            if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
+        let (keys, base) = if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
         let generation = self.at.map_or(generation, |at| at.max(generation));
         self.flying = Some((generation, keys.clone()));
         Some(Sent { base, generation, keys, except })
     }
 
-    pub(super) fn acknowledge(&mut self, generation: Generation, applied: &Applied) -> Option<Keys> {
-        self.errors = applied
-            .errors
-            .iter()
-            .map(|error| (error.row.clone(), error.reason.clone()))
-            .collect();
+    pub(super) fn acknowledge(
+        &mut self,
+        generation: Generation,
+        applied: &Applied,
+    ) -> Option<Keys> {
+        self.errors =
+            applied.errors.iter().map(|error| (error.row.clone(), error.reason.clone())).collect();
         let (_, keys) = self.flying.take_if(|(flying, _)| *flying == generation)?;
         self.at = Some(generation);
         self.refusal = None;
