@@ -19,6 +19,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Service;
@@ -48,6 +49,21 @@ pub enum PeerAddress {
         /// Itself, if the kernel says.
         pid: Option<i32>,
     },
+}
+
+/// Somebody has to be known for what he asks, and is not.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0} shows no certificate: without one it can only join")]
+pub struct Unidentified(pub PeerAddress);
+
+impl Peer {
+    /// Who it is, for everything but joining.
+    ///
+    /// # Errors
+    /// Nobody that is known.
+    pub fn known(&self) -> Result<&Identity, Unidentified> {
+        self.identity.as_ref().ok_or_else(|| Unidentified(self.address.clone()))
+    }
 }
 
 /// What bounds those who connect.

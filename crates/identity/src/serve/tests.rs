@@ -17,6 +17,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+mod join;
+
 /// Something that serves on a socket in the test's own folder.
 struct Server {
     path: PathBuf,
@@ -28,22 +30,26 @@ impl Server {
     async fn local(world: &World, limits: Limits) -> Self {
         let path = world.folder.path().join("local.sock");
         let listener = bind(&path).await.unwrap();
-        Self::start(path, Acceptor::local(listener, limits))
+        Self::start(path, Acceptor::local(listener, limits), router())
     }
 
     /// TLS, over a Unix socket: tests have no network.
     async fn tls(world: &World, limits: Limits) -> Self {
+        Self::tls_for(world, limits, router()).await
+    }
+
+    async fn tls_for(world: &World, limits: Limits, router: Router) -> Self {
         let path = world.folder.path().join("tls.sock");
         let listener = bind(&path).await.unwrap();
         let trust = world.authority.trust();
         let config = tls::server_config(world.credentials("controller"), &trust).unwrap();
-        Self::start(path, Acceptor::tls(listener, config, limits))
+        Self::start(path, Acceptor::tls(listener, config, limits), router)
     }
 
-    fn start(path: PathBuf, acceptor: Acceptor<UnixListener>) -> Self {
+    fn start(path: PathBuf, acceptor: Acceptor<UnixListener>, router: Router) -> Self {
         let (stop, stopped) = oneshot::channel();
         let stopped = async move { drop(stopped.await) };
-        let task = tokio::spawn(serve(acceptor, router(), stopped));
+        let task = tokio::spawn(serve(acceptor, router, stopped));
         Self { path, stop, task }
     }
 

@@ -10,13 +10,16 @@ const PURE: [(&str, &[&str]); 2] = [
 ];
 
 /// Packages that only the named crates may use.
-const RESERVED: [(&str, &[&str]); 10] = [
+const RESERVED: [(&str, &[&str]); 13] = [
     ("aya", &["agent", "lab", "bench"]),
     ("aya-ebpf", &["ebpf"]),
     ("aya-obj", &["agent", "lab", "bench"]),
     ("netlink-packet-core", &["agent", "lab", "bench"]),
     ("netlink-packet-route", &["agent", "lab", "bench"]),
     ("rtnetlink", &["agent", "lab", "bench"]),
+    ("rcgen", &["identity"]),
+    ("ring", &["identity"]),
+    ("x509-parser", &["identity"]),
     ("prost", &["proto"]),
     ("protox", &["proto"]),
     ("tonic-prost", &["proto"]),
