@@ -6,11 +6,11 @@ use super::{File, Finding};
 /// the generators of legal values that they lend to the tests of others, behind a feature.
 const PURE: [(&str, &[&str]); 2] = [
     ("packet", &["proptest", "zerocopy"]),
-    ("vpc", &["ipnet", "mizar-packet", "proptest", "serde", "thiserror"]),
+    ("vpc", &["hashbrown", "ipnet", "mizar-packet", "proptest", "serde", "thiserror"]),
 ];
 
 /// Packages that only the named crates may use.
-const RESERVED: [(&str, &[&str]); 11] = [
+const RESERVED: [(&str, &[&str]); 14] = [
     ("aya", &["agent", "lab", "bench"]),
     ("aya-ebpf", &["ebpf"]),
     ("aya-obj", &["agent", "lab", "bench"]),
@@ -18,6 +18,9 @@ const RESERVED: [(&str, &[&str]); 11] = [
     ("netlink-packet-route", &["agent", "lab", "bench"]),
     ("redb", &["store"]),
     ("rtnetlink", &["agent", "lab", "bench"]),
+    ("rcgen", &["identity"]),
+    ("ring", &["identity"]),
+    ("x509-parser", &["identity"]),
     ("prost", &["proto"]),
     ("protox", &["proto"]),
     ("tonic-prost", &["proto"]),
