@@ -5,15 +5,18 @@
 //!
 //! ```text
 //! Resources ──Intent::build──► Intent ──assign──► SlotMaps ──rows──► HostRows ──► VpcUpdate
-//!  as asked for                 checked            who holds           what each    in bounded
-//!                               and complete       which slot          host knows   batches
+//!  as asked for                 checked     ▲      who holds           what each    in bounded
+//!                               and complete│      which slot          host knows   batches
+//!                                           └────── acknowledgements, load, leases ──┘
 //! ```
 //!
 //! - [`Intent::build`] checks everything together and fills in what was left open (VNIs, addresses,
 //!   MAC addresses). It is all or nothing; an error ([`Invalid`]) names the field, its value and
 //!   what would be right.
-//! - [`assign`] decides which hosts hold which of a network's 256 slots. Its result, the
-//!   [`SlotMaps`], is a stored value: later steps read it, they never recompute it.
+//! - [`assign_network`] decides which hosts hold which of a network's 256 slots, and
+//!   [`assign_dividers`] which hosts divide a VPC's traffic. Each call is one step: a slot is given
+//!   up only once another host has taken it over. The results, the [`SlotMaps`], are stored values:
+//!   later steps read them, they never recompute them.
 //! - [`rows`](rows()) computes what each host must know, without history.
 //! - [`VpcUpdate`] brings a host from one state of one VPC to another.
 //!
@@ -27,6 +30,7 @@
 
 mod allocate;
 mod assign;
+mod fleet;
 mod generation;
 mod host_config;
 mod intent;
@@ -47,7 +51,11 @@ pub mod strategy;
 mod update;
 mod vni;
 
-pub use assign::assign;
+pub use assign::{
+    Bouncers, DividerStep, Limits, Needs, Progress, Step, Stuck, assign, assign_dividers,
+    assign_network,
+};
+pub use fleet::{Candidate, Fleet, Standing};
 pub use generation::{Generation, GenerationError};
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
@@ -63,7 +71,7 @@ pub use rows::{
     VpcRows, rows,
 };
 pub use slot::Slot;
-pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};
+pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};
 pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
 pub use update::{Assembly, Batch, BatchError, Changes, RowKey, UpdateError, VpcUpdate};
 pub use vni::{Vni, VniError};
