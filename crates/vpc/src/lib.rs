@@ -16,7 +16,8 @@
 //! - [`assign_network`] decides which hosts hold which of a network's 256 slots, and
 //!   [`assign_dividers`] which hosts divide a VPC's traffic. Each call is one step: a slot is given
 //!   up only once another host has taken it over. The results, the [`SlotMaps`], are stored values:
-//!   later steps read them, they never recompute them.
+//!   later steps read them, they never recompute them. While the [`Guard`] is frozen, nothing that
+//!   is assigned changes.
 //! - [`rows`](rows()) computes what each host must know, without history.
 //! - [`VpcUpdate`] brings a host from one state of one VPC to another.
 //!
@@ -32,6 +33,7 @@ mod allocate;
 mod assign;
 mod fleet;
 mod generation;
+mod guard;
 mod host_config;
 mod intent;
 mod invalid;
@@ -57,6 +59,7 @@ pub use assign::{
 };
 pub use fleet::{Candidate, Fleet, Standing};
 pub use generation::{Generation, GenerationError};
+pub use guard::Guard;
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
 pub use invalid::{Invalid, Problem};
