@@ -140,7 +140,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
     fn hosts_end_with_what_they_should_have(events in proptest::collection::vec(event(), 0..120)) {
         let mut world = World::example(3);
