@@ -1,0 +1,171 @@
+//! From a listening socket to peers whose handshake is done.
+
+use super::{Limits, Peer, PeerAddress};
+use crate::connect::Io;
+use crate::identity::Identity;
+use crate::tls;
+use rustls::ServerConfig;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// How long accepting rests after an error that does not go away at once, as when there are no more
+/// file descriptors.
+const REST: Duration = Duration::from_millis(500);
+
+/// Where connections come from.
+pub trait Incoming: Send + 'static {
+    /// What they are.
+    type Io: Io + 'static;
+
+    /// The next one. Cancelling loses none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, PeerAddress)>> + Send;
+}
+
+/// Makes peers of those who connect.
+pub struct Acceptor<I> {
+    incoming: I,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    handshakes: JoinSet<Option<Accepted>>,
+}
+
+/// A connection, and who is at the other end.
+pub struct Accepted {
+    /// To speak over.
+    pub io: Box<dyn Io>,
+    /// Who.
+    pub peer: Peer,
+}
+
+impl<I: Incoming> Acceptor<I> {
+    /// Those who connect prove who they are by certificates, or are nobody.
+    pub fn tls(incoming: I, config: Arc<ServerConfig>, limits: Limits) -> Self {
+        let tls = Some(TlsAcceptor::from(config));
+        Self { incoming, tls, limits, handshakes: JoinSet::new() }
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The next one whose handshake is done. Cancelling loses none.
+    pub async fn next(&mut self) -> Accepted {
+        loop {
+            tokio::select! {
+                Some(done) = self.handshakes.join_next() => {
+                    if let Ok(Some(accepted)) = done {
+                        return accepted;
+                    }
+                }
+                accepted = self.incoming.accept(),
+                    if self.handshakes.len() < self.limits.handshakes.max(1) =>
+                {
+                    match accepted {
+                        Ok((io, address)) => self.greet(io, address),
+                        Err(error) => rest(&error).await,
+                    }
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self, io: I::Io, address: PeerAddress) {
+        let (tls, patience) = (self.tls.clone(), self.limits.patience);
+        self.handshakes.spawn(async move {
+            let Some(tls) = tls else { return Some(local(io, address)) };
+            let from = address.to_string();
+            let shaken = tokio::time::timeout(patience, shake(io, address, tls)).await;
+            // What strangers do is no reason for anybody to get up at night.
+            match shaken {
+                Ok(Ok(accepted)) => return Some(accepted),
+                Ok(Err(error)) => tracing::info!(from, %error, "connection refused"),
+                Err(_) => tracing::info!(from, ?patience, "connection refused: no handshake"),
+            }
+            None
+        });
+    }
+}
+
+impl Acceptor<UnixListener> {
+    /// Whoever may connect to this socket is the local operator.
+    pub fn local(incoming: UnixListener, limits: Limits) -> Self {
+        Self { incoming, tls: None, limits, handshakes: JoinSet::new() }
+    }
+}
+
+async fn shake(
+    io: impl Io + 'static,
+    address: PeerAddress,
+    tls: TlsAcceptor,
+) -> io::Result<Accepted> {
+    let stream = tls.accept(io).await?;
+    let certificate = tls::peer_certificate(stream.get_ref().1).map_err(io::Error::other)?;
+    let peer = Peer {
+        identity: certificate.as_ref().map(|certificate| certificate.identity().clone()),
+        address,
+        fingerprint: certificate.as_ref().map(|certificate| certificate.fingerprint()),
+        expires: certificate.as_ref().map(|certificate| certificate.not_after()),
+    };
+    Ok(Accepted { io: Box::new(stream), peer })
+}
+
+fn local(io: impl Io + 'static, address: PeerAddress) -> Accepted {
+    let identity = Some(Identity::local());
+    Accepted {
+        io: Box::new(io),
+        peer: Peer { identity, address, fingerprint: None, expires: None },
+    }
+}
+
+async fn rest(error: &io::Error) {
+    let passing = [
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionRefused,
+    ];
+    if !passing.contains(&error.kind()) {
+        tracing::warn!(%error, "cannot accept connections for a moment");
+        tokio::time::sleep(REST).await;
+    }
+}
+
+impl Incoming for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, PeerAddress)> {
+        let (stream, address) = Self::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, PeerAddress::Tcp(address)))
+    }
+}
+
+impl Incoming for UnixListener {
+    type Io = UnixStream;
+
+    async fn accept(&mut self) -> io::Result<(UnixStream, PeerAddress)> {
+        let (stream, _) = Self::accept(self).await?;
+        let peer = stream.peer_cred()?;
+        Ok((stream, PeerAddress::Unix { uid: peer.uid(), pid: peer.pid() }))
+    }
+}
+
+impl<I> fmt::Debug for Acceptor<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Acceptor");
+        shown
+            .field("tls", &self.tls.is_some())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! Peers as services see them, and those who do not behave.
+
+use super::*;
+use crate::connect::{Connector, secure};
+use crate::testing::{HOUR, LOCALHOST, World, now};
+use crate::tls::{self, Protocol};
+use axum::extract::Extension;
+use axum::{Router, routing::get};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Something that serves on a socket in the test's own folder.
+struct Server {
+    path: PathBuf,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn local(world: &World, limits: Limits) -> Self {
+        let path = world.folder.path().join("local.sock");
+        let listener = bind(&path).await.unwrap();
+        Self::start(path, Acceptor::local(listener, limits))
+    }
+
+    /// TLS, over a Unix socket: tests have no network.
+    async fn tls(world: &World, limits: Limits) -> Self {
+        let path = world.folder.path().join("tls.sock");
+        let listener = bind(&path).await.unwrap();
+        let trust = world.authority.trust();
+        let config = tls::server_config(world.credentials("controller"), &trust).unwrap();
+        Self::start(path, Acceptor::tls(listener, config, limits))
+    }
+
+    fn start(path: PathBuf, acceptor: Acceptor<UnixListener>) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async move { drop(stopped.await) };
+        let task = tokio::spawn(serve(acceptor, router(), stopped));
+        Self { path, stop, task }
+    }
+
+    async fn raw(&self) -> UnixStream {
+        UnixStream::connect(&self.path).await.unwrap()
+    }
+}
+
+fn router() -> Router {
+    let who = |Extension(peer): Extension<Peer>| async move {
+        peer.identity.map_or("nobody".to_owned(), |identity| identity.to_string())
+    };
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        "done"
+    };
+    let stuck = || async { std::future::pending::<&'static str>().await };
+    Router::new().route("/who", get(who)).route("/slow", get(slow)).route("/stuck", get(stuck))
+}
+
+fn short() -> Limits {
+    let (patience, grace) = (Duration::from_millis(300), Duration::from_secs(2));
+    Limits { patience, grace, ..Limits::default() }
+}
+
+/// Asks who one is, over a connection of HTTP/1.1 or HTTP/2.
+async fn ask_as(server: &Server, world: &World, who: Option<&str>, protocol: Protocol) -> String {
+    let credentials = who.map(|who| world.credentials(who));
+    let mut config = tls::client_config(credentials, &world.authority.trust()).unwrap();
+    config.alpn_protocols = protocol.names();
+    let host = LOCALHOST.try_into().unwrap();
+    let dialled = secure(server.raw().await, &host, Arc::new(config)).await.unwrap();
+    let request = Request::get("http://controller.invalid/who").body(Empty::<Bytes>::new());
+    let request = request.unwrap();
+    let answer = if protocol == Protocol::Http2 {
+        let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), dialled).await;
+        let (mut send, connection) = shaken.unwrap();
+        tokio::spawn(connection);
+        send.send_request(request).await.unwrap()
+    } else {
+        let (mut send, connection) = hyper::client::conn::http1::handshake(dialled).await.unwrap();
+        tokio::spawn(connection);
+        send.send_request(request).await.unwrap()
+    };
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn each_request_knows_its_peer_whatever_http_it_speaks() {
+    let world = World::new();
+    let server = Server::tls(&world, Limits::default()).await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for who in ["operator/alice", "tenant/acme/bob", "host/h1"] {
+            assert_eq!(ask_as(&server, &world, Some(who), protocol).await, who);
+        }
+        assert_eq!(ask_as(&server, &world, None, protocol).await, "nobody");
+    }
+}
+
+#[tokio::test]
+async fn who_may_connect_to_the_local_socket_is_the_local_operator() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let server = Server::local(&world, Limits::default()).await;
+    let mode = std::fs::metadata(&server.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let connector = Connector::local(&server.path);
+    let uri = connector.address().origin().to_string() + "who";
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let answer = client.get(uri.parse().unwrap()).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "operator/local");
+}
+
+#[tokio::test]
+async fn grpc_clients_connect_with_the_connector() {
+    let world = World::new();
+    let server = Server::local(&world, Limits::default()).await;
+    let connector = Connector::local(&server.path);
+    let endpoint = tonic::transport::Endpoint::from(connector.address().origin());
+    let mut channel = endpoint.connect_with_connector(connector).await.unwrap();
+    let request = Request::get("/who").body(tonic::body::Body::empty()).unwrap();
+    let ready = tower::ServiceExt::ready(&mut channel).await.unwrap();
+    let answer = tower::Service::call(ready, request).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "operator/local");
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+    let world = World::new();
+    let path = world.folder.path().join("a.sock");
+    let first = bind(&path).await.unwrap();
+    assert!(matches!(bind(&path).await, Err(BindError::Taken(_))));
+    drop(first);
+    bind(&path).await.unwrap();
+    let file = world.folder.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    assert!(matches!(bind(&file).await, Err(BindError::NoSocket(_))));
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_is_cut_off_and_holds_nobody_up() {
+    let world = World::new();
+    let limits = Limits { handshakes: 2, ..short() };
+    let server = Server::tls(&world, limits).await;
+    let mut lazy = Vec::new();
+    for _ in 0..5 {
+        lazy.push(server.raw().await);
+    }
+    assert_eq!(ask_as(&server, &world, Some("host/h1"), Protocol::Http2).await, "host/h1");
+    for mut stream in lazy {
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_u8()).await;
+        assert!(read.expect("cut off in time").is_err());
+    }
+}
+
+#[tokio::test]
+async fn who_asks_nothing_after_the_handshake_is_cut_off() {
+    let world = World::new();
+    let server = Server::tls(&world, short()).await;
+    let config = tls::client_config(Some(world.credentials("host/h1")), &world.authority.trust());
+    let host = LOCALHOST.try_into().unwrap();
+    let dialled = secure(server.raw().await, &host, Arc::new(config.unwrap())).await.unwrap();
+    let mut silent = TokioIo::new(dialled);
+    let read = tokio::time::timeout(Duration::from_secs(5), silent.read_u8()).await;
+    assert!(read.expect("cut off in time").is_err());
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_certificate() {
+    let world = World::new();
+    let server = Server::tls(&world, Limits::default()).await;
+    let left = Duration::from_secs(3);
+    let credentials = world.credentials_at("host/h1", now() + left - HOUR, HOUR);
+    let mut config = tls::client_config(Some(credentials), &world.authority.trust()).unwrap();
+    config.alpn_protocols = Protocol::Http1.names();
+    let host = LOCALHOST.try_into().unwrap();
+    let dialled = secure(server.raw().await, &host, Arc::new(config)).await.unwrap();
+    let mut stream = TokioIo::new(dialled);
+    stream.write_all(b"GET /who HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut heard = Vec::new();
+    let read = stream.read_to_end(&mut heard);
+    // Whether the end is announced is another question than whether it comes.
+    let _ = tokio::time::timeout(Duration::from_secs(10), read).await.expect("cut off in time");
+    assert!(String::from_utf8_lossy(&heard).ends_with("host/h1"));
+}
+
+#[tokio::test]
+async fn shutting_down_answers_what_has_been_asked_and_waits_for_no_more() {
+    let world = World::new();
+    let server = Server::local(&world, Limits { grace: Duration::from_secs(1), ..short() }).await;
+    let (mut asked, mut stuck) = (server.raw().await, server.raw().await);
+    asked.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    stuck.write_all(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.stop.send(()).unwrap();
+    let mut heard = String::new();
+    asked.read_to_string(&mut heard).await.unwrap();
+    assert!(heard.ends_with("done"), "{heard}");
+    tokio::time::timeout(Duration::from_secs(5), server.task).await.unwrap().unwrap();
+    assert!(UnixStream::connect(&server.path).await.is_err());
+}
