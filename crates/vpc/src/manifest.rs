@@ -65,7 +65,7 @@ pub struct Object<S, T> {
     /// What is asked for.
     pub spec: S,
     /// How it stands.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", skip_serializing_if = "Option::<T>::is_none")]
     pub status: Option<T>,
 }
 

@@ -89,7 +89,6 @@ mod tests {
             let read =
                 serde_saphyr::with_deserializer_from_str(&text, |from| Manifest::read(Kind::Vpc, from));
             let error = read.unwrap_err();
-            eprintln!("{}", error.without_snippet());
             assert_eq!(error.location().map(|at| at.line()), Some(line), "{error}");
         }
     }
