@@ -98,13 +98,15 @@ fn set(mut config: Config, given: &Given<'_>) -> Result<(Config, bool)> {
     let at = match (found, given.controller) {
         (Some(at), _) => at,
         (None, Some(controller)) => {
-            let context = Context { name: given.name.to_owned(), ..Context::at(controller.clone()) };
+            let context =
+                Context { name: given.name.to_owned(), ..Context::at(controller.clone()) };
             config.contexts.push(context);
             config.contexts.len() - 1
         }
         (None, None) => {
             let names = config.contexts.iter().map(|context| context.name.as_str());
-            let hint = nearest(given.name, names).map(|near| format!(", or did you mean {near:?}?"));
+            let hint =
+                nearest(given.name, names).map(|near| format!(", or did you mean {near:?}?"));
             anyhow::bail!(
                 "context {:?} is new: say where its controller is, with --controller ADDRESS{}",
                 given.name,

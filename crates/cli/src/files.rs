@@ -4,7 +4,7 @@ mod document;
 
 use crate::exit::Status;
 use anyhow::{Context, Result};
-use document::{Document, documents};
+use document::documents;
 use mizar_vpc::{Manifest, Ref};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -189,8 +189,15 @@ mod tests {
     #[test]
     fn a_folder_is_read_in_an_order_that_can_be_applied() {
         let both = format!("# comment\n---\n{NETWORK}---\n---\n{VPC}...\n");
-        let folder = folder(&[("a.yaml", &both), ("b.json", "{\"kind\":\"Host\",\"metadata\":{\
-            \"name\":\"h1\"},\"spec\":{\"underlay\":\"100.64.0.1\"}}"), ("notes.txt", "{")]);
+        let folder = folder(&[
+            ("a.yaml", &both),
+            (
+                "b.json",
+                "{\"kind\":\"Host\",\"metadata\":{\
+            \"name\":\"h1\"},\"spec\":{\"underlay\":\"100.64.0.1\"}}",
+            ),
+            ("notes.txt", "{"),
+        ]);
         let found = read(&[folder.path().to_owned()]).unwrap();
         let names: Vec<_> = found.iter().map(|it| it.manifest.reference().to_string()).collect();
         assert_eq!(names, ["host h1", "vpc blue", "network blue/front"]);
@@ -203,7 +210,10 @@ mod tests {
         let said = errors(&wrong);
         assert!(said.starts_with("a.yaml:10:7: spec.v4: "), "{said}");
         let said = errors(&NETWORK.replace("v4:", "v44:"));
-        assert!(said.starts_with("a.yaml:6:3: spec: unknown field `v44`, expected one of v4"), "{said}");
+        assert!(
+            said.starts_with("a.yaml:6:3: spec: unknown field `v44`, expected one of v4"),
+            "{said}"
+        );
         assert_eq!(
             errors("kind: Pod\n"),
             "a.yaml:1: kind: kind \"Pod\" is unknown: it must be one of Fleet, Host, Tenant, Vpc, \
@@ -215,7 +225,8 @@ mod tests {
 
     #[test]
     fn all_errors_are_shown_at_once() {
-        let said = errors(&format!("{}---\n{}", VPC.replace("blue", "B"), VPC.replace("spec", "x")));
+        let said =
+            errors(&format!("{}---\n{}", VPC.replace("blue", "B"), VPC.replace("spec", "x")));
         let lines: Vec<_> = said.lines().collect();
         assert_eq!(lines[0], "2 manifests are wrong, and nothing was sent");
         assert!(lines[1].contains("a.yaml:2:") && lines[1].contains("metadata.name: name \"B\""));

@@ -92,7 +92,9 @@ impl Args {
         use crate::exit::Status;
         let refuse = |message: &str| Err(Status::Usage.error(message));
         match self.kind {
-            What::All if !self.names.is_empty() => refuse("`get all` takes no names: leave them out"),
+            What::All if !self.names.is_empty() => {
+                refuse("`get all` takes no names: leave them out")
+            }
             What::All if self.watch => refuse("`get all` shows several kinds: watch one of them"),
             What::All if self.selection.vpc.is_none() => {
                 refuse("`get all` shows one VPC: say which with --vpc VPC")

@@ -5,7 +5,7 @@ mod columns;
 mod describe;
 mod show;
 
-pub(crate) use columns::{Row, cells, header};
+pub(crate) use columns::{cells, header};
 pub(crate) use describe::describe;
 pub(crate) use show::{View, show};
 
@@ -81,7 +81,8 @@ pub(crate) fn reference(kind: Kind, vpc: Option<&Name>, text: &str) -> Result<Re
         (Some((written, text)), None) => (name(written)?, text),
         (Some((written, text)), Some(vpc)) if written == vpc.as_str() => (vpc.clone(), text),
         (Some((written, _)), Some(vpc)) => {
-            let message = format!("{text} is in VPC {written}, and --vpc says {vpc}: leave one out");
+            let message =
+                format!("{text} is in VPC {written}, and --vpc says {vpc}: leave one out");
             return Err(usage(message));
         }
         (None, Some(vpc)) => (vpc.clone(), text),
@@ -156,7 +157,9 @@ mod tests {
     fn a_name_is_written_with_its_vpc_or_beside_it() {
         let blue: Name = "blue".parse().unwrap();
         let read = |kind, vpc: Option<&Name>, text| reference(kind, vpc, text);
-        for (vpc, text) in [(None, "blue/web-1"), (Some(&blue), "web-1"), (Some(&blue), "blue/web-1")] {
+        for (vpc, text) in
+            [(None, "blue/web-1"), (Some(&blue), "web-1"), (Some(&blue), "blue/web-1")]
+        {
             let found = read(Kind::Endpoint, vpc, text).unwrap();
             assert_eq!(found.to_string(), "endpoint blue/web-1");
         }
@@ -178,7 +181,10 @@ mod tests {
         for text in ["endpoint", "Endpoints", "ENDPOINT"] {
             assert_eq!(kind(text), Ok(Kind::Endpoint));
         }
-        assert_eq!(kind("endpont").unwrap_err(), "there is no such kind: did you mean \"endpoint\"?");
+        assert_eq!(
+            kind("endpont").unwrap_err(),
+            "there is no such kind: did you mean \"endpoint\"?"
+        );
         assert!(kind("pods").unwrap_err().contains("fleet, host, tenant, vpc, network"));
     }
 }

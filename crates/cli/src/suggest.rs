@@ -36,8 +36,12 @@ mod tests {
     #[test]
     fn edits_are_counted() {
         for (from, to, count) in [
-            ("web", "web", 0), ("web", "wbe", 1), ("web-1", "web1", 1), ("web", "web-12", 3),
-            ("", "ab", 2), ("kitten", "sitting", 3),
+            ("web", "web", 0),
+            ("web", "wbe", 1),
+            ("web-1", "web1", 1),
+            ("web", "web-12", 3),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
         ] {
             assert_eq!(edits(from, to), count, "{from} {to}");
             assert_eq!(edits(to, from), count, "{to} {from}");

@@ -122,7 +122,10 @@ mod tests {
         };
         let hosts = [host("h1", 128, 2), host("h2", 256, 1), host("h3", 0, 4)];
         let shown = text(&hosts, Sort::Slots, 2);
-        assert!(shown.starts_with("3 hosts, 3 alive, 384 slots held, 7 endpoints\n\nHOST"), "{shown}");
+        assert!(
+            shown.starts_with("3 hosts, 3 alive, 384 slots held, 7 endpoints\n\nHOST"),
+            "{shown}"
+        );
         let rows: Vec<_> = shown.lines().skip(3).collect();
         assert_eq!(rows.len(), 2);
         assert!(rows[0].starts_with("h2") && rows[1].starts_with("h1"), "{shown}");

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use mizar_controller::api::body::EventBody;
 use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};
-use mizar_controller::engine::{List, Watch};
+use mizar_controller::engine::{Filter, List, Watch};
 use mizar_vpc::manifest::{Condition, ConditionStatus, Phase};
 use mizar_vpc::{Generation, Kind, Manifest, Name, Ref};
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +97,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let is_known = args.goal == Goal::Deleted || matches!(args.kind, Kind::Endpoint | Kind::Host);
     if !is_known {
         let plural = args.kind.plural();
-        let message = format!("{plural} are always ready: wait for endpoints, hosts, or --for deleted");
+        let message =
+            format!("{plural} are always ready: wait for endpoints, hosts, or --for deleted");
         return Err(Status::Usage.error(message));
     }
     let references = resource::references(args.kind, args.vpc.as_ref(), &args.names)?;
@@ -170,7 +171,11 @@ impl Waiting {
 
     /// A version from which a watch sees all that is not seen by looking afterwards.
     async fn version(&self, client: &Client) -> Result<Generation, ClientError> {
-        let filter = filter_of(self.kind, &self.missing.iter().cloned().collect::<Vec<_>>());
+        let filter = match self.kind {
+            // The fleet has no list, but all lists tell the same version.
+            Kind::Fleet => Filter::all(Kind::Vpc),
+            kind => filter_of(kind, &self.missing.iter().cloned().collect::<Vec<_>>()),
+        };
         let list = List { filter, limit: 1, after: None };
         Ok(client.list(&list).await?.resource_version)
     }
@@ -265,7 +270,9 @@ fn state(manifest: Option<&Manifest>) -> String {
         }
         Some(Manifest::Host(it)) => {
             let status = it.status.clone().unwrap_or_default();
-            let word = |is_so: bool, word: &str| if is_so { word.to_owned() } else { format!("not {word}") };
+            let word = |is_so: bool, word: &str| {
+                if is_so { word.to_owned() } else { format!("not {word}") }
+            };
             format!("{}, {}", word(status.connected, "connected"), word(status.alive, "alive"))
         }
         Some(_) => "exists".to_owned(),

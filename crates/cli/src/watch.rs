@@ -134,7 +134,9 @@ impl Lines {
             EventBody::Added { .. } => "added",
             EventBody::Modified { .. } => "changed",
             EventBody::Deleted { .. } => "deleted",
-            EventBody::Bookmark { .. } | EventBody::Error { .. } => bail!("the event has no object"),
+            EventBody::Bookmark { .. } | EventBody::Error { .. } => {
+                bail!("the event has no object")
+            }
         };
         let Some(wide) = self.view.table() else {
             return output::print(&match self.view {

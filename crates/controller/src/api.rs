@@ -21,8 +21,6 @@ pub mod problem;
 mod query;
 mod resources;
 mod target;
-#[cfg(test)]
-mod tests;
 mod watch;
 mod writes;
 
@@ -107,10 +105,9 @@ fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
     let written = |one: MethodRouter<Api>| one.put(resources::replace).delete(resources::delete);
     let plural = kind.plural();
     match kind {
-        Kind::Fleet => vec![(
-            format!("/v1/{plural}"),
-            written(get(resources::fleet)).post(resources::create),
-        )],
+        Kind::Fleet => {
+            vec![(format!("/v1/{plural}"), written(get(resources::fleet)).post(resources::create))]
+        }
         Kind::Host | Kind::Tenant | Kind::Vpc => vec![
             (format!("/v1/{plural}"), many.post(resources::create)),
             (format!("/v1/{plural}/{{name}}"), written(one)),

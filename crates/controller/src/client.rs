@@ -1,8 +1,6 @@
 //! Asking a controller over its REST API.
 
-use crate::api::body::{
-    ApplyBody, BatchBody, ChangeBody, EventBody, ListBody, WrittenBody,
-};
+use crate::api::body::{ApplyBody, BatchBody, ChangeBody, EventBody, ListBody, WrittenBody};
 use crate::api::path_of;
 use crate::api::problem::Problem;
 use crate::engine::{Filter, List, Watch};
@@ -267,8 +265,10 @@ impl Watching {
     pub async fn next(&mut self) -> Result<Option<EventBody>, ClientError> {
         loop {
             let Some(line) = self.line().await? else { return Ok(None) };
-            let event = serde_json::from_slice(&line)
-                .map_err(|source| ClientError::Malformed { address: self.address.clone(), source })?;
+            let event = serde_json::from_slice(&line).map_err(|source| ClientError::Malformed {
+                address: self.address.clone(),
+                source,
+            })?;
             match event {
                 EventBody::Bookmark { .. } => {}
                 EventBody::Error { problem } => return Err(ClientError::Problem(problem.into())),

@@ -88,9 +88,7 @@ pub struct Metadata {
 }
 
 /// A kind of resources.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Kind {
     /// See [`Manifest::Fleet`].
@@ -307,7 +305,8 @@ impl FromStr for Kind {
     /// Reads any of its names, in any case: `Vpc`, `vpcs`.
     fn from_str(text: &str) -> Result<Self, KindError> {
         let lower = text.to_ascii_lowercase();
-        let found = Self::ALL.into_iter().find(|it| [it.singular(), it.plural()].contains(&&*lower));
+        let found =
+            Self::ALL.into_iter().find(|it| [it.singular(), it.plural()].contains(&&*lower));
         found.ok_or_else(|| KindError(text.to_owned()))
     }
 }

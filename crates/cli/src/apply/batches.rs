@@ -52,7 +52,9 @@ mod tests {
         let labels: Vec<_> = (0..labels).map(|at| format!("k{at}: {}", "v".repeat(63))).collect();
         let one = |at| {
             let labels = labels.join(", ");
-            let text = format!("{{kind: Vpc, metadata: {{name: v{at}, labels: {{{labels}}}}}, spec: {{}}}}");
+            let text = format!(
+                "{{kind: Vpc, metadata: {{name: v{at}, labels: {{{labels}}}}}, spec: {{}}}}"
+            );
             Found { manifest: serde_saphyr::from_str(&text).unwrap(), place: place.clone() }
         };
         (0..count).map(one).collect()

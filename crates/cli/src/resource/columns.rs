@@ -10,20 +10,22 @@ use mizar_vpc::{Attachment, Kind, Labels, Manifest};
 use std::fmt::Display;
 
 /// The cells of a resource.
-pub(crate) type Row = Vec<String>;
+pub(super) type Row = Vec<String>;
 
 /// The columns of a kind, and how many of them are for the narrow table too.
 const fn columns(kind: Kind) -> (&'static [&'static str], usize) {
     match kind {
-        Kind::Fleet => (&["NAME", "PREFIXES", "HOSTS", "CONNECTED", "VPCS", "ENDPOINTS", "FROZEN"], 6),
+        Kind::Fleet => {
+            (&["NAME", "PREFIXES", "HOSTS", "CONNECTED", "VPCS", "ENDPOINTS", "FROZEN"], 6)
+        }
         Kind::Host => {
             (&["NAME", "UNDERLAY", "ZONE", "STATE", "ENDPOINTS", "SLOTS", "WEIGHT", "AGENT"], 6)
         }
         Kind::Tenant => (&["NAME", "VPCS", "ENDPOINTS", "MOST", "HOSTS"], 5),
         Kind::Vpc => (&["NAME", "VNI", "TENANT", "NETWORKS", "ENDPOINTS", "DIVIDERS", "QUOTA"], 5),
-        Kind::Network => (
-            &["VPC", "NAME", "V4", "V6", "ENDPOINTS", "BOUNCERS", "REPLICAS", "EPOCH", "ROLE"], 6,
-        ),
+        Kind::Network => {
+            (&["VPC", "NAME", "V4", "V6", "ENDPOINTS", "BOUNCERS", "REPLICAS", "EPOCH", "ROLE"], 6)
+        }
         Kind::Endpoint => (
             &["VPC", "NAME", "NETWORK", "HOST", "V4", "V6", "PHASE", "MAC", "ATTACHMENT", "REASON"],
             7,

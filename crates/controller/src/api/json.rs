@@ -40,7 +40,8 @@ enum RawChange<'a> {
 /// [`ProblemKind::Malformed`] for what is no JSON, [`ProblemKind::Invalid`] for wrong fields.
 pub(super) fn manifest(json: &[u8], expected: Option<Kind>) -> Result<Manifest, Problem> {
     let head: Head = value(json)?;
-    let kind = head.kind::<Error>().map_err(|error| Problem::of_field("kind", error.to_string()))?;
+    let kind =
+        head.kind::<Error>().map_err(|error| Problem::of_field("kind", error.to_string()))?;
     if let Some(expected) = expected.filter(|expected| *expected != kind) {
         let problem = format!("{kind:?} is not of this path: it must be {expected:?}");
         return Err(Problem::of_field("kind", problem));
@@ -87,11 +88,8 @@ fn value<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Problem> {
     tracked(json, |from| T::deserialize(from))
 }
 
-type Tracked<'a, 'b, 'de> = serde_path_to_error::Deserializer<
-    'a,
-    'b,
-    &'a mut Deserializer<serde_json::de::SliceRead<'de>>,
->;
+type Tracked<'a, 'b, 'de> =
+    serde_path_to_error::Deserializer<'a, 'b, &'a mut Deserializer<serde_json::de::SliceRead<'de>>>;
 
 /// Reads all of the text, and says of an error in which field it is.
 fn tracked<'de, T>(
@@ -123,11 +121,13 @@ fn check_count(list: &str, count: usize) -> Result<(), Problem> {
     if (1..=MOST_CHANGES).contains(&count) {
         return Ok(());
     }
-    let problem =
-        format!("the list has {count} entries: it must have from 1 to {MOST_CHANGES}");
+    let problem = format!("the list has {count} entries: it must have from 1 to {MOST_CHANGES}");
     let mut problem = Problem::of_field(list, problem);
     if count > MOST_CHANGES {
-        problem = Problem { errors: problem.errors, ..Problem::new(ProblemKind::TooLarge, problem.detail) };
+        problem = Problem {
+            errors: problem.errors,
+            ..Problem::new(ProblemKind::TooLarge, problem.detail)
+        };
     }
     Err(problem)
 }

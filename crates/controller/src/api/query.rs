@@ -18,9 +18,8 @@ pub(super) const MOST_ITEMS: usize = 500;
 const LONGEST_AFTER: usize = 256;
 
 /// What parameters there are at a request.
-pub(super) const OF_LISTS: &[&str] = &[
-    "selector", "host", "network", "phase", "limit", "after", "watch", "from",
-];
+pub(super) const OF_LISTS: &[&str] =
+    &["selector", "host", "network", "phase", "limit", "after", "watch", "from"];
 /// Those of the fleet.
 pub(super) const OF_FLEET: &[&str] = &["watch", "from"];
 /// Those of a write.

@@ -9,10 +9,10 @@ use super::target::{Target, path_of};
 use super::writes::Json;
 use super::{json, watch};
 use crate::engine::{Change, Outcome, Write, Written};
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::Extension;
 use mizar_vpc::{Manifest, Ref};
 
 /// A page of resources, or their changes.

@@ -86,7 +86,9 @@ impl Target {
             Err(Problem::of_field(field, problem).of_object(&object))
         };
         match (&metadata.vpc, self.vpc()) {
-            (Some(found), Some(path)) if found != path => return differs("metadata.vpc", found, path),
+            (Some(found), Some(path)) if found != path => {
+                return differs("metadata.vpc", found, path);
+            }
             (None, Some(path)) => metadata.vpc = Some(path.clone()),
             _ => {}
         }
@@ -115,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_its_resource_and_back() {
-        for path in ["/v1/fleet", "/v1/hosts/h1", "/v1/vpcs/blue", "/v1/vpcs/blue/endpoints/web-1"] {
+        for path in ["/v1/fleet", "/v1/hosts/h1", "/v1/vpcs/blue", "/v1/vpcs/blue/endpoints/web-1"]
+        {
             let Target::One(reference) = Target::of(&path.parse().unwrap()).unwrap() else {
                 panic!("{path} names one");
             };

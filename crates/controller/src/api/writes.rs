@@ -77,7 +77,8 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     if essence.is_some_and(|found| found.eq_ignore_ascii_case("application/json")) {
         return Ok(());
     }
-    let found = text.map_or_else(|| "is missing".to_owned(), |text| format!("{text:?} is not known"));
+    let found =
+        text.map_or_else(|| "is missing".to_owned(), |text| format!("{text:?} is not known"));
     let detail = format!("Content-Type {found}: it must be application/json");
     Err(Problem::new(ProblemKind::ContentType, detail))
 }

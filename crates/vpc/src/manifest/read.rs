@@ -86,8 +86,9 @@ mod tests {
     fn an_error_has_the_line_of_its_value() {
         for (from, to, line) in [("vni: 7", "vni: 0", 4), ("vni", "vnii", 4), ("blue", "B", 2)] {
             let text = VPC.replace(from, to);
-            let read =
-                serde_saphyr::with_deserializer_from_str(&text, |from| Manifest::read(Kind::Vpc, from));
+            let read = serde_saphyr::with_deserializer_from_str(&text, |from| {
+                Manifest::read(Kind::Vpc, from)
+            });
             let error = read.unwrap_err();
             assert_eq!(error.location().map(|at| at.line()), Some(line), "{error}");
         }

@@ -150,12 +150,19 @@ fn list_parameters() -> Value {
         query("selector", "With these labels, as in `app=web,tier!=db`.", &text(1024)),
         query("host", "Endpoints on this host.", &name()),
         query("network", "Endpoints of this network.", &name()),
-        query("phase", "Endpoints in this phase.", &json!({ "$ref": "#/components/schemas/Phase" })),
+        query(
+            "phase",
+            "Endpoints in this phase.",
+            &json!({ "$ref": "#/components/schemas/Phase" })
+        ),
         query("limit", "How many at most.", &limit),
         query("after", "Where to begin: a page's `next`.", &text(256)),
         query("watch", "Changes as they come, in place of a page.", &json!({ "type": "boolean" })),
-        query("from", "Watch what came after this write; without it, what is there comes first.",
-            &version),
+        query(
+            "from",
+            "Watch what came after this write; without it, what is there comes first.",
+            &version
+        ),
     ])
 }
 
@@ -174,8 +181,11 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn dry_run() -> Value {
-    query("dryRun", "Check, and say what would change, but change nothing.",
-        &json!({ "type": "boolean" }))
+    query(
+        "dryRun",
+        "Check, and say what would change, but change nothing.",
+        &json!({ "type": "boolean" }),
+    )
 }
 
 fn if_match() -> Value {
