@@ -9,6 +9,17 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod api;
 pub mod client;
+mod core;
+mod desk;
 pub mod engine;
+mod marks;
+mod planner;
+mod records;
+mod refusal;
+mod stream;
+mod time;
+mod timings;
+mod watchers;

@@ -108,7 +108,7 @@ fn write(mut log: Log, mut waiting: mpsc::Receiver<Waiting>) {
         if let Err(error) = &written
             && well
         {
-            let reason = crate::renew::chain(error.as_ref());
+            let reason = crate::errors::chain(error.as_ref());
             tracing::error!(reason, "writes are refused: the audit log cannot be written");
         }
         well = written.is_ok();

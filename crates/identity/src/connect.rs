@@ -76,12 +76,12 @@ pub enum ConnectError {
     #[error("the controller's socket {} is its own user's: try sudo", .0.display())]
     Denied(PathBuf),
     /// One side does not believe the other.
-    #[error("no trust between {address} and this side")]
+    #[error("no TLS connection to {address}: {reason}")]
     Handshake {
         /// Where.
         address: Address,
         /// Why.
-        source: io::Error,
+        reason: String,
     },
     /// Nothing happens.
     #[error("{0} does not answer within {PATIENCE:?}")]
@@ -151,7 +151,10 @@ impl Connector {
         let failed = |source| ConnectError::Connect { address: self.address(), source };
         let stream = tcp(at).await.map_err(failed)?;
         let secured = secure(stream, at.host(), config.clone()).await;
-        secured.map_err(|source| ConnectError::Handshake { address: self.address(), source })
+        secured.map_err(|error| ConnectError::Handshake {
+            address: self.address(),
+            reason: tls::reason(&error),
+        })
     }
 
     fn with(

@@ -28,6 +28,7 @@ pub mod certificate;
 mod clock;
 pub mod connect;
 pub mod credentials;
+mod errors;
 mod file;
 pub mod fingerprint;
 pub mod identity;

@@ -3,10 +3,10 @@
 use crate::certificate::Certificate;
 use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};
+use crate::errors::chain;
 use crate::pki::{PkiError, Request};
 use crate::trust::Trust;
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -163,12 +163,6 @@ impl fmt::Debug for Renewer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Renewer").field("credentials", &self.credentials).finish_non_exhaustive()
     }
-}
-
-/// An error and its sources, as one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let sources = std::iter::successors(error.source(), |source| StdError::source(*source));
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 fn jittered(pause: Duration, random: u64) -> Duration {

@@ -9,6 +9,7 @@ mod verifier;
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::credentials::Credentials;
+use crate::errors;
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
 use crate::trust::Trust;
@@ -121,6 +122,18 @@ pub fn peer_certificate(connection: &CommonState) -> Result<Option<Certificate>,
 /// As [`peer_certificate`].
 pub fn peer_identity(connection: &CommonState) -> Result<Option<Identity>, CertificateError> {
     Ok(peer_certificate(connection)?.map(|certificate| certificate.identity().clone()))
+}
+
+/// Why a handshake has failed, in words: the library shows other people's reasons as code.
+pub fn reason(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => {
+            errors::chain(other.0.as_ref())
+        }
+        Some(inner) => inner.to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// The cryptography that everything here uses; there is no process-wide default to depend on.

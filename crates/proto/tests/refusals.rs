@@ -358,8 +358,14 @@ fn what_an_agent_says_is_refused_by_field() {
     use pb::agent_message::Message;
     let send = |message| pb::AgentMessage { message };
     refused!(AgentMessage, send(None), "message: it is missing: it must be set");
-    let position = pb::Position { vni: 7, generation: GENERATION };
-    let hello = pb::Hello { host: "h1".to_owned(), protocol: 1, positions: vec![position] };
+    let position = pb::Position { vni: 7, generation: GENERATION, digest: 5 };
+    let hello = pb::Hello {
+        host: "h1".to_owned(),
+        protocol: PROTOCOL,
+        positions: vec![position],
+        version: "0.1.0".to_owned(),
+        underlay: UNDERLAY.to_vec(),
+    };
     AgentMessage::try_from(send(Some(Message::Hello(hello.clone())))).unwrap();
     let host = pb::Hello { host: String::new(), ..hello.clone() };
     refused!(
@@ -369,6 +375,13 @@ fn what_an_agent_says_is_refused_by_field() {
     );
     let protocol = pb::Hello { protocol: 0, ..hello.clone() };
     refused!(Hello, protocol, "protocol: it is missing: it must be set");
+    let version = pb::Hello { version: String::new(), ..hello.clone() };
+    refused!(Hello, version, "version: it is missing: it must be set");
+    let underlay = pb::Hello { underlay: Vec::new(), ..hello.clone() };
+    refused!(Hello, underlay, "underlay: it is missing: it must be set");
+    let (version, underlay) = Default::default();
+    let old = Hello::try_from(pb::Hello { protocol: 1, version, underlay, ..hello.clone() });
+    assert_eq!(old.unwrap().underlay, None, "it must be understood to be told of its age");
     let positions = vec![position, position];
     refused!(
         Hello,
@@ -389,7 +402,7 @@ fn acks_are_refused_by_field() {
     let ack = |outcome| pb::Ack { vni: 7, generation: GENERATION, outcome };
     let applied = |row, reason: &str| {
         let errors = vec![pb::RowError { row, reason: reason.to_owned() }];
-        ack(Some(Outcome::Applied(pb::Applied { errors })))
+        ack(Some(Outcome::Applied(pb::Applied { errors, ..pb::Applied::default() })))
     };
     Ack::try_from(applied(Some(Row::Network(1)), "full")).unwrap();
     let missing = "it is missing: it must be set";
@@ -415,6 +428,38 @@ fn acks_are_refused_by_field() {
 }
 
 #[test]
+fn times_and_beats_are_refused_by_field() {
+    let time = |step| pb::StepTime { step, us: 5 };
+    let report = |steps| {
+        let port = pb::PortReport { name: "a".to_owned(), steps, total_us: 9 };
+        pb::Applied { ports: vec![port], ..pb::Applied::default() }
+    };
+    Applied::try_from(report(vec![time(1), time(4)])).unwrap();
+    refused!(
+        Applied,
+        report(vec![time(1), time(1)]),
+        "ports[0].steps[1]: interface is there twice: it must be there once"
+    );
+    refused!(
+        Applied,
+        report(vec![time(9)]),
+        "ports[0].steps[0].step: 9 is no Step: it must be one that the protocol names"
+    );
+    let load = |vni| pb::Load { vni, bounced: 1, divided: 2 };
+    let beat = |vpcs| pb::Beat { vpcs, ..pb::Beat::default() };
+    refused!(
+        Beat,
+        beat(vec![load(0)]),
+        "vpcs[0].vni: VNI 0 is out of range: it must be from 1 to 16777215"
+    );
+    refused!(
+        Beat,
+        beat((1..=257).map(load).collect()),
+        "vpcs: 257 entries: there must be from 0 to 256"
+    );
+}
+
+#[test]
 fn reports_are_refused_by_field() {
     let port = pb::PortStatus {
         vni: 7,
@@ -426,6 +471,7 @@ fn reports_are_refused_by_field() {
         generation: GENERATION,
         state: pb::PortState::Ready.into(),
         error: String::new(),
+        steps: Vec::new(),
     };
     let host =
         pb::HostStatus { underlay: UNDERLAY.to_vec(), next_hop: None, alive: true, mtu: 1500 };

@@ -1,91 +1,183 @@
-//! Decides which hosts hold which slots.
+//! Decides which hosts hold which slots, and which hosts divide.
+//!
+//! ```text
+//! needs, fleet ──members──► who shall hold slots ──balance──► who shall hold each ──slots──► next
+//!                           sticky, by zone, keyed            by weight, few moves          step
+//! ```
 
-use crate::rendezvous::{mix, ranking};
-use crate::{Intent, Network, Slot, SlotMap, SlotMaps, Vni, VpcSlotMaps};
+use crate::rendezvous::mix;
+use crate::{
+    Candidate, Fleet, Intent, Name, Network, Replicas, SlotMap, SlotMaps, Standing, Vni,
+    VpcSlotMaps,
+};
+use thiserror::Error;
 
-/// The slot maps that follow `current`: for each slot of each network, its bouncers ranked by
-/// rendezvous hashing, as many as the network's replicas ask for.
+mod balance;
+mod dividers;
+mod members;
+mod network;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use dividers::{DividerStep, assign_dividers};
+pub use network::assign_network;
+
+/// Which hosts a network's slots, or a VPC's dividers, shall be on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bouncers {
+    /// As many as the endpoints and the load ask for, wherever they fit.
+    #[default]
+    Auto,
+    /// So many, wherever they fit.
+    Count(u16),
+    /// These.
+    Hosts(Vec<Name>),
+}
+
+/// What one network asks of its bouncers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Spreads networks over hosts: no two networks of the fleet should have the same. It never
+    /// changes.
+    pub key: u64,
+    /// How many hosts hold each slot.
+    pub replicas: Replicas,
+    /// Which hosts.
+    pub bouncers: Bouncers,
+    /// Addresses of its endpoints.
+    pub rows: u64,
+    /// Packets that all its bouncers forward in a second.
+    pub packets_per_second: u64,
+}
+
+/// What one host bears for one network before the network gets more hosts. It gives them back once
+/// fewer would do even if hosts bore only half as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of addresses.
+    pub rows_per_holder: u64,
+    /// Packets forwarded in a second.
+    pub packets_per_holder: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // A quarter of a host's held rows; a tenth of what one of its cores forwards in the driver.
+        Self { rows_per_holder: 65_536, packets_per_holder: 200_000 }
+    }
+}
+
+/// How far the hosts are with one network's slot map.
+pub trait Progress {
+    /// The highest epoch of the map whose rows the host has acknowledged, all of them; 0 if none,
+    /// or if it has lost them since.
+    fn synced(&self, host: &Name) -> u64;
+
+    /// The highest epoch that every host has acknowledged that is told of the network's holders and
+    /// can be reached: hosts with endpoints in the network, keepers of its slots, dividers.
+    fn told(&self) -> u64;
+
+    /// Whether hosts that are told of the network's holders cannot be reached. They may send by an
+    /// older map for as long as that lasts.
+    fn has_unreachable(&self) -> bool {
+        false
+    }
+
+    /// Whether hosts that cannot be reached have been waited for long enough, since the map's
+    /// present epoch.
+    fn waited(&self) -> bool;
+}
+
+/// What to do with a slot map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// Nothing, until something else changes.
+    Keep,
+    /// Store this one, of the next epoch, and tell the hosts.
+    Change(SlotMap),
+    /// Nothing can be done.
+    Stuck(Stuck),
+}
+
+/// Why nothing can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Stuck {
+    /// Nobody takes slots.
+    #[error(
+        "no host is there to take it: at least one that is asked for must be alive, not cordoned, \
+         and of a weight above 0"
+    )]
+    NoHost,
+}
+
+/// The slot maps that follow `current` if every host is alive and at once does as it is told: each
+/// network's slots on the hosts that the intent lists.
 ///
-/// A map that stays as it is keeps its epoch; one that changes gets the next. The maps of VPCs and
-/// networks that are gone are dropped.
+/// A map that stays as it is keeps its epoch; one that changes gets a later one. The maps of VPCs
+/// and networks that are gone are dropped.
 pub fn assign(intent: &Intent, current: &SlotMaps) -> SlotMaps {
+    let hosts = intent.hosts().map(|host| Candidate {
+        name: host.name.clone(),
+        zone: None,
+        weight: 1,
+        standing: Standing::Alive,
+        cordoned: false,
+    });
+    let fleet = hosts.collect::<Fleet>();
     let mut next = SlotMaps::new();
     for vpc in intent.vpcs() {
         let vni = vpc.vpc().vni;
         let before = current.get(&vni);
-        let networks = vpc.networks().map(|network| {
+        let networks = vpc.networks().filter_map(|network| {
             let before = before.and_then(|maps| maps.networks.get(&network.id));
-            (network.id, successor(before, slot_map(vni, network)))
+            let map = settle(&needs(vni, network), before.cloned(), &fleet)?;
+            Some((network.id, map))
         });
+        let dividers = vpc.vpc().dividers.clone();
         let networks = networks.collect();
-        next.insert(vni, VpcSlotMaps { dividers: vpc.vpc().dividers.clone(), networks });
+        next.insert(vni, VpcSlotMaps { dividers, former_dividers: Vec::new(), networks });
     }
     next
 }
 
-fn successor(before: Option<&SlotMap>, wanted: SlotMap) -> SlotMap {
-    match before {
-        None => wanted,
-        Some(before) if before.has_same_holders(&wanted) => before.clone(),
-        Some(before) => wanted.with_epoch(before.epoch() + 1),
+fn needs(vni: Vni, network: &Network) -> Needs {
+    Needs {
+        key: mix(u64::from(vni.get()) << 32 | u64::from(network.id.get())),
+        replicas: network.replicas,
+        bouncers: Bouncers::Hosts(network.bouncers.clone()),
+        rows: 0,
+        packets_per_second: 0,
     }
 }
 
-fn slot_map(vni: Vni, network: &Network) -> SlotMap {
-    let key = mix(u64::from(vni.get()) << 32 | u64::from(network.id.get()));
-    let holders: Vec<Vec<_>> = Slot::all()
-        .map(|slot| {
-            let order = ranking(mix(key ^ u64::from(slot.get())), &network.bouncers);
-            let chosen = order.into_iter().take(network.replicas.get());
-            chosen.map(|index| &network.bouncers[index]).collect()
-        })
-        .collect();
-    SlotMap::of(1, &holders)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::strategy;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    proptest! {
-        #[test]
-        fn every_slot_is_held_by_r_distinct_hosts_or_by_all_if_they_are_fewer(
-            intent in strategy::intent()
-        ) {
-            let maps = assign(&intent, &SlotMaps::new());
-            for vpc in intent.vpcs() {
-                for network in vpc.networks() {
-                    let map = &maps[&vpc.vpc().vni].networks[&network.id];
-                    let wanted = network.replicas.get().min(network.bouncers.len());
-                    for slot in Slot::all() {
-                        let holders: BTreeSet<_> = map.holders(slot).collect();
-                        prop_assert_eq!(holders.len(), wanted);
-                        prop_assert_eq!(map.holders(slot).count(), wanted);
-                        prop_assert!(holders.iter().all(|&h| network.bouncers.contains(h)));
-                    }
-                }
-            }
-        }
-
-        #[test]
-        fn what_stays_keeps_its_epoch(intent in strategy::intent()) {
-            let maps = assign(&intent, &SlotMaps::new());
-            prop_assert_eq!(assign(&intent, &maps), maps);
+/// Steps until nothing changes any more.
+fn settle(needs: &Needs, mut map: Option<SlotMap>, fleet: &Fleet) -> Option<SlotMap> {
+    // To fill, to drain, to be forgotten; and the same once more for what was balanced meanwhile.
+    const MOST_STEPS: usize = 8;
+    for _ in 0..MOST_STEPS {
+        match assign_network(needs, map.as_ref(), fleet, &Limits::default(), &AtOnce) {
+            Step::Change(next) => map = Some(next),
+            Step::Keep | Step::Stuck(Stuck::NoHost) => break,
         }
     }
+    map
+}
 
-    #[test]
-    fn a_map_that_changes_gets_the_next_epoch() {
-        let mut resources = strategy::example();
-        let build = |resources: &_| Intent::build(resources, strategy::first()).unwrap();
-        let before = assign(&build(&resources), &SlotMaps::new());
-        resources.networks[0].bouncers.pop();
-        let after = assign(&build(&resources), &before);
-        let (vni, id) = (Vni::MIN, crate::NetworkId::MIN);
-        assert_eq!(before[&vni].networks[&id].epoch(), 1);
-        assert_eq!(after[&vni].networks[&id].epoch(), 2);
+/// Hosts that do at once as they are told.
+struct AtOnce;
+
+impl Progress for AtOnce {
+    fn synced(&self, _: &Name) -> u64 {
+        u64::MAX
+    }
+
+    fn told(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn waited(&self) -> bool {
+        true
     }
 }

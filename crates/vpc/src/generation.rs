@@ -29,6 +29,8 @@ pub enum GenerationError {
 }
 
 impl Generation {
+    /// The largest: nothing comes after it.
+    pub const MAX: Self = Self(u64::MAX);
     /// Largest revision.
     pub const MAX_REVISION: u64 = (1 << Self::REVISION_BITS) - 1;
     const REVISION_BITS: u32 = 48;

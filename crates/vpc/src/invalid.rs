@@ -1,6 +1,6 @@
 //! Why resources are refused.
 
-use crate::AttachmentError;
+use crate::{AttachmentError, Name};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use thiserror::Error;
@@ -133,6 +133,54 @@ pub enum Problem {
     /// No number is left.
     #[error("all {0} are in use: remove a resource that has one")]
     NoneLeft(&'static str),
+    /// A field that cannot become another.
+    #[error("{wanted} is another than {was}, and this cannot change: delete it and create it anew")]
+    Fixed {
+        /// Its value.
+        was: String,
+        /// The value that was asked for.
+        wanted: String,
+    },
+    /// A name of a VPC where none belongs, or none where one does.
+    #[error("resources of kind {kind} are {}", if *.is_in_vpc { "in a VPC: name it" } else { "in no VPC: leave it out" })]
+    Scope {
+        /// The kind.
+        kind: &'static str,
+        /// Whether such resources are in a VPC.
+        is_in_vpc: bool,
+    },
+    /// Nothing can be in the fleet before it has prefixes.
+    #[error("the fleet has no prefixes yet: create the Fleet named fleet first")]
+    NoFleet,
+    /// A host that would fall out of the fleet.
+    #[error("{address} of {by} would be in no prefix of the fleet: keep its prefix")]
+    Excluded {
+        /// The host's address.
+        address: IpAddr,
+        /// The host.
+        by: String,
+    },
+    /// A host that takes no endpoints.
+    #[error("host {0} is cordoned: choose another, or uncordon it")]
+    Cordoned(Name),
+    /// A host that the tenant may not use.
+    #[error("host {host} is not granted to tenant {tenant}, who may use hosts with {selector}")]
+    NotGranted {
+        /// The host.
+        host: Name,
+        /// The tenant.
+        tenant: Name,
+        /// The labels of hosts that it may use.
+        selector: String,
+    },
+    /// As many endpoints as the tenant may have.
+    #[error("tenant {tenant} has all of the {most} endpoints that it may have: delete one")]
+    Quota {
+        /// The tenant.
+        tenant: Name,
+        /// Most endpoints.
+        most: u64,
+    },
     /// A guest that cannot be attached like that.
     #[error(transparent)]
     Attachment(#[from] AttachmentError),

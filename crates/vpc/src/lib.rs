@@ -27,7 +27,11 @@
 
 mod allocate;
 mod assign;
+pub mod catalog;
+mod digest;
+mod fleet;
 mod generation;
+mod guard;
 mod host_config;
 mod intent;
 mod invalid;
@@ -51,8 +55,15 @@ pub mod strategy;
 mod update;
 mod vni;
 
-pub use assign::assign;
+pub use assign::{
+    Bouncers, DividerStep, Limits, Needs, Progress, Step, Stuck, assign, assign_dividers,
+    assign_network,
+};
+pub use catalog::{Catalog, Changed, Refused};
+pub use digest::Digest;
+pub use fleet::{Candidate, Fleet, Standing};
 pub use generation::{Generation, GenerationError};
+pub use guard::Guard;
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
 pub use invalid::{Invalid, Problem};
@@ -65,11 +76,13 @@ pub use network_id::{NetworkId, NetworkIdError};
 pub use replicas::{Replicas, ReplicasError};
 pub use resource::{Endpoint, Host, Network, Vpc};
 pub use rows::{
-    Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, RowsError, SlotHolders,
-    VpcRows, rows,
+    Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, Row, RowsError,
+    SlotHolders, View, VpcRows, rows,
 };
 pub use slot::Slot;
-pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};
+pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};
 pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
-pub use update::{Assembly, Batch, BatchError, Changes, RowKey, UpdateError, VpcUpdate};
+pub use update::{
+    Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,
+};
 pub use vni::{Vni, VniError};

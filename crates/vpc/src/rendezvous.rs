@@ -19,6 +19,32 @@ pub(crate) fn hash(name: &Name) -> u64 {
     mix(name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, fold))
 }
 
+/// How much a key dislikes a host of this hash and weight: the least wins, and of several hosts
+/// each wins as often as its weight says.
+///
+/// With u uniform in (0, 1) this is -log2(u) / weight. The logarithm is computed in whole numbers,
+/// so that every build of every program comes to the same result.
+pub(crate) fn dislike(key: u64, hash: u64, weight: u32) -> u64 {
+    (negative_log2(mix(key ^ hash)) << 20) / u64::from(weight.max(1))
+}
+
+/// -log2(word / 2^64), in units of 2^-32.
+fn negative_log2(word: u64) -> u64 {
+    const FRACTION: u32 = 32;
+    let word = word.max(1);
+    let shift = word.leading_zeros();
+    // 1.0 is 2^63; each squaring yields the next bit of the logarithm.
+    let mut mantissa = word << shift;
+    let mut log = u64::from(63 - shift);
+    for _ in 0..FRACTION {
+        let square = u128::from(mantissa) * u128::from(mantissa);
+        let carry = (square >> 127) as u32;
+        mantissa = (square >> (63 + carry)) as u64;
+        log = log << 1 | u64::from(carry);
+    }
+    (64 << FRACTION) - log
+}
+
 /// Spreads every bit over all others (the finalizer of SplitMix64).
 pub(crate) fn mix(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -46,6 +72,28 @@ mod tests {
             assert_eq!(order, (0..8).collect::<Vec<_>>());
         }
         assert!(first.iter().all(|&n| (850..1150).contains(&n)), "{first:?}");
+    }
+
+    #[test]
+    fn hosts_win_as_often_as_their_weights_say() {
+        let hosts = hosts(4).iter().map(hash).collect::<Vec<_>>();
+        let mut won = [0; 4];
+        for key in 0..10_000 {
+            let dislike = |&index: &usize| dislike(mix(key), hosts[index], index as u32 + 1);
+            won[(0..4).min_by_key(dislike).unwrap()] += 1;
+        }
+        for (weight, won) in (1..).zip(won) {
+            assert!((weight * 900..weight * 1100).contains(&won), "{won} at weight {weight}");
+        }
+    }
+
+    #[test]
+    fn the_logarithm_is_one() {
+        for word in [1, 2, 3, 1 << 20, u64::MAX / 3, u64::MAX / 2, u64::MAX] {
+            let exact = 64.0 - (word as f64).log2();
+            let found = negative_log2(word) as f64 / 2f64.powi(32);
+            assert!((exact - found).abs() < 1e-8, "{word}: {exact} {found}");
+        }
     }
 
     #[test]

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 mod plan;
+mod view;
 pub use plan::{RowsError, rows};
+pub use view::{Row, View};
 
 /// Everything one host is told.
 pub type HostRows = BTreeMap<Vni, VpcRows>;

@@ -1,5 +1,6 @@
 //! The handle by which others ask the engine.
 
+use super::thread::StreamCommand;
 use super::request::{Event, List, Page, Refusal, RefusalKind, Watch, Write, Written};
 use mizar_identity::Identity;
 use mizar_vpc::{Manifest, Ref};
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Requests that wait for the engine; more are held back at whoever asks.
 const QUEUE: usize = 4096;
 /// Events that wait for a watcher; one that falls further behind is ended.
-pub(super) const WATCH_QUEUE: usize = 4096;
+pub(crate) const WATCH_QUEUE: usize = 4096;
 
 /// Asks the engine. Clones ask the same one.
 #[derive(Clone, Debug)]
@@ -28,13 +29,14 @@ pub(super) enum Command {
     Get(Identity, Ref, Reply<Manifest>),
     List(Identity, List, Reply<Page>),
     Watch(Identity, Watch, Reply<Subscription>),
+    Stream(StreamCommand),
 }
 
 /// Events that come to a watcher.
 #[derive(Debug)]
 pub struct Subscription {
-    pub(super) past: VecDeque<Arc<Event>>,
-    pub(super) coming: mpsc::Receiver<Arc<Event>>,
+    pub(crate) past: VecDeque<Arc<Event>>,
+    pub(crate) coming: mpsc::Receiver<Arc<Event>>,
 }
 
 impl Engine {
@@ -77,11 +79,18 @@ impl Engine {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
-        let gone = || Refusal::new(RefusalKind::Unavailable, "the controller is stopping: try again");
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| stopping())?
     }
+
+    pub(super) async fn send(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.send(command).await.map_err(|_| stopping())
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(RefusalKind::Unavailable, "the controller is stopping: try again")
 }
 
 impl Subscription {

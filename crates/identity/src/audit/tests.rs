@@ -148,7 +148,7 @@ async fn who_records_on_a_full_disk_is_told() {
     let opened = Audit::open(&path, Rotation::default());
     let (audit, thread) = opened.unwrap();
     let error = audit.record(&entry("r1")).await.unwrap_err();
-    let text = crate::renew::chain(&error);
+    let text = crate::errors::chain(&error);
     assert!(text.contains("not on record") && text.contains("audit.log"), "{text}");
 
     // And once there is room again, so is the log.

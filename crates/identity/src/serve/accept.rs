@@ -83,7 +83,10 @@ impl<I: Incoming> Acceptor<I> {
             // What strangers do is no reason for anybody to get up at night.
             match shaken {
                 Ok(Ok(accepted)) => return Some(accepted),
-                Ok(Err(error)) => tracing::info!(from, %error, "connection refused"),
+                Ok(Err(error)) => {
+                    let reason = tls::reason(&error);
+                    tracing::info!(from, reason, "connection refused");
+                }
                 Err(_) => tracing::info!(from, ?patience, "connection refused: no handshake"),
             }
             None

@@ -39,7 +39,7 @@ async fn as_client(world: &World, credentials: Option<Arc<Credentials>>) -> Ends
 async fn refusal(world: &World, credentials: Arc<Credentials>) -> String {
     let (client, server) = as_client(world, Some(credentials)).await;
     assert!(client.is_err(), "the client was let in");
-    server.unwrap_err().to_string()
+    reason(&server.unwrap_err())
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_client_with_two_names_or_none_is_refused_though_its_ca_is_right() {
         let dial = TlsConnector::from(Arc::new(client));
         let dial = dial.connect(LOCALHOST.try_into().unwrap(), near);
         let (_, server) = tokio::join!(dial, TlsAcceptor::from(server).accept(far));
-        let reason = server.unwrap_err().to_string();
+        let reason = reason(&server.unwrap_err());
         assert!(reason.contains(expected), "{reason}");
     }
 }
@@ -166,7 +166,7 @@ async fn a_host_that_joins_believes_the_fingerprint_only() {
     client.unwrap_err();
     let wrong = enrolment_config(other.authority.fingerprint()).unwrap();
     let (client, _) = shake(wrong, server, LOCALHOST).await;
-    let reason = client.unwrap_err().to_string();
+    let reason = reason(&client.unwrap_err());
     assert!(reason.contains("shows no certificate of the CA sha256:"), "{reason}");
 }
 

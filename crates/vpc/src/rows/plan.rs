@@ -3,7 +3,8 @@
 use super::{HeldRow, HostRows, NetworkRow, PortRow, VpcRows};
 use crate::rendezvous::{hash, mix, ranking};
 use crate::{
-    Endpoint, Intent, Name, Network, NetworkId, Slot, SlotMap, SlotMaps, VpcIntent, VpcSlotMaps,
+    Endpoint, Intent, Name, Network, NetworkId, Slot, SlotMap, SlotMaps, Vni, VpcIntent,
+    VpcSlotMaps,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,12 +36,13 @@ pub enum RowsError {
 /// In each VPC,
 /// - a host with endpoints knows them, their networks, and the dividers: itself first if it is one,
 ///   the others in an order of its own, so that load spreads;
-/// - a bouncer knows the networks it holds slots of, and the addresses in these slots but for those
-///   of endpoints that live on itself;
-/// - a divider knows all networks.
+/// - a keeper of slots, however far it is with taking them over or giving them up, knows their
+///   networks, and the addresses in these slots but for those of endpoints that live on itself;
+/// - a former keeper knows the networks that it kept slots of, so that it can forward;
+/// - a divider knows all networks, and so does a former one.
 ///
-/// So 1 + R hosts have a row of an endpoint whose addresses share a slot: its host, and the
-/// holders.
+/// Networks are told with the holders that senders are to ask. Where no slot moves, 1 + R hosts
+/// have a row of an endpoint whose addresses share a slot: its host, and the holders.
 pub fn rows(intent: &Intent, maps: &SlotMaps) -> Result<BTreeMap<Name, HostRows>, RowsError> {
     let mut all = BTreeMap::new();
     for vpc in intent.vpcs() {
@@ -80,7 +82,7 @@ impl<'a> Plan<'a> {
             let rows = self.rows_of(&endpoint.host);
             rows.ports.insert(endpoint.name.clone(), port_row(endpoint, network.id));
             if is_new {
-                let order = self.divider_order(&endpoint.host);
+                let order = divider_order(self.vpc.vpc().vni, &endpoint.host, &self.maps.dividers);
                 let order = order.into_iter().map(|index| dividers[index]).collect();
                 self.rows_of(&endpoint.host).dividers = order;
             }
@@ -90,7 +92,9 @@ impl<'a> Plan<'a> {
 
     fn tell_bouncers(&mut self) -> Result<(), RowsError> {
         for network in self.vpc.networks() {
-            for host in self.slot_map(network)?.hosts() {
+            let map = self.slot_map(network)?;
+            for host in map.hosts().chain(map.former()) {
+                self.underlay(host)?;
                 self.know_network(host, network.id);
             }
         }
@@ -99,8 +103,8 @@ impl<'a> Plan<'a> {
             let host = self.underlay(&endpoint.host)?;
             let held = HeldRow { host, generation: endpoint.generation };
             for address in endpoint.addresses() {
-                for holder in map.holders(Slot::of(address)).filter(|h| **h != endpoint.host) {
-                    self.rows_of(holder).held.insert(address, held);
+                for keeper in map.keepers(Slot::of(address)).filter(|h| **h != endpoint.host) {
+                    self.rows_of(keeper).held.insert(address, held);
                 }
             }
         }
@@ -108,7 +112,7 @@ impl<'a> Plan<'a> {
     }
 
     fn tell_dividers(&mut self) {
-        for divider in &self.maps.dividers {
+        for divider in self.maps.dividers.iter().chain(&self.maps.former_dividers) {
             let networks = self.networks.clone();
             self.rows_of(divider).networks = networks;
         }
@@ -121,17 +125,8 @@ impl<'a> Plan<'a> {
             v6: network.v6,
             v4_gateway: network.v4_gateway,
             v6_gateway: network.v6_gateway,
-            holders: map.by_address(self.underlays(map.hosts())?),
+            holders: map.by_address(|host| self.underlay(host))?,
         })
-    }
-
-    /// The indices of the dividers in the order in which `host` prefers them.
-    fn divider_order(&self, host: &Name) -> Vec<usize> {
-        let dividers = &self.maps.dividers;
-        let key = mix(hash(host) ^ u64::from(self.vpc.vpc().vni.get()));
-        let mut order = ranking(key, dividers);
-        order.sort_by_key(|&index| dividers[index] != *host);
-        order
     }
 
     fn know_network(&mut self, host: &'a Name, id: NetworkId) {
@@ -167,6 +162,15 @@ impl<'a> Plan<'a> {
             host: host.clone(),
         })
     }
+}
+
+/// The indices of a VPC's dividers in the order in which `host` prefers them: itself, if it is one,
+/// then the others in an order of its own.
+pub(super) fn divider_order(vni: Vni, host: &Name, dividers: &[Name]) -> Vec<usize> {
+    let key = mix(hash(host) ^ u64::from(vni.get()));
+    let mut order = ranking(key, dividers);
+    order.sort_by_key(|&index| dividers[index] != *host);
+    order
 }
 
 fn port_row(endpoint: &Endpoint, network: NetworkId) -> PortRow {
@@ -237,7 +241,7 @@ mod tests {
                         vpc.endpoints().any(|e| e.host == host.name && e.network == network.name)
                     };
                     let holds = |network: &Network| {
-                        maps[&vni].networks[&network.id].hosts().contains(&host.name)
+                        maps[&vni].networks[&network.id].hosts().any(|name| *name == host.name)
                     };
                     let wanted = vpc.networks().filter(|n| is_divider || lives(n) || holds(n));
                     let wanted: BTreeSet<_> = wanted.map(|network| network.id).collect();
@@ -262,6 +266,33 @@ mod tests {
                 told.apply(update).unwrap();
                 prop_assert_eq!(told, rows);
             }
+        }
+    }
+
+    #[test]
+    fn while_slots_move_all_keepers_have_their_rows_and_former_ones_know_the_network() {
+        let mut resources = strategy::example();
+        resources.hosts.extend((4..=6).map(|n| crate::Host {
+            name: format!("h{n}").parse().unwrap(),
+            underlay: std::net::Ipv4Addr::new(192, 0, 2, n).into(),
+        }));
+        let intent = Intent::build(&resources, strategy::first()).unwrap();
+        let (mut all, vni) = (assign(&intent, &SlotMaps::new()), crate::Vni::MIN);
+        let maps = all.get_mut(&vni).unwrap();
+        // Of all slots, h2 is told, h3 fills and h4 drains; h5 held slots, and h6 divided.
+        let slots = vec![[0, 1 << 3 | 1, 2 << 3 | 3]; 256];
+        let hosts = ["h2", "h3", "h4", "h5"];
+        let hosts = hosts.map(|name| serde_json::json!({"name": name, "since": 1}));
+        let moving = serde_json::json!({"epoch": 2, "size": 1, "hosts": hosts, "slots": slots});
+        maps.networks.insert(NetworkId::MIN, serde_json::from_value(moving).unwrap());
+        maps.former_dividers = vec!["h6".parse().unwrap()];
+        let all = rows(&intent, &all).unwrap();
+        let of = |host: &str| &all[host][&vni];
+        for (host, held) in [("h2", 4), ("h3", 4), ("h4", 4), ("h5", 0), ("h6", 0)] {
+            assert_eq!(of(host).held.len(), held, "{host}: two endpoints of two addresses");
+            assert_eq!(of(host).networks.len(), 1, "{host}");
+            let told: Vec<_> = of(host).networks[&NetworkId::MIN].holders.hosts.clone();
+            assert_eq!(told, ["192.0.2.2".parse::<IpAddr>().unwrap()], "{host}");
         }
     }
 

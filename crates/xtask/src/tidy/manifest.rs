@@ -11,12 +11,13 @@ const PURE: [(&str, &[&str]); 2] = [
 ];
 
 /// Packages that only the named crates may use.
-const RESERVED: [(&str, &[&str]); 10] = [
+const RESERVED: [(&str, &[&str]); 11] = [
     ("aya", &["agent", "lab", "bench"]),
     ("aya-ebpf", &["ebpf"]),
     ("aya-obj", &["agent", "lab", "bench"]),
     ("netlink-packet-core", &["agent", "lab", "bench"]),
     ("netlink-packet-route", &["agent", "lab", "bench"]),
+    ("redb", &["store"]),
     ("rtnetlink", &["agent", "lab", "bench"]),
     ("prost", &["proto"]),
     ("protox", &["proto"]),

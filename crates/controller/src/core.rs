@@ -1,0 +1,149 @@
+//! The controller's state, and what becomes of it: all that decides something, and none of the
+//! threads, sockets and clocks that bring it about.
+
+use crate::desk::Desk;
+use crate::marks::Mark;
+use crate::planner::Planner;
+use crate::records::{self, RecordError, Stored};
+use crate::time::Time;
+use crate::timings::Timings;
+use crate::watchers::Watchers;
+use mizar_proto::{Beat, ControllerMessage};
+use mizar_store::{Store, StoreError};
+use mizar_vpc::View;
+use mizar_vpc::{Catalog, Generation, GenerationError, Name, SlotMaps, Vni};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+mod outgoing;
+mod plan;
+mod read;
+mod session;
+mod status;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use session::Opened;
+
+/// How long a host that says nothing is counted on.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
+/// Why a controller cannot start or go on.
+#[derive(Debug, Error)]
+pub enum CoreError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is in it.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// No thread can be had.
+    #[error("cannot start the engine's thread")]
+    Thread(#[source] std::io::Error),
+    /// Its revisions have come to their end.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+}
+
+/// The controller's state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    store: Arc<dyn Store>,
+    catalog: Catalog,
+    maps: SlotMaps,
+    desk: Desk,
+    planner: Planner,
+    timings: Timings,
+    /// What hosts said last of their tables and their load.
+    loads: BTreeMap<Name, Beat>,
+    pub(crate) watchers: Watchers,
+    /// Where messages to hosts go, while they have streams.
+    outgoing: BTreeMap<Name, mpsc::UnboundedSender<ControllerMessage>>,
+    /// What hosts have to be told, once everything at hand is done.
+    unsent: BTreeSet<(Name, Vni)>,
+    /// The last write.
+    generation: Generation,
+    started: Time,
+}
+
+impl Core {
+    /// Reads everything that is stored.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds what this build does not understand.
+    pub(crate) fn load(store: Arc<dyn Store>, now: Time) -> Result<Self, CoreError> {
+        let (mut catalog, mut maps) = (Catalog::default(), SlotMaps::new());
+        for prefix in records::PREFIXES {
+            let mut result = Ok(());
+            store.scan(prefix, &mut |key, value, _| {
+                if result.is_ok() {
+                    result = records::read(key, value)
+                        .map(|stored| admit(&mut catalog, &mut maps, stored));
+                }
+            })?;
+            result?;
+        }
+        // A store in which nothing was ever written stands before its first revision.
+        let revision = store.revision().get().max(1);
+        let generation = Generation::new(store.epoch(), revision)?;
+        let planner = Planner::new(&catalog, &maps, generation, now);
+        Ok(Self {
+            store,
+            catalog,
+            maps,
+            desk: Desk::default(),
+            planner,
+            timings: Timings::default(),
+            loads: BTreeMap::new(),
+            watchers: Watchers::new(generation),
+            outgoing: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            generation,
+            started: now,
+        })
+    }
+
+    /// What hosts must know.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { catalog: &self.catalog, maps: &self.maps }
+    }
+
+    /// Notes what hosts have to be told.
+    fn mark(&mut self, marks: Vec<Mark>) {
+        for mark in marks {
+            match mark.key {
+                Some(key) => self.desk.mark(&mark.host, mark.vni, key),
+                None => self.desk.mark_frame(&mark.host, mark.vni),
+            }
+            if self.outgoing.contains_key(&mark.host) {
+                self.unsent.insert((mark.host, mark.vni));
+            }
+        }
+    }
+
+    /// Whether a host can be counted on.
+    fn is_alive(&self, host: &Name, now: Time) -> bool {
+        self.desk.host(host).map_or_else(
+            // Nobody was heard of yet by a controller that has just started.
+            || now.since(self.started) < 2 * LEASE,
+            |state| now.since(state.heard) < LEASE,
+        )
+    }
+}
+
+fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored) {
+    match stored {
+        Stored::Record(record) => drop(catalog.put(record)),
+        Stored::SlotMap(vni, id, map) => {
+            maps.entry(vni).or_default().networks.insert(id, map);
+        }
+        Stored::Dividers(vni, dividers) => {
+            let networks = maps.remove(&vni).map(|maps| maps.networks).unwrap_or_default();
+            maps.insert(vni, mizar_vpc::VpcSlotMaps { networks, ..dividers });
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Steps of the planner: together with the write that calls for them, or by themselves as hosts
+//! follow and time passes.
+
+use super::Core;
+use super::write::{Draft, MapChange};
+use crate::marks;
+use crate::planner::{self, Due};
+use crate::time::Time;
+use mizar_vpc::catalog::Record;
+use mizar_vpc::manifest::NetworkSpec;
+use mizar_vpc::{
+    DividerStep, Guard, NetworkId, Standing, Step, Vni, VpcSlotMaps, assign_dividers, assign_network,
+};
+use std::collections::BTreeSet;
+use tracing::{info, warn};
+
+impl Core {
+    /// Plans for the networks and VPCs that a write makes, changes or deletes.
+    pub(super) fn plan_draft(&mut self, draft: &mut Draft) {
+        let mut dues = BTreeSet::new();
+        let mut gone = Vec::new();
+        for changed in &draft.changes {
+            match (&changed.before, &changed.after) {
+                (Some(Record::Network(it)), None) => gone.push(Due::Network(it.vni, it.id)),
+                (Some(Record::Vpc(it)), None) => gone.push(Due::Dividers(it.vni)),
+                (before, Some(Record::Network(it))) => {
+                    let asks = |spec: &NetworkSpec| (spec.replicas, spec.bouncers.clone());
+                    let was = match before {
+                        Some(Record::Network(it)) => Some(asks(&it.spec)),
+                        _ => None,
+                    };
+                    if was != Some(asks(&it.spec)) {
+                        dues.insert(Due::Network(it.vni, it.id));
+                        // Dividers have to know a network that is new.
+                        let view = self.view();
+                        draft.marks.extend(marks::of_network(view, it.vni, it.id));
+                    }
+                }
+                (_, Some(Record::Vpc(it))) => drop(dues.insert(Due::Dividers(it.vni))),
+                _ => {}
+            }
+        }
+        for due in gone {
+            self.drop_plan(due, draft);
+        }
+        // Hosts have no say in what nobody has been told yet.
+        let now = Time::default();
+        for due in dues {
+            self.step(due, draft, now);
+        }
+    }
+
+    /// Takes one step for everything that has to be looked at; whether any was taken.
+    pub(crate) fn plan(&mut self, now: Time) -> bool {
+        let mut draft = Draft::default();
+        for due in self.planner.take_due() {
+            self.step(due, &mut draft, now);
+        }
+        if draft.maps.is_empty() {
+            return false;
+        }
+        let Ok(at) = self.generation.next() else { return false };
+        self.store(vec![(at, draft)], now).iter().all(Result::is_ok)
+    }
+
+    /// What is not at rest is looked at again, and who was not heard of is declared silent.
+    pub(crate) fn tick(&mut self, now: Time) {
+        self.planner.look_at_moving();
+        let mut news = false;
+        let hosts: Vec<_> = self.catalog.hosts().map(|host| host.record().clone()).collect();
+        for record in hosts {
+            let standing =
+                if self.is_alive(&record.name, now) { Standing::Alive } else { Standing::Silent };
+            if self.planner.set_host(&record, standing) {
+                news = true;
+                info!(host = %record.name, ?standing, "host");
+            }
+        }
+        if news {
+            match &self.planner.guard {
+                Guard::Free => self.planner.all_due(&self.catalog),
+                frozen => warn!(?frozen, "so many hosts fell silent that nothing is reassigned"),
+            }
+        }
+    }
+
+    fn step(&mut self, due: Due, draft: &mut Draft, now: Time) {
+        match due {
+            Due::Network(vni, id) => self.step_network(vni, id, draft, now),
+            Due::Dividers(vni) => self.step_dividers(vni, draft, now),
+        }
+    }
+
+    fn step_network(&mut self, vni: Vni, id: NetworkId, draft: &mut Draft, now: Time) {
+        let Some(network) = self.catalog.vpc(vni).and_then(|vpc| vpc.network(id)) else { return };
+        let current = self.view().map(vni, id);
+        if current.is_some() && self.planner.guard != Guard::Free {
+            return;
+        }
+        let needs = planner::needs(network, self.planner.rates.get(&vni).copied().unwrap_or(0));
+        let told = self.view().knowing(vni, id);
+        let progress = self.planner.progress((vni, id), told, &self.desk, now);
+        let (fleet, limits) = (&self.planner.fleet, &self.planner.limits);
+        let step = assign_network(&needs, current, fleet, limits, &progress);
+        drop(progress);
+        let at_rest = current.is_some_and(planner::is_at_rest);
+        match step {
+            Step::Change(map) => {
+                info!(%vni, network = %id, epoch = map.epoch(), "slot map");
+                let before = current.cloned();
+                self.set_map(vni, id, Some(map));
+                let marks = marks::of_slot_map(self.view(), (vni, id), before.as_ref());
+                draft.marks.extend(marks);
+                draft.maps.push(MapChange::SlotMap((vni, id), before));
+            }
+            Step::Keep if at_rest => self.planner.rests(due_of(vni, id)),
+            Step::Keep => {}
+            Step::Stuck(problem) => warn!(%vni, network = %id, %problem, "slots not assigned"),
+        }
+    }
+
+    fn step_dividers(&mut self, vni: Vni, draft: &mut Draft, now: Time) {
+        let Some(vpc) = self.catalog.vpc(vni) else { return };
+        let none = VpcSlotMaps::default();
+        let current = self.maps.get(&vni).unwrap_or(&none);
+        if !current.dividers.is_empty() && self.planner.guard != Guard::Free {
+            return;
+        }
+        let asked = planner::bouncers(&vpc.record().spec.dividers);
+        let told = self.view().knowing_any(vni);
+        let all_told = self.planner.all_told(vni, &told, &self.desk, now);
+        let key = u64::from(vni.get());
+        match assign_dividers(key, &asked, current, &self.planner.fleet, all_told) {
+            DividerStep::Change { dividers, former_dividers } => {
+                info!(%vni, ?dividers, "dividers");
+                let networks = current.networks.clone();
+                let next = VpcSlotMaps { dividers, former_dividers, networks };
+                let before = self.set_dividers(vni, Some(next));
+                let was = before.clone().unwrap_or_default();
+                draft.marks.extend(marks::of_dividers(self.view(), vni, &was));
+                draft.maps.push(MapChange::Dividers(vni, before));
+            }
+            DividerStep::Keep if planner::dividers_rest(current) => {
+                self.planner.rests(Due::Dividers(vni));
+            }
+            DividerStep::Keep => {}
+            DividerStep::Stuck(problem) => warn!(%vni, %problem, "dividers not assigned"),
+        }
+    }
+
+    /// A network or VPC is gone, and what was planned for it goes with it.
+    fn drop_plan(&mut self, due: Due, draft: &mut Draft) {
+        match due {
+            Due::Network(vni, id) => {
+                let Some(before) = self.view().map(vni, id).cloned() else { return };
+                draft.marks.extend(marks::of_network(self.view(), vni, id));
+                self.set_map(vni, id, None);
+                draft.maps.push(MapChange::SlotMap((vni, id), Some(before)));
+            }
+            Due::Dividers(vni) => {
+                let before = self.set_dividers(vni, None);
+                draft.maps.push(MapChange::Dividers(vni, before));
+            }
+        }
+    }
+
+    /// A network became larger or smaller: it may need other bouncers.
+    pub(super) fn look_at_size(&mut self, vni: Vni, id: NetworkId) {
+        let network = self.catalog.vpc(vni).and_then(|vpc| vpc.network(id));
+        let Some(rows) = network.map(|network| network.address_count()) else { return };
+        // Not at every endpoint: what a holder bears is not that exact.
+        let step = (self.planner.limits.rows_per_holder / 64).max(1);
+        if rows % step < 2 {
+            self.planner.look_at(due_of(vni, id));
+        }
+    }
+
+    /// A host has come: those who had to wait for one are looked at.
+    pub(super) fn look_at_unplaced(&mut self) {
+        for vpc in self.catalog.vpcs() {
+            let vni = vpc.record().vni;
+            let maps = self.maps.get(&vni);
+            if maps.is_none_or(|maps| maps.dividers.is_empty()) {
+                self.planner.look_at(Due::Dividers(vni));
+            }
+            for network in vpc.networks() {
+                let id = network.record().id;
+                if maps.is_none_or(|maps| !maps.networks.contains_key(&id)) {
+                    self.planner.look_at(due_of(vni, id));
+                }
+            }
+        }
+    }
+}
+
+fn due_of(vni: Vni, id: NetworkId) -> Due {
+    Due::Network(vni, id)
+}

@@ -1,0 +1,268 @@
+//! Reading: one resource, pages of them, and their changes as they come.
+
+use super::Core;
+use crate::access;
+use crate::engine::{
+    Event, EventType, Filter, List, Outcome, Page, Refusal, RefusalKind, Subscription, Watch,
+};
+use crate::time::Time;
+use mizar_identity::Identity;
+use mizar_identity::role::Verb;
+use mizar_vpc::catalog::{EndpointRecord, NetworkEntry, Record, VpcEntry};
+use mizar_vpc::manifest::Kind;
+use mizar_vpc::{Changed, Manifest, Name, Ref, Vni};
+use std::sync::Arc;
+
+/// Most resources in one page.
+pub(crate) const MOST_ITEMS: usize = 500;
+/// Resources that are looked at for one page; a selector that few have gets them in more pages.
+const LOOKED_AT: usize = 5_000;
+
+impl Core {
+    /// One resource with its status.
+    ///
+    /// # Errors
+    /// There is none, or it is not for those who ask.
+    pub(crate) fn get(&self, who: &Identity, reference: &Ref, now: Time) -> Result<Manifest, Refusal> {
+        access::check(&self.catalog, who, Verb::Read, reference)?;
+        let found = match reference.kind {
+            Kind::SlotMap => self.slot_map_manifest(reference),
+            _ => self.catalog.record(reference).and_then(|it| self.manifest_with_status(&it, now)),
+        };
+        found.ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("there is no {reference}")))
+    }
+
+    /// A page of resources with their status, by VPC and name.
+    ///
+    /// # Errors
+    /// The VPC does not exist, or nothing of that kind is for those who ask.
+    pub(crate) fn list(&self, who: &Identity, list: &List, now: Time) -> Result<Page, Refusal> {
+        let vpc = self.check_filter(who, &list.filter)?;
+        let limit = list.limit.clamp(1, MOST_ITEMS);
+        let after = list.after.as_deref().map(parse_after).transpose()?;
+        let (mut items, mut next, mut looked_at) = (Vec::new(), None, 0);
+        for reference in self.references(&list.filter, vpc, after.as_ref()) {
+            if items.len() == limit || looked_at == LOOKED_AT {
+                next = items.last().map(after_of).or(next);
+                break;
+            }
+            looked_at += 1;
+            next = Some(after_text(&reference));
+            if !access::may_read(&self.catalog, who, &reference) {
+                continue;
+            }
+            let manifest = self.get(who, &reference, now)?;
+            if selects(&list.filter, &manifest) {
+                items.push(manifest);
+            }
+        }
+        let is_last = items.len() < limit && looked_at < LOOKED_AT;
+        let next = next.filter(|_| !is_last);
+        Ok(Page { items, resource_version: self.generation, next })
+    }
+
+    /// Changes as they come.
+    ///
+    /// # Errors
+    /// They are forgotten, or not for those who ask.
+    pub(crate) fn watch(
+        &mut self,
+        who: &Identity,
+        watch: &Watch,
+        now: Time,
+    ) -> Result<Subscription, Refusal> {
+        self.check_filter(who, &watch.filter)?;
+        let past = match watch.from {
+            Some(from) => self.watchers.since(from, |event| self.sees(who, &watch.filter, event))?,
+            None => self.present(who, &watch.filter, now)?.into(),
+        };
+        Ok(self.watchers.subscribe(who.clone(), watch.filter.clone(), past))
+    }
+
+    /// Tells watchers what a write has changed.
+    pub(super) fn tell_watchers(&mut self, changes: &[Changed], outcomes: &[Outcome]) {
+        let created = |it: &&Changed| it.before.is_none();
+        let changed = outcomes.iter().filter_map(|outcome| {
+            let change = changes.iter().find(|it| it.reference == outcome.reference)?;
+            let (r#type, object) = match (&outcome.after, &outcome.before) {
+                (Some(after), _) if created(&change) => (EventType::Added, after),
+                (Some(after), _) => (EventType::Modified, after),
+                (None, Some(before)) => (EventType::Deleted, before),
+                (None, None) => return None,
+            };
+            let (object, resource_version) = (object.clone(), self.generation);
+            Some(Event { r#type, object, resource_version })
+        });
+        for event in changed.collect::<Vec<_>>() {
+            self.announce(event);
+        }
+    }
+
+    /// Tells watchers of an event.
+    pub(super) fn announce(&mut self, event: Event) {
+        let event = Arc::new(event);
+        let catalog = &self.catalog;
+        self.watchers.tell(&event, |who, filter| {
+            selects(filter, &event.object)
+                && access::may_read(catalog, who, &event.object.reference())
+        });
+    }
+
+    fn sees(&self, who: &Identity, filter: &Filter, event: &Event) -> bool {
+        selects(filter, &event.object)
+            && access::may_read(&self.catalog, who, &event.object.reference())
+    }
+
+    fn present(
+        &self,
+        who: &Identity,
+        filter: &Filter,
+        now: Time,
+    ) -> Result<Vec<Arc<Event>>, Refusal> {
+        let vpc = self.check_filter(who, filter)?;
+        let mut events = Vec::new();
+        for reference in self.references(filter, vpc, None) {
+            if !access::may_read(&self.catalog, who, &reference) {
+                continue;
+            }
+            let object = self.get(who, &reference, now)?;
+            if selects(filter, &object) {
+                let (r#type, resource_version) = (EventType::Added, self.generation);
+                events.push(Arc::new(Event { r#type, object, resource_version }));
+            }
+            if events.len() > crate::watchers::MOST_PRESENT {
+                let detail = "there are too many to begin with: list them in pages, then watch from \
+                              the version that the list says";
+                return Err(Refusal::new(RefusalKind::Gone, detail));
+            }
+        }
+        Ok(events)
+    }
+
+    /// Refuses a filter that nobody of this role may use, or whose VPC does not exist.
+    fn check_filter(&self, who: &Identity, filter: &Filter) -> Result<Option<&VpcEntry>, Refusal> {
+        let is_tenant = matches!(who, Identity::Tenant { .. });
+        if !matches!(who, Identity::Operator(_)) && !is_tenant {
+            let detail = format!("{who} may not list resources: it takes an operator or a tenant");
+            return Err(Refusal::new(RefusalKind::Forbidden, detail));
+        }
+        let Some(name) = &filter.vpc else { return Ok(None) };
+        let reference = Ref::global(Kind::Vpc, name.clone());
+        access::check(&self.catalog, who, Verb::Read, &reference)?;
+        let unknown = || Refusal::new(RefusalKind::NotFound, format!("there is no {reference}"));
+        self.catalog.vpc_named(name).map(Some).ok_or_else(unknown)
+    }
+
+    /// What names the resources that a filter may select, in order, after that one.
+    fn references<'a>(
+        &'a self,
+        filter: &Filter,
+        vpc: Option<&'a VpcEntry>,
+        after: Option<&'a (Option<Name>, Name)>,
+    ) -> Box<dyn Iterator<Item = Ref> + 'a> {
+        let kind = filter.kind;
+        let global = move |name: Name| Ref::global(kind, name);
+        let after_name = after.map(|(_, name)| name);
+        match kind {
+            Kind::Fleet => {
+                let fleet = self.catalog.fleet().filter(|_| after.is_none());
+                Box::new(fleet.into_iter().map(move |it| global(it.name.clone())))
+            }
+            Kind::Host => Box::new(self.catalog.hosts_after(after_name).map(move |it| {
+                global(it.record().name.clone())
+            })),
+            Kind::Tenant => Box::new(self.catalog.tenants_after(after_name).map(move |it| {
+                global(it.name.clone())
+            })),
+            Kind::Vpc => Box::new(self.catalog.vpcs_after(after_name).map(move |it| {
+                global(it.record().name.clone())
+            })),
+            Kind::Network | Kind::Endpoint | Kind::SlotMap => {
+                let within = after.and_then(|(vpc, name)| Some((vpc.as_ref()?, name)));
+                let begun = within.and_then(|(vpc, _)| self.catalog.vpc_named(vpc));
+                let first = vpc.or(begun).into_iter();
+                let rest = match vpc {
+                    Some(_) => None,
+                    None => Some(self.catalog.vpcs_after(within.map(|(vpc, _)| vpc))),
+                };
+                let all = first.map(move |it| (it, within.map(|(_, name)| name)));
+                let all = all.chain(rest.into_iter().flatten().map(|it| (it, None)));
+                Box::new(all.flat_map(move |(vpc, after)| in_vpc(kind, vpc, after)))
+            }
+        }
+    }
+}
+
+/// What names the resources of a kind in a VPC, after that one.
+fn in_vpc<'a>(
+    kind: Kind,
+    vpc: &'a VpcEntry,
+    after: Option<&'a Name>,
+) -> Box<dyn Iterator<Item = Ref> + 'a> {
+    let reference =
+        move |name: &Name| Ref::in_vpc(kind, vpc.record().name.clone(), name.clone());
+    match kind {
+        Kind::Endpoint => {
+            let endpoints = vpc.endpoints_after(after);
+            Box::new(endpoints.map(move |it: &EndpointRecord| reference(&it.name)))
+        }
+        _ => {
+            let networks = vpc.networks_after(after);
+            Box::new(networks.map(move |it: &NetworkEntry| reference(&it.record().name)))
+        }
+    }
+}
+
+/// Whether a filter selects a resource, whose VPC it knows to be right where one is named.
+fn selects(filter: &Filter, manifest: &Manifest) -> bool {
+    let metadata = manifest.metadata();
+    let general = manifest.kind() == filter.kind
+        && filter.vpc.as_ref().is_none_or(|vpc| metadata.vpc.as_ref() == Some(vpc))
+        && filter.selector.selects(&metadata.labels);
+    let Manifest::Endpoint(endpoint) = manifest else {
+        return general;
+    };
+    let phase = endpoint.status.as_ref().map(|status| status.phase);
+    general
+        && filter.host.as_ref().is_none_or(|host| *host == endpoint.spec.host)
+        && filter.network.as_ref().is_none_or(|network| *network == endpoint.spec.network)
+        && filter.phase.is_none_or(|wanted| phase == Some(wanted))
+}
+
+fn after_of(manifest: &Manifest) -> String {
+    after_text(&manifest.reference())
+}
+
+fn after_text(reference: &Ref) -> String {
+    match &reference.vpc {
+        Some(vpc) => format!("{vpc}/{}", reference.name),
+        None => reference.name.to_string(),
+    }
+}
+
+fn parse_after(text: &str) -> Result<(Option<Name>, Name), Refusal> {
+    let (vpc, name) = match text.split_once('/') {
+        Some((vpc, name)) => (Some(vpc), name),
+        None => (None, text),
+    };
+    let malformed = |_| {
+        let detail = format!("after {text:?} is malformed: it must be what a page called next");
+        Refusal::new(RefusalKind::Invalid, detail)
+    };
+    let vpc = vpc.map(str::parse).transpose().map_err(malformed)?;
+    Ok((vpc, name.parse().map_err(malformed)?))
+}
+
+impl Core {
+    /// The endpoint's record, for what is told of it.
+    pub(super) fn endpoint(&self, vni: Vni, name: &Name) -> Option<&EndpointRecord> {
+        Some(self.catalog.vpc(vni)?.endpoint_named(name)?.1)
+    }
+
+    /// A record's manifest with its status.
+    pub(super) fn manifest_with_status(&self, record: &Record, now: Time) -> Option<Manifest> {
+        let mut manifest = self.catalog.manifest(record)?;
+        self.add_status(&mut manifest, record, now);
+        Some(manifest)
+    }
+}

@@ -1,0 +1,164 @@
+//! The agents' streams: who has come, what they acknowledge, who has gone.
+
+use super::Core;
+use crate::desk::{Keys, SessionId};
+use crate::time::Time;
+use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, PROTOCOL};
+use mizar_vpc::{Name, RowKey, Standing, Vni};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// A stream that was accepted.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: SessionId,
+    pub(crate) messages: mpsc::UnboundedReceiver<ControllerMessage>,
+}
+
+impl Core {
+    /// A host opens a stream and says where it stands.
+    ///
+    /// # Errors
+    /// Why it is turned away, for its log.
+    pub(crate) fn open(&mut self, hello: &Hello, now: Time) -> Result<Opened, String> {
+        let Hello { host, protocol, .. } = hello;
+        if *protocol != PROTOCOL {
+            return Err(format!("protocol {protocol}: this controller speaks {PROTOCOL}"));
+        }
+        let config = self.config(host).ok_or_else(|| {
+            format!("host {host} is not in the fleet: create it, or start the agent with its name")
+        })?;
+        if let Some(underlay) = hello.underlay.filter(|underlay| *underlay != config.underlay) {
+            return Err(format!(
+                "host {host} has the underlay address {}, and the agent says {underlay}: correct \
+                 either",
+                config.underlay
+            ));
+        }
+        let told = self.vpcs_of(host);
+        let view = self.view();
+        let digest = |vni| told.contains(&vni).then(|| view.vpc_rows(vni, host).digest());
+        let digests: BTreeMap<_, _> =
+            hello.positions.keys().filter_map(|vni| Some((*vni, digest(*vni)?))).collect();
+        let digest_of = |vni| digests.get(&vni).copied();
+        let session = self.desk.open(hello, &told, digest_of, now);
+        let (sender, messages) = mpsc::unbounded_channel();
+        let _ = sender.send(ControllerMessage::Config(config));
+        self.outgoing.insert(host.clone(), sender);
+        info!(%host, version = hello.version, positions = hello.positions.len(), "agent connected");
+        self.set_alive(host);
+        let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
+        self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
+        self.planner.look_at_moving();
+        Ok(Opened { session, messages })
+    }
+
+    /// Something came on a stream.
+    ///
+    /// # Errors
+    /// Why the stream has to end.
+    pub(crate) fn hear(
+        &mut self,
+        host: &Name,
+        session: SessionId,
+        message: AgentMessage,
+        now: Time,
+    ) -> Result<(), String> {
+        if !self.desk.hear(host, session, now) {
+            return Err(format!("host {host} has opened another stream"));
+        }
+        match message {
+            AgentMessage::Hello(_) => return Err("hello comes once".to_owned()),
+            AgentMessage::Beat(beat) => self.beat(host, &beat, now),
+            AgentMessage::Ack(ack) => self.acknowledge(host, ack, now),
+        }
+        self.set_alive(host);
+        Ok(())
+    }
+
+    /// A stream has ended.
+    pub(crate) fn close(&mut self, host: &Name, session: SessionId) {
+        if self.desk.close(host, session) {
+            info!(%host, "agent gone");
+            self.outgoing.remove(host);
+            // Who waited for it to let an endpoint go waits no longer.
+            let hosts: Vec<_> = self.desk.hosts().flat_map(|(name, state)| {
+                state.vpcs.iter().filter(|(_, it)| !it.is_settled()).map(|(vni, _)| (name.clone(), *vni))
+            }).collect();
+            self.unsent.extend(hosts);
+        }
+    }
+
+    fn acknowledge(&mut self, host: &Name, ack: Ack, now: Time) {
+        let Ack { vni, generation, outcome } = ack;
+        match outcome {
+            Outcome::Refused(reason) => {
+                warn!(%host, %vni, %generation, reason, "update refused");
+                self.desk.refuse(host, vni, reason);
+            }
+            Outcome::Applied(applied) => {
+                for report in &applied.ports {
+                    self.timings.attached(vni, report);
+                }
+                let keys = self.desk.acknowledge(host, (vni, generation), &applied);
+                if keys.is_some() && !self.view().is_told(vni, host) {
+                    self.desk.drop_vpc(host, vni);
+                }
+                let failed = applied.errors.iter().map(|error| error.row.clone());
+                let keys = match keys {
+                    Some(Keys::Some(keys)) => keys,
+                    Some(Keys::All) => self.timings.awaited(vni),
+                    None => BTreeSet::new(),
+                };
+                let keys: BTreeSet<_> = keys.into_iter().chain(failed).collect();
+                self.follow_keys(host, vni, &keys, now);
+            }
+        }
+        self.planner.look_at_moving_of(vni);
+        self.unsent.insert((host.clone(), vni));
+    }
+
+    /// Rows have come to a host: endpoints may have become ready, and others may follow.
+    fn follow_keys(&mut self, host: &Name, vni: Vni, keys: &BTreeSet<RowKey>, now: Time) {
+        for key in keys {
+            let Some(vpc) = self.catalog.vpc(vni) else { return };
+            let endpoint = match key {
+                RowKey::Port(name) => vpc.endpoint_named(name).map(|(_, it)| it),
+                RowKey::Held(address) => vpc.endpoint_at(*address),
+                RowKey::Network(_) => None,
+            };
+            if let Some(name) = endpoint.map(|it| it.name.clone()) {
+                self.progress_of(vni, &name, now);
+            }
+            if let RowKey::Port(name) = key
+                && let Some((_, endpoint)) = self.catalog.vpc(vni).and_then(|it| it.endpoint_named(name))
+                && endpoint.host != *host
+            {
+                // The host that it has moved to may have waited.
+                self.unsent.insert((endpoint.host.clone(), vni));
+            }
+        }
+    }
+
+    fn beat(&mut self, host: &Name, beat: &mizar_proto::Beat, _now: Time) {
+        self.loads.insert(host.clone(), beat.clone());
+    }
+
+    fn set_alive(&mut self, host: &Name) {
+        let Some(record) = self.catalog.host(host).map(|host| host.record().clone()) else { return };
+        if self.planner.set_host(&record, Standing::Alive) {
+            self.planner.all_due(&self.catalog);
+        }
+    }
+
+    /// The VPCs that a host has a part in.
+    fn vpcs_of(&self, host: &Name) -> BTreeSet<Vni> {
+        let lives = self.catalog.host(host).into_iter().flat_map(|host| host.vpcs());
+        let roles = self.maps.iter().filter(|(_, maps)| {
+            let keeps = maps.networks.values().flat_map(|map| map.hosts().chain(map.former()));
+            maps.dividers.iter().chain(&maps.former_dividers).chain(keeps).any(|it| it == host)
+        });
+        lives.chain(roles.map(|(vni, _)| *vni)).collect()
+    }
+}

@@ -1,0 +1,249 @@
+//! How resources stand: derived from what hosts have acknowledged, never stored.
+
+use super::Core;
+use crate::desk::RowState;
+use crate::engine::{Event, EventType};
+use crate::time::Time;
+use mizar_vpc::catalog::{EndpointRecord, HostRecord, NetworkRecord, Record, VpcRecord};
+use mizar_vpc::manifest::{
+    Condition, ConditionStatus, EndpointStatus, FleetStatus, HostStatus, Kind, Metadata,
+    NetworkStatus, Object, Phase, SlotMapSpec, SlotMapStatus, TenantStatus, VpcStatus,
+};
+use mizar_vpc::{Guard, HolderState, Manifest, Name, Ref, RowKey, Slot, SlotMap, Vni};
+use std::collections::BTreeMap;
+
+impl Core {
+    /// How far an endpoint has come; once it is ready, that is told.
+    pub(super) fn progress_of(&mut self, vni: Vni, name: &Name, now: Time) {
+        let Some(endpoint) = self.endpoint(vni, name).cloned() else { return };
+        let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
+        let is_ready = attached.is_so() && bounced.is_so();
+        self.timings.reach(vni, name, (attached.is_so(), bounced.is_so()), now);
+        if self.watchers.is_anybody_there() || is_ready {
+            let Some(object) = self.manifest_with_status(&endpoint.into(), now) else { return };
+            let (r#type, resource_version) = (EventType::Modified, self.generation);
+            self.announce(Event { r#type, object, resource_version });
+        }
+    }
+
+    pub(super) fn add_status(&self, manifest: &mut Manifest, record: &Record, now: Time) {
+        match (manifest, record) {
+            (Manifest::Fleet(it), Record::Fleet(_)) => it.status = Some(self.fleet_status()),
+            (Manifest::Host(it), Record::Host(host)) => {
+                it.status = Some(self.host_status(host, now));
+            }
+            (Manifest::Tenant(it), Record::Tenant(tenant)) => {
+                let vpcs: Vec<_> = self.catalog.vpcs_of(&tenant.name).collect();
+                let endpoints = vpcs.iter().map(|vpc| vpc.endpoint_count()).sum();
+                it.status = Some(TenantStatus { vpcs: vpcs.len() as u64, endpoints });
+            }
+            (Manifest::Vpc(it), Record::Vpc(vpc)) => it.status = Some(self.vpc_status(vpc)),
+            (Manifest::Network(it), Record::Network(network)) => {
+                it.status = Some(self.network_status(network));
+            }
+            (Manifest::Endpoint(it), Record::Endpoint(endpoint)) => {
+                it.status = Some(self.endpoint_status(endpoint, now));
+            }
+            _ => {}
+        }
+    }
+
+    /// A slot map as a resource.
+    pub(super) fn slot_map_manifest(&self, reference: &Ref) -> Option<Manifest> {
+        let vpc = self.catalog.vpc_named(reference.vpc.as_ref()?)?;
+        let network = vpc.network_named(&reference.name)?.record();
+        let map = self.view().map(network.vni, network.id)?;
+        let tally = |of: [usize; HolderState::ALL.len()]| {
+            let count = |is: fn(HolderState) -> bool| {
+                let of = HolderState::ALL.into_iter().zip(of);
+                of.filter(|(state, _)| is(*state)).map(|(_, n)| n as u16).sum()
+            };
+            [
+                count(|it| it == HolderState::Filling),
+                count(|it| it.is_told()),
+                count(|it| it == HolderState::Draining),
+            ]
+        };
+        let former: Vec<Name> = map.former().cloned().collect();
+        let holders = map.tally().into_iter().filter(|(host, _)| !former.contains(host));
+        let holders = holders.map(|(host, of)| (host.clone(), tally(of))).collect();
+        let metadata = Metadata::new(reference.vpc.clone(), reference.name.clone());
+        let mut object = Object::new(metadata, SlotMapSpec { epoch: map.epoch() });
+        object.status = Some(SlotMapStatus { holders, former });
+        Some(Manifest::SlotMap(object))
+    }
+
+    fn fleet_status(&self) -> FleetStatus {
+        let frozen = match &self.planner.guard {
+            Guard::Free => None,
+            frozen => Some(frozen.to_string()),
+        };
+        FleetStatus {
+            hosts: self.catalog.hosts().count() as u64,
+            connected: self.outgoing.len() as u64,
+            vpcs: self.catalog.vpcs().count() as u64,
+            endpoints: self.catalog.endpoint_count(),
+            frozen_zones: frozen.into_iter().collect(),
+        }
+    }
+
+    fn host_status(&self, record: &HostRecord, now: Time) -> HostStatus {
+        let state = self.desk.host(&record.name);
+        let mut errors = BTreeMap::new();
+        for (vni, progress) in state.into_iter().flat_map(|state| &state.vpcs) {
+            let vpc = self.catalog.vpc(*vni).map_or_else(String::new, |it| it.record().name.to_string());
+            errors.extend(progress.errors.iter().map(|(key, why)| (format!("{vpc}: {key}"), why.clone())));
+            errors.extend(progress.refusal.iter().map(|why| (vpc.clone(), why.clone())));
+        }
+        let maps = self.maps.values().flat_map(|maps| maps.networks.values());
+        let slots = maps.map(|map| map.tally().get(&record.name).map_or(0, |of| of.iter().sum()));
+        HostStatus {
+            connected: state.is_some_and(|state| state.session.is_some()),
+            alive: state.is_some() && self.is_alive(&record.name, now),
+            version: state.map(|state| state.version.clone()).unwrap_or_default(),
+            endpoints: self.catalog.host(&record.name).map_or(0, |host| host.endpoint_count()),
+            slots: slots.sum::<usize>() as u64,
+            errors,
+        }
+    }
+
+    fn vpc_status(&self, record: &VpcRecord) -> VpcStatus {
+        let vpc = self.catalog.vpc(record.vni);
+        VpcStatus {
+            vni: Some(record.vni),
+            dividers: self.maps.get(&record.vni).map(|it| it.dividers.clone()).unwrap_or_default(),
+            networks: vpc.map_or(0, |vpc| vpc.networks().count() as u64),
+            endpoints: vpc.map_or(0, |vpc| vpc.endpoint_count()),
+        }
+    }
+
+    fn network_status(&self, record: &NetworkRecord) -> NetworkStatus {
+        let network = self.catalog.vpc(record.vni).and_then(|vpc| vpc.network(record.id));
+        let map = self.view().map(record.vni, record.id);
+        NetworkStatus {
+            id: Some(record.id),
+            v4_gateway: record.v4_gateway,
+            v6_gateway: record.v6_gateway,
+            bouncers: map.into_iter().flat_map(SlotMap::hosts).cloned().collect(),
+            epoch: map.map_or(0, SlotMap::epoch),
+            endpoints: network.map_or(0, |network| network.endpoint_count()),
+        }
+    }
+
+    fn endpoint_status(&self, record: &EndpointRecord, now: Time) -> EndpointStatus {
+        let (attached, bounced) = (self.attached(record), self.bounced(record, now));
+        let phase = phase(&attached, &bounced);
+        let ready = Fact {
+            status: if phase == Phase::Ready { ConditionStatus::True } else { ConditionStatus::False },
+            reason: if phase == Phase::Ready { "" } else { phase.as_str() },
+            message: String::new(),
+        };
+        EndpointStatus {
+            phase,
+            generation: Some(record.generation),
+            v4: record.v4,
+            v6: record.v6,
+            mac: Some(record.mac),
+            conditions: vec![
+                attached.condition("Attached"),
+                bounced.condition("Bounced"),
+                ready.condition("Ready"),
+            ],
+            timings: self.timings.of(record.vni, &record.name),
+        }
+    }
+
+    /// Whether the endpoint's host has it.
+    fn attached(&self, endpoint: &EndpointRecord) -> Fact {
+        let host = &endpoint.host;
+        let key = RowKey::Port(endpoint.name.clone());
+        match self.desk.row(host, endpoint.vni, &key) {
+            RowState::There => Fact::yes(),
+            RowState::Failed(why) => Fact::no("Failed", format!("host {host}: {why}")),
+            RowState::Unheard => {
+                let message = format!("nothing was heard of host {host} since the controller started");
+                Fact { status: ConditionStatus::Unknown, ..Fact::no("Unheard", message) }
+            }
+            RowState::Missing if !self.outgoing.contains_key(host) => {
+                Fact::no("Disconnected", format!("host {host} has no stream: see to its agent"))
+            }
+            RowState::Missing => Fact::no("Attaching", format!("host {host} is at it")),
+        }
+    }
+
+    /// Whether the bouncers of its addresses have it: every active one, and one for each slot.
+    fn bounced(&self, endpoint: &EndpointRecord, now: Time) -> Fact {
+        let Some(map) = self.view().map(endpoint.vni, endpoint.network) else {
+            return Fact::no("NoBouncers", "no host takes the network's slots".to_owned());
+        };
+        let (mut missing, mut bare) = (Vec::new(), false);
+        for address in endpoint.addresses() {
+            let key = RowKey::Held(address);
+            let mut have = 0;
+            for holder in map.holders(Slot::of(address)) {
+                if *holder == endpoint.host {
+                    have += 1;
+                    continue;
+                }
+                match self.desk.row(holder, endpoint.vni, &key) {
+                    RowState::There if self.is_alive(holder, now) => have += 1,
+                    RowState::There => missing.push(format!("{holder} is silent")),
+                    RowState::Missing if !self.outgoing.contains_key(holder) => {
+                        missing.push(format!("{holder} has no stream"));
+                    }
+                    RowState::Missing => missing.push(format!("{holder} has not acknowledged it")),
+                    RowState::Failed(why) => missing.push(format!("{holder}: {why}")),
+                    RowState::Unheard => missing.push(format!("{holder} was not heard of yet")),
+                }
+            }
+            bare |= have == 0;
+        }
+        missing.dedup();
+        match (missing.is_empty(), bare) {
+            (true, false) => Fact::yes(),
+            (_, true) => Fact::no("Bare", missing.join(", ")),
+            (false, false) => Fact::no("Partly", missing.join(", ")),
+        }
+    }
+}
+
+/// All in one word.
+fn phase(attached: &Fact, bounced: &Fact) -> Phase {
+    match (attached.is_so(), bounced.is_so()) {
+        (true, true) => Phase::Ready,
+        (false, _) if attached.reason == "Failed" => Phase::Failed,
+        (true, false) if bounced.reason == "Partly" => Phase::Degraded,
+        _ => Phase::Pending,
+    }
+}
+
+/// Whether something is so, and why not.
+struct Fact {
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+}
+
+impl Fact {
+    fn yes() -> Self {
+        Self { status: ConditionStatus::True, reason: "", message: String::new() }
+    }
+
+    fn no(reason: &'static str, message: String) -> Self {
+        Self { status: ConditionStatus::False, reason, message }
+    }
+
+    fn is_so(&self) -> bool {
+        self.status == ConditionStatus::True
+    }
+
+    fn condition(self, r#type: &str) -> Condition {
+        let Self { status, reason, message } = self;
+        Condition { r#type: r#type.to_owned(), status, reason: reason.to_owned(), message }
+    }
+}
+
+/// The kinds that have a status of their own.
+pub(super) const fn has_status(kind: Kind) -> bool {
+    !matches!(kind, Kind::SlotMap)
+}

@@ -1,0 +1,213 @@
+//! Who has been told what: for each host and VPC, which rows still have to be sent, and which were
+//! sent and not acknowledged.
+//!
+//! The desk knows keys only. What a row says is looked up when it is sent, so a row that changed
+//! ten times meanwhile is sent once, and a message that was lost, repeated or overtaken changes
+//! nothing of where it ends.
+
+use crate::time::Time;
+use mizar_proto::{Applied, Hello};
+use mizar_vpc::{Digest, Generation, Name, RowKey, Vni};
+use std::collections::{BTreeMap, BTreeSet};
+
+mod progress;
+pub(crate) use progress::{Keys, Progress, Sent};
+
+/// One stream of an agent; a later one of the same host replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionId(u64);
+
+/// All hosts that were heard of since the controller started.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    hosts: BTreeMap<Name, HostState>,
+    sessions: u64,
+    /// Endpoints that move: their new host waits for the host they leave.
+    leaving: BTreeMap<(Vni, Name), Name>,
+}
+
+/// How far one host has followed.
+#[derive(Debug)]
+pub(crate) struct HostState {
+    pub(crate) session: Option<SessionId>,
+    pub(crate) heard: Time,
+    pub(crate) version: String,
+    pub(crate) vpcs: BTreeMap<Vni, Progress>,
+}
+
+/// Whether a host has a row as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RowState {
+    /// It has acknowledged it.
+    There,
+    /// It has not yet.
+    Missing,
+    /// It could not install it, for this reason.
+    Failed(String),
+    /// Nothing has been heard of the host since the controller started.
+    Unheard,
+}
+
+impl Desk {
+    /// A host.
+    pub(crate) fn host(&self, host: &Name) -> Option<&HostState> {
+        self.hosts.get(host)
+    }
+
+    /// The hosts that were heard of, by name.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (&Name, &HostState)> {
+        self.hosts.iter()
+    }
+
+    /// A host's stream begins: what it says it has is compared with what it should have.
+    /// `digest_of` computes the digest of all rows that it should have of a VPC; None: none.
+    pub(crate) fn open(
+        &mut self,
+        hello: &Hello,
+        told: &BTreeSet<Vni>,
+        digest_of: impl Fn(Vni) -> Option<Digest>,
+        now: Time,
+    ) -> SessionId {
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        let state = self.hosts.entry(hello.host.clone()).or_insert_with(|| HostState {
+            session: None,
+            heard: now,
+            version: String::new(),
+            vpcs: BTreeMap::new(),
+        });
+        (state.session, state.heard) = (Some(session), now);
+        state.version.clone_from(&hello.version);
+        let vnis: BTreeSet<Vni> = told.iter().chain(hello.positions.keys()).copied().collect();
+        state.vpcs.retain(|vni, _| vnis.contains(vni));
+        for vni in vnis {
+            let progress = state.vpcs.entry(vni).or_default();
+            match hello.positions.get(&vni) {
+                Some(at) if progress.resumes_at(at.generation) => progress.resume(at.generation),
+                Some(at) if at.digest.is_some() && at.digest == digest_of(vni) => {
+                    *progress = Progress::standing(at.generation);
+                }
+                Some(_) => *progress = Progress::lost(),
+                None => *progress = Progress::lost(),
+            }
+        }
+        session
+    }
+
+    /// A host's stream has ended.
+    pub(crate) fn close(&mut self, host: &Name, session: SessionId) -> bool {
+        let state = self.hosts.get_mut(host).filter(|it| it.session == Some(session));
+        let Some(state) = state else { return false };
+        state.session = None;
+        for progress in state.vpcs.values_mut() {
+            progress.reopen();
+        }
+        self.leaving.retain(|_, left| left != host);
+        true
+    }
+
+    /// A host is no longer one of the fleet.
+    pub(crate) fn forget(&mut self, host: &Name) {
+        self.hosts.remove(host);
+    }
+
+    /// Something was heard of a host.
+    pub(crate) fn hear(&mut self, host: &Name, session: SessionId, now: Time) -> bool {
+        let state = self.hosts.get_mut(host).filter(|it| it.session == Some(session));
+        state.map(|state| state.heard = now).is_some()
+    }
+
+    /// A row of a host became another. Hosts that were not heard of get everything anyway.
+    pub(crate) fn mark(&mut self, host: &Name, vni: Vni, key: RowKey) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.vpcs.entry(vni).or_insert_with(Progress::untold).dirty.insert(key);
+        }
+    }
+
+    /// What a host is told of a VPC apart from rows became another.
+    pub(crate) fn mark_frame(&mut self, host: &Name, vni: Vni) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.vpcs.entry(vni).or_insert_with(Progress::untold).dirty.touch();
+        }
+    }
+
+    /// An endpoint leaves a host for another, which has to wait: both would call its interface the
+    /// same. A host without a stream is not waited for.
+    pub(crate) fn leave(&mut self, vni: Vni, endpoint: Name, host: &Name) {
+        if self.hosts.get(host).is_some_and(|state| state.session.is_some()) {
+            self.leaving.insert((vni, endpoint), host.clone());
+        }
+    }
+
+    /// The next thing to send to a host of a VPC; None if there is nothing, or it has to wait.
+    pub(crate) fn send(&mut self, host: &Name, vni: Vni, generation: Generation) -> Option<Sent> {
+        let leaving = &self.leaving;
+        let waits = |key: &RowKey| match key {
+            RowKey::Port(name) => {
+                leaving.get(&(vni, name.clone())).is_some_and(|left| left != host)
+            }
+            _ => false,
+        };
+        let state = self.hosts.get_mut(host).filter(|it| it.session.is_some())?;
+        state.vpcs.get_mut(&vni)?.send(generation, waits)
+    }
+
+    /// A host has applied an update. The keys that it has acknowledged, if it was the one that it
+    /// was sent.
+    pub(crate) fn acknowledge(
+        &mut self,
+        host: &Name,
+        (vni, generation): (Vni, Generation),
+        applied: &Applied,
+    ) -> Option<Keys> {
+        let progress = self.hosts.get_mut(host)?.vpcs.get_mut(&vni)?;
+        let keys = progress.acknowledge(generation, applied);
+        if let Some(Keys::Some(keys)) = &keys {
+            for key in keys {
+                if let RowKey::Port(name) = key {
+                    let place = (vni, name.clone());
+                    if self.leaving.get(&place) == Some(host) {
+                        self.leaving.remove(&place);
+                    }
+                }
+            }
+        } else if keys.is_some() {
+            self.leaving.retain(|(of, _), left| *of != vni || left != host);
+        }
+        keys
+    }
+
+    /// A host has refused an update. It gets everything, once.
+    pub(crate) fn refuse(&mut self, host: &Name, vni: Vni, reason: String) {
+        if let Some(state) = self.hosts.get_mut(host)
+            && let Some(progress) = state.vpcs.get_mut(&vni)
+        {
+            progress.refuse(reason);
+        }
+    }
+
+    /// A VPC's rows of a host are gone, acknowledged.
+    pub(crate) fn drop_vpc(&mut self, host: &Name, vni: Vni) {
+        if let Some(state) = self.hosts.get_mut(host)
+            && state.vpcs.get(&vni).is_some_and(Progress::is_settled)
+        {
+            state.vpcs.remove(&vni);
+        }
+    }
+
+    /// Whether a host has a row as it should be.
+    pub(crate) fn row(&self, host: &Name, vni: Vni, key: &RowKey) -> RowState {
+        let Some(state) = self.hosts.get(host) else { return RowState::Unheard };
+        state.vpcs.get(&vni).map_or(RowState::Missing, |progress| progress.row(key))
+    }
+
+    /// Up to where a host has everything of a VPC; None of one that is not heard of.
+    pub(crate) fn position(&self, host: &Name, vni: Vni) -> Option<Generation> {
+        match self.hosts.get(host)?.vpcs.get(&vni) {
+            Some(progress) if progress.is_settled() => progress.at.map(|_| Generation::MAX),
+            Some(progress) => progress.at,
+            // There is nothing that it had to be told.
+            None => Some(Generation::MAX),
+        }
+    }
+}

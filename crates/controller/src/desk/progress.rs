@@ -1,0 +1,178 @@
+//! How far one host has come in one VPC.
+
+use super::RowState;
+use mizar_proto::Applied;
+use mizar_vpc::{Generation, RowKey};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most keys that are remembered one by one; beyond, everything is sent.
+const MOST_KEYS: usize = 65_536;
+
+/// Rows by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// These.
+    Some(BTreeSet<RowKey>),
+    /// All, those that the host has and should not have included.
+    All,
+}
+
+/// What is sent next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Where the host stands; None: anywhere, since it is sent everything.
+    pub(crate) base: Option<Generation>,
+    /// Where it stands then.
+    pub(crate) generation: Generation,
+    /// The rows.
+    pub(crate) keys: Keys,
+    /// Those of them that have to wait.
+    pub(crate) except: BTreeSet<RowKey>,
+}
+
+/// How far one host has come in one VPC.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// What it has acknowledged last.
+    pub(crate) at: Option<Generation>,
+    /// What was sent and not acknowledged.
+    flying: Option<(Generation, Keys)>,
+    /// What was not sent, or has changed since.
+    pub(super) dirty: Dirty,
+    /// What it could not do, by row; for the update as a whole under no row.
+    pub(crate) errors: BTreeMap<RowKey, String>,
+    /// Why it refused what it was sent.
+    pub(crate) refusal: Option<String>,
+}
+
+/// Rows to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    keys: BTreeSet<RowKey>,
+    all: bool,
+    /// Something apart from rows.
+    frame: bool,
+}
+
+impl Progress {
+    /// A host that stands there and misses nothing.
+    pub(super) fn standing(at: Generation) -> Self {
+        Self { at: Some(at), ..Self::default() }
+    }
+
+    /// A host of which nothing is known: it gets everything.
+    pub(super) fn lost() -> Self {
+        let dirty = Dirty { all: true, ..Dirty::default() };
+        Self { dirty, ..Self::default() }
+    }
+
+    /// A host that has nothing of the VPC.
+    pub(super) fn untold() -> Self {
+        Self::lost()
+    }
+
+    /// Whether the host may go on where it says it stands.
+    pub(super) fn resumes_at(&self, generation: Generation) -> bool {
+        let flew = self.flying.as_ref().is_some_and(|(flying, _)| *flying == generation);
+        self.at == Some(generation) || flew
+    }
+
+    /// The host goes on there.
+    pub(super) fn resume(&mut self, at: Generation) {
+        self.at = Some(at);
+        self.reopen();
+    }
+
+    /// What was under way when a stream ended has to be sent again.
+    pub(super) fn reopen(&mut self) {
+        match self.flying.take() {
+            Some((_, Keys::Some(keys))) => keys.into_iter().for_each(|key| self.dirty.insert(key)),
+            Some((_, Keys::All)) => self.dirty.all = true,
+            None => {}
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        generation: Generation,
+        waits: impl Fn(&RowKey) -> bool,
+    ) -> Option<Sent> {
+        if self.flying.is_some() || self.dirty.is_empty() {
+            return None;
+        }
+        let whole = self.dirty.all || self.at.is_none();
+        let (except, ready): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.dirty.keys).into_iter().partition(waits);
+        let frame = std::mem::take(&mut self.dirty.frame);
+        self.dirty = Dirty { keys: except.clone(), ..Dirty::default() };
+        if !whole && !frame && ready.is_empty() {
+            return None;
+        }
+        let (keys, base) =
+            if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
+        let generation = self.at.map_or(generation, |at| at.max(generation));
+        self.flying = Some((generation, keys.clone()));
+        Some(Sent { base, generation, keys, except })
+    }
+
+    pub(super) fn acknowledge(&mut self, generation: Generation, applied: &Applied) -> Option<Keys> {
+        self.errors = applied
+            .errors
+            .iter()
+            .map(|error| (error.row.clone(), error.reason.clone()))
+            .collect();
+        let (_, keys) = self.flying.take_if(|(flying, _)| *flying == generation)?;
+        self.at = Some(generation);
+        self.refusal = None;
+        Some(keys)
+    }
+
+    pub(super) fn refuse(&mut self, reason: String) {
+        let whole = matches!(self.flying.take(), Some((_, Keys::All)));
+        // After everything there is nothing better to send: it waits for the next change.
+        self.dirty.all = !whole;
+        self.at = None;
+        self.refusal = Some(reason);
+    }
+
+    pub(super) fn row(&self, key: &RowKey) -> RowState {
+        let in_flight = match &self.flying {
+            Some((_, Keys::All)) => true,
+            Some((_, Keys::Some(keys))) => keys.contains(key),
+            None => false,
+        };
+        if let Some(reason) = self.refusal.as_ref().or_else(|| self.errors.get(key)) {
+            return RowState::Failed(reason.clone());
+        }
+        if in_flight || self.dirty.all || self.dirty.keys.contains(key) || self.at.is_none() {
+            return RowState::Missing;
+        }
+        RowState::There
+    }
+
+    /// Whether nothing is to be sent or under way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.flying.is_none() && self.dirty.is_empty()
+    }
+}
+
+impl Dirty {
+    pub(super) fn insert(&mut self, key: RowKey) {
+        // Which rows wait for another host has to be known even if all are sent.
+        if self.all && !matches!(key, RowKey::Port(_)) {
+            return;
+        }
+        self.keys.insert(key);
+        if self.keys.len() > MOST_KEYS {
+            *self = Self { all: true, ..Self::default() };
+        }
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.frame = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.all && !self.frame
+    }
+}

@@ -1,0 +1,295 @@
+//! Records and slot maps as the store keeps them: one key each, binary, versioned.
+//!
+//! | key | value |
+//! |---|---|
+//! | `f` | the fleet |
+//! | `h` name, `t` name, `v` name | a host, a tenant, a VPC |
+//! | `n` VNI name, `e` VNI name | a network, an endpoint |
+//! | `s` VNI network, `d` VNI | a slot map, a VPC's dividers |
+//!
+//! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
+//! form. Endpoints, of which there are many, are written field by field; the others as MessagePack
+//! with the names of their fields, so that a later version may add some.
+
+use mizar_vpc::catalog::{EndpointRecord, Record};
+use mizar_vpc::{
+    Attachment, Catalog, Generation, Kind, Labels, Mac, Name, NetworkId, SlotMap, Vni, VpcSlotMaps,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
+use thiserror::Error;
+
+/// The version of all values.
+const VERSION: u8 = 1;
+
+/// A stored value, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// A resource.
+    Record(Record),
+    /// Who holds the slots of a network, and since when.
+    SlotMap(Vni, NetworkId, SlotMap),
+    /// A VPC's dividers, without its networks.
+    Dividers(Vni, VpcSlotMaps),
+}
+
+/// Why a stored value cannot be read.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// A later build wrote it.
+    #[error("{key} has a value of version {version}: this build reads version {VERSION}; upgrade")]
+    Version {
+        /// The key.
+        key: String,
+        /// The version of its value.
+        version: u8,
+    },
+    /// It is damaged.
+    #[error("{key} is damaged: restore the store from a backup ({problem})")]
+    Damaged {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// The key of a record.
+pub(crate) fn key(record: &Record) -> Box<[u8]> {
+    let name = record.name().as_str();
+    match record {
+        Record::Fleet(_) => Box::from(*b"f"),
+        Record::Host(_) => named(b'h', &[], name),
+        Record::Tenant(_) => named(b't', &[], name),
+        Record::Vpc(_) => named(b'v', &[], name),
+        Record::Network(it) => named(b'n', &vni_bytes(it.vni), name),
+        Record::Endpoint(it) => named(b'e', &vni_bytes(it.vni), name),
+    }
+}
+
+/// The key of a slot map.
+pub(crate) fn slot_map_key(vni: Vni, network: NetworkId) -> Box<[u8]> {
+    [&b"s"[..], &vni_bytes(vni), &network.get().to_be_bytes()].concat().into()
+}
+
+/// The key of a VPC's dividers.
+pub(crate) fn dividers_key(vni: Vni) -> Box<[u8]> {
+    [&b"d"[..], &vni_bytes(vni)].concat().into()
+}
+
+/// The value of a record.
+pub(crate) fn value(record: &Record) -> Box<[u8]> {
+    match record {
+        Record::Fleet(it) => packed(it),
+        Record::Host(it) => packed(it),
+        Record::Tenant(it) => packed(it),
+        Record::Vpc(it) => packed(it),
+        Record::Network(it) => packed(it),
+        Record::Endpoint(it) => endpoint_value(it),
+    }
+}
+
+/// The value of a slot map.
+pub(crate) fn slot_map_value(map: &SlotMap) -> Box<[u8]> {
+    [&[VERSION][..], &map.to_bytes()].concat().into()
+}
+
+/// The value of a VPC's dividers.
+pub(crate) fn dividers_value(maps: &VpcSlotMaps) -> Box<[u8]> {
+    let VpcSlotMaps { dividers, former_dividers, .. } = maps.clone();
+    packed(&Dividers { dividers, former_dividers })
+}
+
+/// Reads what is stored under a key.
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Stored, RecordError> {
+    let text = || key.escape_ascii().to_string();
+    let damaged = |problem: String| RecordError::Damaged { key: text(), problem };
+    let (&version, rest) = value.split_first().ok_or_else(|| damaged("it is empty".into()))?;
+    if version != VERSION {
+        return Err(RecordError::Version { key: text(), version });
+    }
+    let (&kind, place) = key.split_first().ok_or_else(|| damaged("it has no key".into()))?;
+    let read = match kind {
+        b'f' => unpacked(rest).map(|it| Stored::Record(Record::Fleet(it))),
+        b'h' => unpacked(rest).map(|it| Stored::Record(Record::Host(it))),
+        b't' => unpacked(rest).map(|it| Stored::Record(Record::Tenant(it))),
+        b'v' => unpacked(rest).map(|it| Stored::Record(Record::Vpc(it))),
+        b'n' => unpacked(rest).map(|it| Stored::Record(Record::Network(it))),
+        b'e' => endpoint(place, rest).map(|it| Stored::Record(Record::Endpoint(it))),
+        b's' => slot_map(place, rest),
+        b'd' => dividers(place, rest),
+        _ => Err("its kind is unknown".to_owned()),
+    };
+    read.map_err(damaged)
+}
+
+/// What a catalog's network or VPC is stored beside: the key of what goes with it.
+pub(crate) fn companion_key(catalog: &Catalog, record: &Record) -> Option<Box<[u8]>> {
+    match record {
+        Record::Network(it) => catalog.vpc(it.vni).map(|_| slot_map_key(it.vni, it.id)),
+        Record::Vpc(it) => Some(dividers_key(it.vni)),
+        _ => None,
+    }
+}
+
+/// The prefixes in an order in which nothing refers to what is read later.
+pub(crate) const PREFIXES: [&[u8]; 8] = [b"f", b"h", b"t", b"v", b"n", b"e", b"d", b"s"];
+
+/// An endpoint as it is written: by position, so fields are only ever added in a new version.
+#[derive(Serialize, Deserialize)]
+struct Endpoint<'a> {
+    network: u32,
+    host: &'a str,
+    v4: Option<[u8; 4]>,
+    v6: Option<[u8; 16]>,
+    mac: [u8; 6],
+    asked: u8,
+    generation: [u8; 8],
+    revision: [u8; 8],
+    netns: &'a [u8],
+    interface: &'a str,
+    labels: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Dividers {
+    dividers: Vec<Name>,
+    former_dividers: Vec<Name>,
+}
+
+fn endpoint_value(record: &EndpointRecord) -> Box<[u8]> {
+    let Attachment::Veth { netns, interface } = &record.attachment;
+    let endpoint = Endpoint {
+        network: record.network.get(),
+        host: record.host.as_str(),
+        v4: record.v4.map(|v4| v4.octets()),
+        v6: record.v6.map(|v6| v6.octets()),
+        mac: record.mac.octets(),
+        asked: record.asked,
+        generation: record.generation.get().to_be_bytes(),
+        revision: record.revision.get().to_be_bytes(),
+        netns: netns.as_os_str().as_bytes(),
+        interface,
+        labels: record.labels.iter().collect(),
+    };
+    // Into memory, plain data of known types cannot fail to be written.
+    postcard::to_extend(&endpoint, vec![VERSION]).unwrap_or_default().into()
+}
+
+fn endpoint(place: &[u8], value: &[u8]) -> Result<EndpointRecord, String> {
+    let (vni, name) = place.split_at_checked(3).ok_or("its key is too short")?;
+    let it: Endpoint<'_> = postcard::from_bytes(value).map_err(text)?;
+    let labels = it.labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let labels = labels.collect::<BTreeMap<_, _>>();
+    let netns = std::ffi::OsStr::from_bytes(it.netns).into();
+    Ok(EndpointRecord {
+        name: std::str::from_utf8(name).map_err(text)?.parse().map_err(text)?,
+        labels: Labels::try_from(labels).map_err(text)?,
+        revision: Generation::try_from(u64::from_be_bytes(it.revision)).map_err(text)?,
+        vni: read_vni(vni)?,
+        network: NetworkId::try_from(it.network).map_err(text)?,
+        host: it.host.parse().map_err(text)?,
+        v4: it.v4.map(Ipv4Addr::from),
+        v6: it.v6.map(Ipv6Addr::from),
+        mac: Mac::try_from(it.mac).map_err(text)?,
+        asked: it.asked,
+        generation: Generation::try_from(u64::from_be_bytes(it.generation)).map_err(text)?,
+        attachment: Attachment::Veth { netns, interface: it.interface.to_owned() },
+    })
+}
+
+fn slot_map(place: &[u8], value: &[u8]) -> Result<Stored, String> {
+    let (vni, id) = place.split_at_checked(3).ok_or("its key is too short")?;
+    let id: [u8; 4] = id.try_into().map_err(text)?;
+    let id = NetworkId::try_from(u32::from_be_bytes(id)).map_err(text)?;
+    Ok(Stored::SlotMap(read_vni(vni)?, id, SlotMap::from_bytes(value).map_err(text)?))
+}
+
+fn dividers(place: &[u8], value: &[u8]) -> Result<Stored, String> {
+    let Dividers { dividers, former_dividers } = unpacked(value)?;
+    let maps = VpcSlotMaps { dividers, former_dividers, networks: BTreeMap::new() };
+    Ok(Stored::Dividers(read_vni(place)?, maps))
+}
+
+fn packed(value: &impl Serialize) -> Box<[u8]> {
+    let mut bytes = vec![VERSION];
+    // As above.
+    if let Ok(packed) = rmp_serde::to_vec_named(value) {
+        bytes.extend(packed);
+    }
+    bytes.into()
+}
+
+fn unpacked<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    rmp_serde::from_slice(value).map_err(text)
+}
+
+fn named(kind: u8, place: &[u8], name: &str) -> Box<[u8]> {
+    [&[kind], place, name.as_bytes()].concat().into()
+}
+
+fn vni_bytes(vni: Vni) -> [u8; 3] {
+    let [_, bytes @ ..] = vni.get().to_be_bytes();
+    bytes
+}
+
+fn read_vni(bytes: &[u8]) -> Result<Vni, String> {
+    let [a, b, c]: [u8; 3] = bytes.try_into().map_err(text)?;
+    Vni::try_from(u32::from_be_bytes([0, a, b, c])).map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// The kinds whose records are kept here.
+pub(crate) fn is_kept(kind: Kind) -> bool {
+    kind != Kind::SlotMap
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> EndpointRecord {
+        EndpointRecord {
+            name: "web-1".parse().unwrap(),
+            labels: Labels::try_from(BTreeMap::from([("app".into(), "web".into())])).unwrap(),
+            revision: Generation::new(1, 70_000).unwrap(),
+            vni: Vni::try_from(100).unwrap(),
+            network: NetworkId::MIN,
+            host: "host-123456".parse().unwrap(),
+            v4: "10.1.2.3".parse().ok(),
+            v6: "fd00::a01:203:7b".parse().ok(),
+            mac: "02:11:0a:01:02:03".parse().unwrap(),
+            asked: EndpointRecord::ASKED_V4,
+            generation: Generation::new(1, 69_999).unwrap(),
+            attachment: Attachment::Veth {
+                netns: "/run/netns/blue-web-1".into(),
+                interface: "eth0".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_read_as_it_was_written_and_small() {
+        let record = Record::Endpoint(endpoint());
+        let (key, value) = (key(&record), value(&record));
+        assert_eq!(read(&key, &value).unwrap(), Stored::Record(record));
+        assert!(key.len() + value.len() <= 200, "{} bytes", key.len() + value.len());
+    }
+
+    #[test]
+    fn damaged_and_later_values_are_refused_with_their_key() {
+        let record = Record::Endpoint(endpoint());
+        let (key, mut value) = (key(&record), value(&record));
+        let error = read(&key, &value[..value.len() / 2]).unwrap_err().to_string();
+        assert!(error.contains("web-1") && error.contains("damaged"), "{error}");
+        value[0] = 9;
+        let error = read(&key, &value).unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
+}

@@ -1,0 +1,6 @@
+mod convergence;
+mod dividers;
+mod division;
+mod lab;
+mod story;
+mod world;
