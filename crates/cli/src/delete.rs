@@ -9,7 +9,6 @@ use crate::resource;
 use crate::wait::{self, Goal};
 use anyhow::Result;
 use mizar_controller::api::body::{ChangeBody, DeleteBody, MOST_CHANGES};
-use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::Client;
 use mizar_vpc::{Kind, Name, Ref};
 use std::path::PathBuf;
@@ -110,9 +109,7 @@ async fn existing(client: &Client, references: &[Ref]) -> Result<Vec<Ref>> {
     for reference in references {
         match client.get(reference).await {
             Ok(_) => there.push(reference.clone()),
-            Err(error)
-                if error.problem().and_then(|it| it.kind()) == Some(ProblemKind::NotFound) =>
-            {
+            Err(error) if error.is_not_found() => {
                 output::progress(&format!("{reference} does not exist"));
             }
             Err(error) => return Err(error.into()),

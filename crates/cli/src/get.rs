@@ -1,5 +1,6 @@
 //! `mizar get`: resources as tables and as manifests.
 
+use crate::exit::Status;
 use crate::output;
 use crate::remote;
 use crate::resource::{self, Selection, View, show};
@@ -73,7 +74,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
             output::print(&text)?;
         }
         if args.watch {
-            return watch::changes(&client, filter, version, &[], args.output, &items).await;
+            return watch::changes(&client, filter, Some(version), &[], args.output, &items).await;
         }
         return Ok(());
     }
@@ -89,7 +90,6 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
 impl Args {
     /// What is asked for, if it can be.
     fn what(&self) -> Result<What> {
-        use crate::exit::Status;
         let refuse = |message: &str| Err(Status::Usage.error(message));
         match self.kind {
             What::All if !self.names.is_empty() => {
@@ -98,6 +98,10 @@ impl Args {
             What::All if self.watch => refuse("`get all` shows several kinds: watch one of them"),
             What::All if self.selection.vpc.is_none() => {
                 refuse("`get all` shows one VPC: say which with --vpc VPC")
+            }
+            What::Kind(kind) if self.selection.vpc.is_some() && !kind.is_in_vpc() => {
+                let plural = kind.plural();
+                refuse(&format!("{plural} are in no VPC: leave --vpc out"))
             }
             what => Ok(what),
         }

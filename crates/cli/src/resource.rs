@@ -115,38 +115,42 @@ pub(crate) fn references(kind: Kind, vpc: Option<&Name>, names: &[String]) -> Re
 pub(crate) async fn all(
     client: &Client,
     filter: Filter,
-) -> Result<(Vec<Manifest>, Option<Generation>), ClientError> {
+) -> Result<(Vec<Manifest>, Generation), ClientError> {
     if filter.kind == Kind::Fleet {
         return fleet(client).await;
     }
-    let (mut items, mut version) = (Vec::new(), None);
     let mut list = List { filter, limit: PAGE, after: None };
-    loop {
-        let page = client.list(&list).await?;
-        // Of the first page: what changed while the others were read comes again.
-        version = version.or(Some(page.resource_version));
-        items.extend(page.items);
-        match page.next {
-            Some(next) => list.after = Some(next),
-            None => return Ok((items, version)),
-        }
+    let mut page = client.list(&list).await?;
+    // That of the first page: what changed while the others were read comes again.
+    let version = page.resource_version;
+    let mut items = page.items;
+    while let Some(next) = page.next {
+        list.after = Some(next);
+        page = client.list(&list).await?;
+        items.append(&mut page.items);
+    }
+    Ok((items, version))
+}
+
+/// The fleet is one resource, which may not exist, and has no list.
+async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Generation), ClientError> {
+    let version = version(client, Filter::all(Kind::Fleet)).await?;
+    let name = "fleet".parse().expect("a literal DNS label");
+    match client.get(&Ref::global(Kind::Fleet, name)).await {
+        Ok(fleet) => Ok((vec![fleet], version)),
+        Err(error) if error.is_not_found() => Ok((Vec::new(), version)),
+        Err(error) => Err(error),
     }
 }
 
-/// The fleet is one resource, which may not exist.
-async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Option<Generation>), ClientError> {
-    use mizar_controller::api::problem::ProblemKind;
-    let name = "fleet".parse().expect("a literal DNS label");
-    match client.get(&Ref::global(Kind::Fleet, name)).await {
-        Ok(fleet) => {
-            let version = fleet.metadata().resource_version;
-            Ok((vec![fleet], version))
-        }
-        Err(error) if error.problem().and_then(|it| it.kind()) == Some(ProblemKind::NotFound) => {
-            Ok((Vec::new(), None))
-        }
-        Err(error) => Err(error),
-    }
+/// The version from which a watch sees all that happens from now on.
+///
+/// # Errors
+/// The controller refuses, or does not answer.
+pub(crate) async fn version(client: &Client, filter: Filter) -> Result<Generation, ClientError> {
+    // All lists tell the same version.
+    let filter = if filter.kind == Kind::Fleet { Filter::all(Kind::Vpc) } else { filter };
+    Ok(client.list(&List { filter, limit: 1, after: None }).await?.resource_version)
 }
 
 #[cfg(test)]

@@ -8,11 +8,10 @@ use crate::watch::{filter_of, parts};
 use anyhow::Result;
 use clap::ValueEnum;
 use mizar_controller::api::body::EventBody;
-use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};
-use mizar_controller::engine::{Filter, List, Watch};
+use mizar_controller::engine::{Filter, Watch};
 use mizar_vpc::manifest::{Condition, ConditionStatus, Phase};
-use mizar_vpc::{Generation, Kind, Manifest, Name, Ref};
+use mizar_vpc::{Kind, Manifest, Name, Ref};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -147,12 +146,12 @@ impl Waiting {
     /// Looks at each, then at what changes since; and anew when the watch ends.
     async fn wait(&mut self, client: &Client) -> Result<(), ClientError> {
         loop {
-            let since = self.version(client).await?;
+            let since = resource::version(client, self.filter()).await?;
             self.look(client).await?;
             if self.missing.is_empty() {
                 return Ok(());
             }
-            let filter = filter_of(self.kind, &self.missing.iter().cloned().collect::<Vec<_>>());
+            let filter = self.filter();
             if let Ok(mut watching) = client.watch(&Watch { filter, from: Some(since) }).await {
                 // However the watch ends, everything is looked at again.
                 while let Ok(Some(event)) = watching.next().await {
@@ -169,22 +168,15 @@ impl Waiting {
         }
     }
 
-    /// A version from which a watch sees all that is not seen by looking afterwards.
-    async fn version(&self, client: &Client) -> Result<Generation, ClientError> {
-        let filter = match self.kind {
-            // The fleet has no list, but all lists tell the same version.
-            Kind::Fleet => Filter::all(Kind::Vpc),
-            kind => filter_of(kind, &self.missing.iter().cloned().collect::<Vec<_>>()),
-        };
-        let list = List { filter, limit: 1, after: None };
-        Ok(client.list(&list).await?.resource_version)
+    fn filter(&self) -> Filter {
+        filter_of(self.kind, &self.missing.iter().cloned().collect::<Vec<_>>())
     }
 
     async fn look(&mut self, client: &Client) -> Result<(), ClientError> {
         for reference in self.missing.clone() {
             match client.get(&reference).await {
                 Ok(manifest) => self.see(&reference, Some(&manifest)),
-                Err(error) if is_missing(&error) => self.see(&reference, None),
+                Err(error) if error.is_not_found() => self.see(&reference, None),
                 Err(error) => return Err(error),
             }
         }
@@ -249,10 +241,6 @@ impl Goal {
             _ => self == Self::Ready,
         }
     }
-}
-
-fn is_missing(error: &ClientError) -> bool {
-    error.problem().and_then(|problem| problem.kind()) == Some(ProblemKind::NotFound)
 }
 
 /// How a resource is, with the reason where something is not as it should be.

@@ -3,7 +3,7 @@
 use crate::output;
 use crate::remote;
 use crate::resource::{self, Selection, View, cells, header};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use mizar_controller::api::body::EventBody;
 use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};
@@ -69,10 +69,22 @@ pub(crate) async fn changes(
     shown: &[Manifest],
 ) -> Result<()> {
     let mut lines = Lines::new(filter.kind, view, shown);
+    let concerns = |object: &Manifest| only.is_empty() || only.contains(&object.reference());
     loop {
+        let since = match from {
+            Some(since) => since,
+            None => {
+                let (present, version) = resource::all(client, filter.clone()).await?;
+                for object in present.into_iter().filter(|object| concerns(object)) {
+                    lines.show(&EventBody::Added { resource_version: version, object })?;
+                }
+                version
+            }
+        };
+        from = Some(since);
         let mut watching = match client.watch(&Watch { filter: filter.clone(), from }).await {
             Ok(watching) => watching,
-            Err(error) if is_gone(&error) && from.is_some() => {
+            Err(error) if is_gone(&error) => {
                 from = None;
                 continue;
             }
@@ -86,8 +98,8 @@ pub(crate) async fn changes(
             };
             let Some((version, object)) = parts(&event) else { continue };
             from = Some(version);
-            if only.is_empty() || only.contains(&object.reference()) {
-                lines.show(&event, object)?;
+            if concerns(object) {
+                lines.show(&event)?;
             }
         };
         output::progress(&format!("{ended}; watching again"));
@@ -129,7 +141,8 @@ impl Lines {
         lines
     }
 
-    fn show(&mut self, event: &EventBody, object: &Manifest) -> Result<()> {
+    fn show(&mut self, event: &EventBody) -> Result<()> {
+        let Some((_, object)) = parts(event) else { return Ok(()) };
         let word = match event {
             EventBody::Added { .. } => "added",
             EventBody::Modified { .. } => "changed",

@@ -2,7 +2,7 @@
 
 use crate::api::body::{ApplyBody, BatchBody, ChangeBody, EventBody, ListBody, WrittenBody};
 use crate::api::path_of;
-use crate::api::problem::Problem;
+use crate::api::problem::{Problem, ProblemKind};
 use crate::engine::{Filter, List, Watch};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -253,6 +253,11 @@ impl ClientError {
             Self::Problem(problem) => Some(problem),
             _ => None,
         }
+    }
+
+    /// Whether there is no such resource.
+    pub fn is_not_found(&self) -> bool {
+        self.problem().and_then(Problem::kind) == Some(ProblemKind::NotFound)
     }
 }
 

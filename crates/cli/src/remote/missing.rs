@@ -3,7 +3,6 @@
 use crate::exit::Status;
 use crate::suggest::nearest;
 use anyhow::Result;
-use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};
 use mizar_controller::engine::{Filter, List};
 use mizar_vpc::{Kind, Name, Ref};
@@ -19,7 +18,7 @@ pub(crate) async fn found<T>(
 ) -> Result<T> {
     match answer {
         Ok(found) => Ok(found),
-        Err(error) if error.problem().and_then(|it| it.kind()) == Some(ProblemKind::NotFound) => {
+        Err(error) if error.is_not_found() => {
             let hint = hint(client, reference).await;
             let hint = hint.unwrap_or_else(|| list_command(reference));
             Err(Status::NotFound.error(format!("there is no {reference}: {hint}")))

@@ -13,8 +13,7 @@ fn blue() -> World {
 #[test]
 fn apply_says_of_each_resource_what_became_of_it() {
     let world = World::with_hosts();
-    let created =
-        "vpc blue created\nnetwork blue/front created\nendpoint blue/web-1 created\n";
+    let created = "vpc blue created\nnetwork blue/front created\nendpoint blue/web-1 created\n";
     assert_eq!(world.apply(BLUE).expect(0), created);
     let changed = world.apply(&BLUE.replace("app: web", "app: shop")).expect(0);
     assert_eq!(changed, created.replace("created", "unchanged").replace("web-1 un", "web-1 "));
@@ -69,7 +68,9 @@ fn get_shows_tables_and_manifests() {
 fn describe_says_what_is_missing() {
     let world = blue();
     let page = world.line("describe endpoint blue/web-1").expect(0);
-    for part in ["endpoint blue/web-1\nlabels   app=web\nversion  ", "asked for\n", "phase: Pending"] {
+    for part in
+        ["endpoint blue/web-1\nlabels   app=web\nversion  ", "asked for\n", "phase: Pending"]
+    {
         assert!(page.contains(part), "{page}");
     }
     let page = world.line("describe vpc blue").expect(0);
@@ -83,7 +84,10 @@ fn delete_takes_what_uses_a_resource_only_if_told_so() {
     let said = world.line("delete vpc blue").refusal(4);
     assert!(said.contains("blue/"), "{said}");
     let said = world.line("delete vpc blue --cascade --dry-run").expect(0);
-    assert!(said.lines().count() >= 3 && said.lines().all(|it| it.ends_with("(dry run)")), "{said}");
+    assert!(
+        said.lines().count() >= 3 && said.lines().all(|it| it.ends_with("(dry run)")),
+        "{said}"
+    );
     world.line("delete endpoint blue/web-1 --wait").expect(0);
     world.line("delete endpoint blue/web-1 --ignore-missing").expect(0);
     world.line("delete vpc blue --cascade").expect(0);

@@ -6,4 +6,5 @@
 mod commands;
 mod examples;
 mod refusals;
+mod tls;
 mod world;

@@ -43,6 +43,7 @@ fn a_wrong_command_line_ends_with_2_and_says_how_it_should_be() {
         ("get endpont", "did you mean \"endpoint\"?"),
         ("get endpoint web-1", "write VPC/web-1, or give --vpc VPC"),
         ("get all", "say which with --vpc VPC"),
+        ("get hosts --vpc blue", "hosts are in no VPC"),
         ("get endpoints --phase fine", "pending, ready, degraded, failed"),
         ("get endpoints -l a=b=c", "label value \"b=c\" is malformed"),
         ("wait vpc blue", "wait for endpoints, hosts"),

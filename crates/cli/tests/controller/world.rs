@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// A controller of its own, which ends with it.
-pub struct World {
+pub(crate) struct World {
     folder: TempDir,
     _runtime: Runtime,
     _stop: oneshot::Sender<()>,
@@ -19,15 +19,15 @@ pub struct World {
 
 /// How the program ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl World {
     /// Nothing is in it.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// With the hosts of the examples.
-    pub fn with_hosts() -> Self {
+    pub(crate) fn with_hosts() -> Self {
         let world = Self::new();
         let file = example("fleet-and-hosts.yaml");
         world.run(&["apply", "-f", file.to_str().unwrap()]).expect(0);
@@ -50,18 +50,18 @@ impl World {
     }
 
     /// Runs the program with these words.
-    pub fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) fn run(&self, words: &[&str]) -> Ended {
         let mut command = self.command();
         ended(&command.args(words).stdin(Stdio::null()).output().unwrap())
     }
 
     /// Runs the program with a line of words.
-    pub fn line(&self, line: &str) -> Ended {
+    pub(crate) fn line(&self, line: &str) -> Ended {
         self.run(&line.split_whitespace().collect::<Vec<_>>())
     }
 
     /// The program, to be given words.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mizar"));
         let controller = format!("unix:{}", self.folder.path().join("c.sock").display());
         command.env("MIZAR_CONTROLLER", controller);
@@ -70,14 +70,14 @@ impl World {
     }
 
     /// A file with manifests.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
     /// Applies manifests.
-    pub fn apply(&self, text: &str) -> Ended {
+    pub(crate) fn apply(&self, text: &str) -> Ended {
         let path = self.file("applied.yaml", text);
         self.run(&["apply", "-f", path.to_str().unwrap()])
     }
@@ -86,31 +86,31 @@ impl World {
 impl Ended {
     /// What it wrote to standard output, if it ended with that status.
     #[track_caller]
-    pub fn expect(self, status: i32) -> String {
+    pub(crate) fn expect(self, status: i32) -> String {
         assert_eq!(self.status, status, "{}{}", self.stdout, self.stderr);
         self.stdout
     }
 
     /// What it said, if it ended with that status and wrote nothing to standard output.
     #[track_caller]
-    pub fn refusal(self, status: i32) -> String {
+    pub(crate) fn refusal(self, status: i32) -> String {
         assert_eq!((self.status, self.stdout.as_str()), (status, ""), "{}", self.stderr);
         self.stderr
     }
 }
 
-pub fn ended(output: &Output) -> Ended {
+pub(crate) fn ended(output: &Output) -> Ended {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let status = output.status.code().unwrap();
     Ended { status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 /// An example's file.
-pub fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/manifests").join(name)
 }
 
-pub const BLUE: &str = "\
+pub(crate) const BLUE: &str = "\
 kind: Vpc
 metadata: {name: blue}
 spec: {vni: 7}

@@ -64,7 +64,7 @@ pub(super) fn manifests(json: &[u8]) -> Result<Vec<Manifest>, Problem> {
 pub(super) fn changes(json: &[u8]) -> Result<Vec<ChangeBody>, Problem> {
     let RawBatch { changes } = value(json)?;
     check_count("changes", changes.len())?;
-    let read = |change: &RawChange<'_>| {
+    let read = |change: &RawChange<'_>| -> Result<ChangeBody, Problem> {
         let manifest = |raw: &RawValue| manifest(raw.get().as_bytes(), None);
         Ok(match change {
             RawChange::Create(raw) => ChangeBody::Create(manifest(raw)?),
@@ -77,9 +77,7 @@ pub(super) fn changes(json: &[u8]) -> Result<Vec<ChangeBody>, Problem> {
     };
     let numbered = changes.iter().enumerate();
     numbered
-        .map(|(index, change)| {
-            read(change).map_err(|problem: Problem| problem.in_change("changes", index))
-        })
+        .map(|(index, change)| read(change).map_err(|problem| problem.in_change("changes", index)))
         .collect()
 }
 
@@ -96,6 +94,14 @@ fn tracked<'de, T>(
     json: &'de [u8],
     read: impl for<'a, 'b> FnOnce(Tracked<'a, 'b, 'de>) -> Result<T, Error>,
 ) -> Result<T, Problem> {
+    // What serde derives for an object takes a list of its fields too, which nobody means.
+    let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
+    if let Some(b'[' | b'"' | b'0'..=b'9' | b'-' | b't' | b'f' | b'n') = first {
+        return Err(Problem::of_field(
+            "body",
+            "it is no object: it must be one, as in {\"kind\": …}",
+        ));
+    }
     let mut from = Deserializer::from_slice(json);
     let mut track = Track::new();
     let value = read(serde_path_to_error::Deserializer::new(&mut from, &mut track))

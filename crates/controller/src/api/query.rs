@@ -5,7 +5,7 @@ use super::target::Target;
 use crate::engine::{Filter, List, Watch};
 use axum::http::{HeaderMap, Uri, header};
 use mizar_vpc::manifest::Phase;
-use mizar_vpc::{Generation, Manifest};
+use mizar_vpc::{Generation, Kind, Manifest};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -76,6 +76,10 @@ impl Query {
 
     /// What is read of the resources that a path names.
     pub(super) fn reading(&self, target: &Target) -> Result<Reading, Problem> {
+        if target.kind() != Kind::Endpoint {
+            let of_endpoints = ["host", "network", "phase"];
+            self.refuse(&of_endpoints, "lists of endpoints, and this is another one")?;
+        }
         let filter = Filter {
             kind: target.kind(),
             vpc: target.vpc().cloned(),
@@ -84,24 +88,26 @@ impl Query {
             network: self.value("network")?,
             phase: self.phase()?,
         };
-        let refuse = |names: [&str; 2], what: &str| {
-            let found = names.into_iter().find(|name| self.0.contains_key(*name));
-            found.map_or(Ok(()), |name| {
-                let detail = format!("parameter {name:?} is of {what}: leave it out");
-                Err(Problem::new(ProblemKind::Malformed, detail))
-            })
-        };
         if self.is_set("watch")? {
-            refuse(["limit", "after"], "lists, and this is a watch")?;
+            self.refuse(&["limit", "after"], "lists, and this is a watch")?;
             return Ok(Reading::Watch(Watch { filter, from: self.value("from")? }));
         }
-        refuse(["from", "from"], "watches, and this is a list")?;
+        self.refuse(&["from"], "watches, and this is a list")?;
         let after = self.0.get("after").cloned();
         if let Some(long) = after.as_ref().filter(|after| after.len() > LONGEST_AFTER) {
             let count = long.len();
             return Err(malformed("after", &format_args!("{count} characters"), "a page's next"));
         }
         Ok(Reading::List(List { filter, limit: self.limit()?, after }))
+    }
+
+    /// Refuses parameters that mean nothing here.
+    fn refuse(&self, names: &[&str], what: &str) -> Result<(), Problem> {
+        let found = names.iter().find(|name| self.0.contains_key(**name));
+        found.map_or(Ok(()), |name| {
+            let detail = format!("parameter {name:?} is of {what}: leave it out");
+            Err(Problem::new(ProblemKind::Malformed, detail))
+        })
     }
 
     fn limit(&self) -> Result<usize, Problem> {

@@ -1,9 +1,11 @@
 //! Whatever is sent is answered with a problem that says what would be right.
 
-use crate::world::{JSON, World, endpoint, vpc};
+use crate::world::{Answer, JSON, World, endpoint, vpc};
+use axum::body::Body;
 use http::{Method, StatusCode};
 use mizar_controller::api::Limits;
 use serde_json::json;
+use std::convert::Infallible;
 use std::time::Duration;
 
 #[tokio::test]
@@ -20,8 +22,12 @@ async fn malformed_json_is_refused_by_line_and_column() {
         assert_eq!(problem["status"], 400);
         assert!(problem["detail"].as_str().unwrap().contains(place), "{body:?}: {problem}");
     }
-    let deep = "[".repeat(100_000);
+    let deep = format!("{{\"kind\": \"Vpc\", \"spec\": {}", "[".repeat(100_000));
     world.send(Method::POST, "/v1/vpcs", &[JSON], &deep).await.problem("malformed");
+    for body in ["[]", "\"Vpc\"", "null", "[[[[[["] {
+        let answer = world.send(Method::POST, "/v1/vpcs", &[JSON], body).await;
+        assert_eq!(answer.problem("invalid")["errors"][0]["field"], "body");
+    }
 }
 
 #[tokio::test]
@@ -129,7 +135,8 @@ async fn paths_methods_and_parameters_that_do_not_exist_are_refused_with_those_t
         ("/v1/vpcs?limit=0", "1 to 500"),
         ("/v1/vpcs?limit=501", "1 to 500"),
         ("/v1/vpcs?limit=1&limit=2", "give it once"),
-        ("/v1/vpcs?phase=Fine", "Pending, Ready"),
+        ("/v1/vpcs?phase=Ready", "is of lists of endpoints"),
+        ("/v1/endpoints?phase=Fine", "Pending, Ready"),
         ("/v1/vpcs?selector=a%20b", "app=web"),
         ("/v1/vpcs?watch=yes", "true or false"),
         ("/v1/vpcs?watch=true&limit=1", "leave it out"),
@@ -161,9 +168,12 @@ async fn a_request_keeps_the_id_that_it_brings_if_it_is_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_too_long_is_given_up_with_a_warning() {
-    let world = World::with(Limits { answer: Duration::ZERO, ..Limits::default() });
-    let problem = world.get("/v1/vpcs").await.problem("timeout");
+async fn a_body_that_does_not_come_is_given_up_with_a_warning() {
+    let world = World::with(Limits { answer: Duration::from_millis(20), ..Limits::default() });
+    let body = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, Infallible>>());
+    let answer = Answer::of(world.open(Method::POST, "/v1/vpcs", &[JSON], body).await).await;
+    let problem = answer.problem("timeout");
+    assert_eq!(problem["status"], 504);
     assert!(problem["detail"].as_str().unwrap().contains("look before asking again"));
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 struct Lines(BodyDataStream);
 
 async fn watch(world: &World, path: &str) -> Lines {
-    let answer = world.open(Method::GET, path, &[], "").await;
+    let answer = world.open(Method::GET, path, &[], Body::empty()).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
     Lines(Body::into_data_stream(answer.into_body()))
@@ -117,7 +117,7 @@ async fn a_peer_has_no_more_watches_than_it_may_until_it_ends_one() {
     drop(watch(&world.by("operator/bob"), "/v1/vpcs?watch=true").await);
     drop(first);
     let again = async {
-        while world.open(Method::GET, "/v1/vpcs?watch=true", &[], "").await.status() != 200 {
+        while world.open(Method::GET, "/v1/vpcs?watch=true", &[], Body::empty()).await.status() != 200 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

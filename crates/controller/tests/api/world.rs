@@ -15,32 +15,32 @@ use tower::ServiceExt;
 
 /// An API with an engine of its own.
 #[derive(Clone)]
-pub struct World {
+pub(crate) struct World {
     router: Router,
     who: Option<Identity>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl World {
     /// Nothing is in it. An operator asks.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         let (engine, _thread) = engine::start(Arc::new(Memory::new())).unwrap();
         Self { router: router_with(engine, limits), who: Some("operator/alice".parse().unwrap()) }
     }
 
     /// Fleet, hosts, and a VPC with a network.
-    pub async fn with_blue() -> Self {
+    pub(crate) async fn with_blue() -> Self {
         let world = Self::new();
         let manifests = json!({ "manifests": [
             fleet(), host("h1", 1), host("h2", 2), vpc("blue"), network("blue", "front", "10.0.1.0/24"),
@@ -50,52 +50,47 @@ impl World {
     }
 
     /// The same world, asked by somebody else.
-    pub fn by(&self, who: &str) -> Self {
+    pub(crate) fn by(&self, who: &str) -> Self {
         Self { who: Some(who.parse().unwrap()), ..self.clone() }
     }
 
     /// The same world, asked by nobody that is known.
-    pub fn by_nobody(&self) -> Self {
+    pub(crate) fn by_nobody(&self) -> Self {
         Self { who: None, ..self.clone() }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, &[JSON], &body.to_string()).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PUT, path, &[JSON], &body.to_string()).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[], "").await
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let answer = self.open(method, path, headers, body).await;
-        let (parts, body) = answer.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer::of(self.open(method, path, headers, Body::from(body.to_owned())).await).await
     }
-
     /// The answer with its body to come.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: Body,
     ) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
@@ -107,25 +102,32 @@ impl World {
             fingerprint: None,
             expires: None,
         };
-        let request = request.extension(peer).body(Body::from(body.to_owned())).unwrap();
+        let request = request.extension(peer).body(body).unwrap();
         self.router.clone().oneshot(request).await.unwrap()
     }
 }
 
 /// The header of a JSON body.
-pub const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 
 impl Answer {
+    pub(crate) async fn of(answer: Response<Body>) -> Self {
+        let (parts, body) = answer.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
     /// The body, if the status is that.
     #[track_caller]
-    pub fn expect(self, status: StatusCode) -> Value {
+    pub(crate) fn expect(self, status: StatusCode) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body
     }
 
     /// The body, if it is a problem of that type in the form that all problems have.
     #[track_caller]
-    pub fn problem(self, word: &str) -> Value {
+    pub(crate) fn problem(self, word: &str) -> Value {
         let Self { status, headers, body } = self;
         assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{status} {body}");
         assert_eq!(body["type"], format!("urn:mizar:problem:{word}"), "{body}");
@@ -137,30 +139,30 @@ impl Answer {
         body
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers[name].to_str().unwrap()
     }
 }
 
-pub fn fleet() -> Value {
+pub(crate) fn fleet() -> Value {
     json!({ "kind": "Fleet", "metadata": { "name": "fleet" },
         "spec": { "prefixes": ["100.64.0.0/16"] } })
 }
 
-pub fn host(name: &str, number: u8) -> Value {
+pub(crate) fn host(name: &str, number: u8) -> Value {
     json!({ "kind": "Host", "metadata": { "name": name },
         "spec": { "underlay": format!("100.64.0.{number}") } })
 }
 
-pub fn vpc(name: &str) -> Value {
+pub(crate) fn vpc(name: &str) -> Value {
     json!({ "kind": "Vpc", "metadata": { "name": name }, "spec": {} })
 }
 
-pub fn network(vpc: &str, name: &str, v4: &str) -> Value {
+pub(crate) fn network(vpc: &str, name: &str, v4: &str) -> Value {
     json!({ "kind": "Network", "metadata": { "name": name, "vpc": vpc }, "spec": { "v4": v4 } })
 }
 
-pub fn endpoint(name: &str) -> Value {
+pub(crate) fn endpoint(name: &str) -> Value {
     json!({ "kind": "Endpoint", "metadata": { "name": name, "vpc": "blue" },
         "spec": { "network": "front", "host": "h1", "attachment": { "veth": {
             "netns": format!("/run/netns/{name}"), "interface": "eth0" } } } })
