@@ -1,24 +1,41 @@
 //! `mizar`, the one program: what it can do, and who does it.
 //!
-//! Exit status: 0 if it worked, 1 if not, 2 if the command line is wrong. `mizar lab exec` passes
-//! on the status of what it ran. What was asked for goes to standard output, everything else to
+//! Exit status: 0 if it worked, 1 if not, 2 if the command line is wrong; [`exit`] has the others.
+//! `mizar lab exec` passes on the status of what it ran. What was asked for goes to standard output, everything else to
 //! standard error.
 
 mod agent;
+mod apply;
 mod client;
+mod completion;
+mod config;
 mod counters;
+mod delete;
+mod describe;
+mod diff;
+mod exit;
+mod files;
+mod get;
+mod host;
 mod lab;
 mod logging;
 mod output;
+mod remote;
+mod resource;
+mod suggest;
+mod top;
 mod trace;
+mod wait;
+mod watch;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::Status;
 use std::process::ExitCode;
 
 /// The network of a cloud: VPCs with their own, overlapping address spaces, in the kernel.
 #[derive(Debug, Parser)]
-#[command(name = "mizar", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "mizar", version, arg_required_else_help = true, after_help = [EXAMPLES, exit::HELP].concat())]
 struct Cli {
     #[command(flatten)]
     log: logging::Options,
@@ -32,7 +49,11 @@ Examples:
   sudo mizar lab up examples/four-hosts.yaml      bring one up
   sudo mizar lab exec blue/client -- ping 10.0.1.3
   sudo mizar trace blue/client blue/web           which way does a packet take, and why?
-  sudo mizar lab down";
+  sudo mizar lab down
+  mizar apply -f examples/manifests/a-vpc-with-two-networks.yaml --wait
+  mizar get endpoints --vpc blue -o wide
+
+";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -43,6 +64,30 @@ enum Command {
     Lab(lab::Command),
     /// Show which way a packet takes between two endpoints, and which rows decide it
     Trace(trace::Args),
+    /// Make things as manifests say
+    Apply(apply::Args),
+    /// Show what applying manifests would change
+    Diff(diff::Args),
+    /// Show resources as tables or manifests
+    Get(get::Args),
+    /// Show all that is known of a resource
+    Describe(describe::Args),
+    /// Delete resources
+    Delete(delete::Args),
+    /// Show changes of resources as they come
+    Watch(watch::Args),
+    /// Wait until resources are ready, degraded or deleted
+    Wait(wait::Args),
+    /// List hosts, and take them out of service
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Show which hosts carry most
+    Top(top::Args),
+    /// Choose which controller to ask
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print what a shell completes
+    Completion(completion::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +97,7 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) => {
             output::error(&error);
-            ExitCode::FAILURE
+            Status::of(&error).into()
         }
     }
 }
@@ -65,8 +110,24 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Agent(args) => agent::run(args).await,
             Command::Lab(command) => lab::run(command).await,
             Command::Trace(args) => trace::run(&args).await,
+            Command::Diff(args) => diff::run(&args).await,
+            Command::Apply(args) => apply::run(&args).await.map(done),
+            Command::Get(args) => get::run(&args).await.map(done),
+            Command::Describe(args) => describe::run(&args).await.map(done),
+            Command::Delete(args) => delete::run(&args).await.map(done),
+            Command::Watch(args) => watch::run(&args).await.map(done),
+            Command::Wait(args) => wait::run(&args).await.map(done),
+            Command::Host(command) => host::run(&command).await.map(done),
+            Command::Top(args) => top::run(&args).await.map(done),
+            Command::Config(command) => config::run(&command).map(done),
+            Command::Completion(args) => completion::run(&args, Cli::command()).map(done),
         }
     })
+}
+
+/// Most commands have worked if nothing went wrong.
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// How an answer looks.
@@ -53,6 +54,32 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Writes text over what was written before, on a terminal.
+pub(crate) fn redraw(text: &str) -> Result<()> {
+    const HOME_AND_CLEAR: &str = "\x1b[H\x1b[2J";
+    print(&format!("{HOME_AND_CLEAR}{text}"))
+}
+
+/// A unified diff, with colours on a terminal.
+pub(crate) fn diff(text: &str) -> String {
+    let is_plain = env::var_os("NO_COLOR").is_some() || !io::stdout().is_terminal();
+    if is_plain { text.to_owned() } else { coloured(text) }
+}
+
+fn coloured(diff: &str) -> String {
+    let line = |line: &str| {
+        let colour = match line.as_bytes() {
+            [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => "1",
+            [b'-', ..] => "31",
+            [b'+', ..] => "32",
+            [b'@', ..] => "36",
+            _ => return line.to_owned(),
+        };
+        format!("\x1b[{colour}m{line}\x1b[0m")
+    };
+    diff.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Writes a line on progress to standard error.
 pub(crate) fn progress(line: &str) {
     // With nowhere to tell it, nobody wants to know.
@@ -90,4 +117,16 @@ pub(crate) fn or_none<T: ToString>(value: Option<T>) -> String {
 /// The first with the word for one, any other number with the word for many.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diff_has_the_colours_that_everybody_knows() {
+        let text = coloured("--- a\n@@ -1 +1 @@\n-old\n+new\n same");
+        assert!(text.contains("\x1b[31m-old\x1b[0m") && text.contains("\x1b[32m+new\x1b[0m"));
+        assert!(text.ends_with("\n same"), "{text}");
+    }
 }

@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod api;
+pub mod client;
 mod core;
 mod desk;
 pub mod engine;
@@ -17,7 +19,11 @@ mod marks;
 mod planner;
 mod records;
 mod refusal;
+mod serve;
 mod stream;
 mod time;
 mod timings;
 mod watchers;
+
+pub use core::CoreError;
+pub use serve::{Options, RunError, run, service};

@@ -49,6 +49,8 @@ mod rendezvous;
 mod replicas;
 mod resource;
 mod rows;
+#[cfg(feature = "schema")]
+mod schema;
 mod slot;
 mod slot_map;
 mod spec;

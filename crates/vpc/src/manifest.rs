@@ -15,9 +15,11 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
+mod read;
 mod spec;
 mod status;
 
+pub use read::Head;
 pub use spec::{
     EndpointSpec, FleetSpec, HostSpec, NetworkSpec, RoleSpec, SlotMapSpec, TenantSpec, VpcSpec,
 };
@@ -31,6 +33,7 @@ pub const API_VERSION: &str = "mizar/v1";
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind")]
 pub enum Manifest {
     /// What all hosts have in common; there is one, named `fleet`.
@@ -51,6 +54,7 @@ pub enum Manifest {
 
 /// What every resource has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Object<S, T> {
     /// The version of the manifest: `mizar/v1`, which may be left out.
@@ -61,12 +65,13 @@ pub struct Object<S, T> {
     /// What is asked for.
     pub spec: S,
     /// How it stands.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", skip_serializing_if = "Option::<T>::is_none")]
     pub status: Option<T>,
 }
 
 /// What a resource is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Metadata {
     /// Its name, unique among those of its kind in its VPC or, without one, in the fleet.
@@ -84,6 +89,7 @@ pub struct Metadata {
 
 /// A kind of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Kind {
     /// See [`Manifest::Fleet`].
     Fleet,
@@ -103,6 +109,7 @@ pub enum Kind {
 
 /// Names one resource. As text: `endpoint blue/web-1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Ref {
     /// Its kind.

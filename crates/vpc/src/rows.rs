@@ -116,6 +116,7 @@ impl PortRow {
 
 /// How a guest is attached to its host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Attachment {
     /// A veth whose guest end is created directly in a network namespace.

@@ -1,5 +1,7 @@
 //! What is asked for.
 
+#[cfg(feature = "schema")]
+use crate::schema::prefix;
 use crate::{Attachment, Mac, Name, Replicas, Selector, Vni};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ macro_rules! specs {
     ($($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* })*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(deny_unknown_fields, rename_all = "camelCase")]
         pub struct $name { $($body)* }
     )* };
@@ -20,6 +23,7 @@ specs! {
     #[derive(Default)]
     pub struct FleetSpec {
         /// The underlay prefixes that hold all hosts, 1 to 8. Packets from elsewhere are dropped.
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<prefix::Any>"))]
         pub prefixes: Vec<IpNet>,
     }
 
@@ -71,9 +75,11 @@ specs! {
     pub struct NetworkSpec {
         /// IPv4 prefix, /8 to /30.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(with = "Option<prefix::V4>"))]
         pub v4: Option<Ipv4Net>,
         /// IPv6 prefix, /16 to /126.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(with = "Option<prefix::V6>"))]
         pub v6: Option<Ipv6Net>,
         /// IPv4 gateway; by default the first address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +124,7 @@ specs! {
 
 /// Which hosts have a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RoleSpec {
     /// As many as are needed, chosen by the planner.

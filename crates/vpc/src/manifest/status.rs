@@ -11,6 +11,7 @@ macro_rules! statuses {
     ($($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* })*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(default, rename_all = "camelCase")]
         pub struct $name { $($body)* }
     )* };
@@ -122,6 +123,7 @@ statuses! {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Phase {
     /// Its host or all of its bouncers do not have it yet.
     #[default]
@@ -154,6 +156,7 @@ impl fmt::Display for Phase {
 
 /// Something that is so or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Ready`.
@@ -170,6 +173,7 @@ pub struct Condition {
 
 /// Whether something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ConditionStatus {
     /// It is.
     True,
@@ -181,6 +185,7 @@ pub enum ConditionStatus {
 
 /// How long one step took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
     /// Which step: `stored`, `sent`, `interface`, `addresses`, `program`, `rows`, `attached`,

@@ -1,0 +1,144 @@
+//! The REST API: resources as manifests, for people and tools.
+//!
+//! ```text
+//!  request ─► admit ─► resources, writes, watch ─► engine
+//!             who, id,   path, query, body
+//!             limits     checked one by one
+//! ```
+//!
+//! Whatever is wrong is answered with a [`Problem`] (RFC 9457) that names the field, its value and
+//! what would be right; there is no other form of error. What is in the paths and bodies stands in
+//! `/openapi.json`, which is made from the same types.
+//!
+//! The API decides nothing: who may do what, and what is right, is the engine's affair.
+
+mod admit;
+pub mod body;
+mod json;
+mod limits;
+pub mod openapi;
+pub mod problem;
+mod query;
+mod resources;
+mod target;
+mod watch;
+mod writes;
+
+use crate::engine::Engine;
+use axum::Router;
+use axum::http::Uri;
+use axum::routing::{MethodRouter, get, post};
+use limits::Usage;
+use mizar_vpc::Kind;
+use problem::{Problem, ProblemKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use target::path_of;
+
+/// What one peer may ask at once, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Requests of one peer that are being answered, without watches.
+    pub requests: usize,
+    /// Watches of one peer.
+    pub watches: usize,
+    /// How long an answer may take.
+    pub answer: Duration,
+    /// How long a watcher may leave its events untaken.
+    pub untaken: Duration,
+    /// How long a watch may be silent: then a bookmark is sent.
+    pub silence: Duration,
+}
+
+/// What every handler has.
+#[derive(Clone, Debug)]
+struct Api {
+    engine: Engine,
+    limits: Limits,
+    usage: Arc<Usage>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 1 << 20,
+            requests: 1024,
+            watches: 64,
+            answer: Duration::from_secs(30),
+            untaken: Duration::from_secs(60),
+            silence: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Serves the API of an engine. Each request must carry a [`mizar_identity::Peer`].
+pub fn router(engine: Engine) -> Router {
+    router_with(engine, Limits::default())
+}
+
+/// As [`router`], with other limits.
+pub fn router_with(engine: Engine, limits: Limits) -> Router {
+    let api = Api { engine, limits, usage: Arc::default() };
+    let mut router = Router::new()
+        .route("/openapi.json", get(openapi::serve))
+        .route("/v1/apply", post(writes::apply))
+        .route("/v1/batch", post(writes::batch));
+    for kind in Kind::ALL {
+        for (path, methods) in routes(kind) {
+            router = router.route(&path, methods);
+        }
+    }
+    router
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
+        .layer(axum::middleware::from_fn_with_state(api.clone(), admit::admit))
+        .with_state(api)
+}
+
+/// The paths of a kind, and what can be done there.
+fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
+    let many = get(resources::list);
+    let one = get(resources::get);
+    let written = |one: MethodRouter<Api>| one.put(resources::replace).delete(resources::delete);
+    let plural = kind.plural();
+    match kind {
+        Kind::Fleet => {
+            vec![(format!("/v1/{plural}"), written(get(resources::fleet)).post(resources::create))]
+        }
+        Kind::Host | Kind::Tenant | Kind::Vpc => vec![
+            (format!("/v1/{plural}"), many.post(resources::create)),
+            (format!("/v1/{plural}/{{name}}"), written(one)),
+        ],
+        Kind::Network | Kind::Endpoint => vec![
+            (format!("/v1/{plural}"), many.clone()),
+            (format!("/v1/vpcs/{{vpc}}/{plural}"), many.post(resources::create)),
+            (format!("/v1/vpcs/{{vpc}}/{plural}/{{name}}"), written(one)),
+        ],
+        Kind::SlotMap => vec![
+            (format!("/v1/{plural}"), many.clone()),
+            (format!("/v1/vpcs/{{vpc}}/{plural}"), many),
+            (format!("/v1/vpcs/{{vpc}}/{plural}/{{name}}"), one),
+        ],
+    }
+}
+
+/// The answer at a path that does not exist.
+async fn nowhere(uri: Uri) -> Problem {
+    let detail = format!(
+        "there is no path {:?}: there are /openapi.json, /v1/apply, /v1/batch, /v1/fleet, \
+         /v1/hosts, /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
+         /v1/vpcs/VPC/networks, endpoints and slotmaps, each also followed by /NAME where it is of \
+         one VPC or of none",
+        uri.path()
+    );
+    Problem::new(ProblemKind::Path, detail)
+}
+
+/// The answer to a method that does not exist at its path; the router adds which ones do.
+async fn not_so(method: axum::http::Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not possible at {:?}: see the header Allow", uri.path());
+    Problem::new(ProblemKind::Method, detail)
+}

@@ -1,0 +1,90 @@
+//! What is done with every request before and after it is answered: who asks, under which id, and
+//! within which limits.
+
+use super::Api;
+use super::limits::Use;
+use super::problem::{Problem, ProblemKind};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use mizar_identity::{Identity, Peer};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::Instrument;
+
+/// The header with a request's id.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that a peer may give.
+const LONGEST_ID: usize = 64;
+
+/// Whoever asks, for the handlers.
+#[derive(Clone, Debug)]
+pub(super) struct Who(pub(super) Identity);
+
+/// Answers a request, or says why not.
+pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let id = id_of(request.headers());
+    let span = tracing::info_span!(
+        "request", id, method = %request.method(), path = request.uri().path()
+    );
+    let answered = answer(&api, request, next).instrument(span.clone()).await;
+    let mut answer = answered.unwrap_or_else(Problem::into_response);
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+        span.in_scope(|| tracing::info!(status = problem.status, "{problem}"));
+        let instance = Some(format!("{}{id}", Problem::INSTANCES));
+        let told = Problem { instance, ..problem }.answer();
+        // Headers that the router added, as Allow, stay.
+        let (mut parts, _) = answer.into_parts();
+        let (told_parts, body) = told.into_parts();
+        parts.headers.extend(told_parts.headers);
+        answer = Response::from_parts(parts, body);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert(REQUEST_ID, value);
+    }
+    answer
+}
+
+async fn answer(api: &Api, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let who = identity(&request)?;
+    let _permit = api.usage.admit(&who, Use::Request, api.limits.requests)?;
+    request.extensions_mut().insert(Who(who));
+    let answered = tokio::time::timeout(api.limits.answer, next.run(request)).await;
+    answered.map_err(|_| {
+        let seconds = api.limits.answer.as_secs_f64();
+        let detail = format!(
+            "there was no answer within {seconds} s: what was asked may have been done or not, so \
+             look before asking again"
+        );
+        Problem::new(ProblemKind::Timeout, detail)
+    })
+}
+
+fn identity(request: &Request) -> Result<Identity, Problem> {
+    let peer = request.extensions().get::<Peer>();
+    let found = peer.and_then(|peer| peer.identity.clone());
+    found.ok_or_else(|| {
+        let detail = "nobody is known by this connection: connect with a certificate of this \
+                      cloud, or by the controller's local socket";
+        Problem::new(ProblemKind::Forbidden, detail)
+    })
+}
+
+/// The id that the peer gave, if it is one; otherwise a new one.
+fn id_of(headers: &HeaderMap) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let is_id = |text: &&str| {
+        let is_of_id = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(is_of_id)
+    };
+    given.filter(is_id).map_or_else(
+        || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            format!("{:x}-{number:x}", since.as_micros())
+        },
+        str::to_owned,
+    )
+}
