@@ -5,7 +5,7 @@ use crate::world::{FakeController, Guest, THERE, at, port, rows};
 use mizar_agent::Options;
 use mizar_agent::kernel::{Maps, Sizes};
 use mizar_packet::Address;
-use mizar_packet::tables::{Endpoint, EndpointKey};
+use mizar_packet::tables::{Endpoint, EndpointKey, Learned};
 use mizar_proto::Outcome;
 use mizar_vpc::{HeldRow, RowKey, Vni, VpcUpdate};
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +15,12 @@ const APPLIED: Outcome = Outcome::Applied(Vec::new());
 
 fn key(last: u8) -> EndpointKey {
     EndpointKey::new(1, Address::v4([10, 0, 0, last]))
+}
+
+/// A location that no sweep takes away.
+fn learned(vpc: u32) -> Learned {
+    let teach_until = u64::MAX / 2;
+    Learned { generation: 1, used: 0, teach_until, notice_at: 0, host: 1, vpc }
 }
 
 fn held(last: u8) -> (IpAddr, HeldRow) {
@@ -201,6 +207,11 @@ fn stale_vpcs_and_interfaces_are_announced_and_removed() {
         let guest = Guest::new();
         let vpc = rows(&[("a", port(&guest.namespace(), 5, at(1)))]);
         assert_eq!(stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await.outcome, APPLIED);
+        let maps = Maps::open(&world::options().pins).unwrap();
+        let index = maps.vpcs.get(&1).unwrap().unwrap().index;
+        let learned = learned(index);
+        let other = EndpointKey { vni: 2, ..key(9) };
+        assert!(maps.learned.put_all(&[(key(9), learned), (other, learned)]).is_empty());
         world::kill(agent).await;
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
@@ -208,7 +219,8 @@ fn stale_vpcs_and_interfaces_are_announced_and_removed() {
         let ack = stream.update(VpcUpdate::removal(Vni::MIN, at(2))).await;
         assert_eq!(ack.outcome, APPLIED);
         assert!(!world::ip("link show type veth").contains("mz"));
-        let maps = Maps::open(&world::options().pins).unwrap();
+        // What was learned goes with its VPC: whoever gets the VPC's place has nothing of it.
+        assert_eq!(maps.learned.rows().unwrap(), [(other, learned)]);
         assert!(maps.ports.rows().unwrap().is_empty() && maps.vpcs.rows().unwrap().is_empty());
         world::kill(agent).await;
     });
