@@ -199,6 +199,30 @@ fn a_full_table_is_reported_by_row() {
 }
 
 #[test]
+fn a_host_that_this_underlay_does_not_reach_is_reported_by_row() {
+    let name = "updates::a_host_that_this_underlay_does_not_reach_is_reported_by_row";
+    world::enter(name, || async {
+        let (mut controller, _serving) = FakeController::listen();
+        let agent = world::start(world::options());
+        let mut stream = controller.stream().await;
+        stream.configure().await;
+        let mut vpc = rows(&[]);
+        let (address, row) = held(9);
+        vpc.held.insert(address, HeldRow { host: "2001:db8::7".parse().unwrap(), ..row });
+        vpc.held.extend([held(10)]);
+        let ack = stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await;
+        let Outcome::Applied(errors) = ack.outcome else { panic!("{ack:?}") };
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].row, RowKey::Held(address));
+        assert!(errors[0].reason.contains("2001:db8::7"), "{}", errors[0].reason);
+        let maps = Maps::open(&world::options().pins).unwrap();
+        assert_eq!(maps.endpoints.get(&key(9)).unwrap(), None);
+        assert!(maps.endpoints.get(&key(10)).unwrap().is_some(), "the other is there");
+        world::kill(agent).await;
+    });
+}
+
+#[test]
 fn stale_vpcs_and_interfaces_are_announced_and_removed() {
     world::enter("updates::stale_vpcs_and_interfaces_are_announced_and_removed", || async {
         let (mut controller, _serving) = FakeController::listen();
