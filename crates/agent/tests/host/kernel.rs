@@ -32,6 +32,8 @@ fn maps_at_default_sizes_are_bounded_when_every_row_is_taken() {
         // These take memory for rows as they come; all others have it from the start.
         let empty = memory_by_map(&pins).unwrap();
         let (endpoint, learned) = (Endpoint::new_zeroed(), Learned::new_zeroed());
+        let prefix = "10.0.0.0/24".parse().unwrap();
+        let route = |vni| RouteKey::new(1 + vni, prefix);
         let endpoints = rows(maps.endpoints.capacity(), key, endpoint);
         let learned = rows(maps.learned.capacity(), key, learned);
         let routes = rows(maps.routes.capacity(), route, Route { network: 1, vpc: 1 });
@@ -60,10 +62,6 @@ fn rows<K, V: Copy>(count: u32, key: impl Fn(u32) -> K, row: V) -> Vec<(K, V)> {
 
 fn key(number: u32) -> EndpointKey {
     EndpointKey::new(1, Address::v4(number.to_be_bytes()))
-}
-
-fn route(number: u32) -> RouteKey {
-    RouteKey::new(1 + number, "10.0.0.0/24".parse().unwrap())
 }
 
 #[test]
