@@ -137,7 +137,7 @@ fn row_in_kernel(pins: &Path) -> Result<f64> {
 }
 
 /// Resident memory of a process, in bytes.
-fn resident(process: u32) -> Result<u64> {
+pub(crate) fn resident(process: u32) -> Result<u64> {
     let path = format!("/proc/{process}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
