@@ -53,6 +53,11 @@ impl Timings {
         names.map(|(_, name)| RowKey::Port(name.clone())).collect()
     }
 
+    /// Whether an endpoint is not ready.
+    pub(crate) fn is_awaited(&self, vni: Vni, name: &Name) -> bool {
+        self.waiting.contains_key(&(vni, name.clone()))
+    }
+
     /// A host has attached an endpoint.
     pub(crate) fn attached(&mut self, vni: Vni, report: &PortReport) {
         if let Some(steps) = self.waiting.get_mut(&(vni, report.name.clone())) {

@@ -9,6 +9,7 @@ use mizar_proto::{
 };
 use mizar_vpc::{Assembly, Generation, Name, Vni};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,14 +43,14 @@ struct Heard {
 
 impl Hosts {
     /// Hosts that begin to connect.
-    pub(crate) fn start(names: &[Name], socket: &Path) -> Self {
+    pub(crate) fn start(hosts: &[(Name, IpAddr)], socket: &Path) -> Self {
         let mut tasks = JoinSet::new();
-        let mut start = |name: &Name| {
+        let mut start = |host: &(Name, IpAddr)| {
             let heard = Arc::new(Heard::default());
-            tasks.spawn(live(name.clone(), socket.to_owned(), Arc::clone(&heard)));
+            tasks.spawn(live(host.clone(), socket.to_owned(), Arc::clone(&heard)));
             heard
         };
-        Self { heard: names.iter().map(&mut start).collect(), _tasks: tasks }
+        Self { heard: hosts.iter().map(&mut start).collect(), _tasks: tasks }
     }
 
     /// How many have been connected.
@@ -63,7 +64,7 @@ impl Hosts {
     }
 }
 
-async fn live(host: Name, socket: PathBuf, heard: Arc<Heard>) {
+async fn live(host: (Name, IpAddr), socket: PathBuf, heard: Arc<Heard>) {
     let mut positions = BTreeMap::new();
     loop {
         // The controller may be starting or stopping.
@@ -73,7 +74,7 @@ async fn live(host: Name, socket: PathBuf, heard: Arc<Heard>) {
 }
 
 async fn converse(
-    host: &Name,
+    host: &(Name, IpAddr),
     socket: &Path,
     positions: &mut BTreeMap<Vni, Generation>,
     heard: &Heard,
@@ -90,7 +91,6 @@ async fn converse(
     say.send(AgentMessage::Hello(hello(host, positions))).await?;
     let said = ReceiverStream::new(said).map(pb::AgentMessage::from);
     let mut messages = ControllerClient::new(channel).connect(said).await?.into_inner();
-    heard.connected.store(1, Ordering::Relaxed);
     let mut assembly = Assembly::default();
     let mut beats = tokio::time::interval(BEAT);
     loop {
@@ -101,7 +101,11 @@ async fn converse(
                 continue;
             }
         };
-        let ControllerMessage::Update(batch) = message.try_into()? else { continue };
+        let ControllerMessage::Update(batch) = message.try_into()? else {
+            // It is told of the fleet once it is accepted.
+            heard.connected.store(1, Ordering::Relaxed);
+            continue;
+        };
         heard.messages.fetch_add(1, Ordering::Relaxed);
         let Some(update) = assembly.push(batch)? else { continue };
         let (vni, generation) = (update.vni, update.generation);
@@ -115,14 +119,14 @@ async fn converse(
     }
 }
 
-fn hello(host: &Name, positions: &BTreeMap<Vni, Generation>) -> Hello {
+fn hello((host, underlay): &(Name, IpAddr), positions: &BTreeMap<Vni, Generation>) -> Hello {
     let position =
         |(vni, at): (&Vni, &Generation)| (*vni, Position { generation: *at, digest: None });
     Hello {
         host: host.clone(),
         protocol: PROTOCOL,
         version: "bench".to_owned(),
-        underlay: None,
+        underlay: Some(*underlay),
         positions: positions.iter().map(position).collect(),
     }
 }

@@ -24,6 +24,7 @@ use mizar_vpc::manifest::{FleetSpec, HostSpec, Metadata, Object, Phase};
 use mizar_vpc::{Kind, Manifest, Name, Ref};
 use process::Running;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -162,7 +163,9 @@ impl Fleet {
         let agents = REAL.iter().zip(underlay);
         let agents = agents.map(|(name, inside)| process::agent(folder, name, inside, rows));
         let agents = agents.collect::<Result<_>>()?;
-        let streams = Hosts::start(&hosts, &socket);
+        let addresses = (1..).map(|number| underlay_of(65, number));
+        let named: Vec<_> = hosts.iter().cloned().zip(addresses).collect();
+        let streams = Hosts::start(&named, &socket);
         let fleet = Self { client, controller, agents, streams, real, hosts };
         fleet.connected().await.with_context(|| {
             let log = folder.join(format!("{}.log", REAL[0]));
@@ -360,11 +363,15 @@ fn is_connected(manifest: &Manifest) -> bool {
 }
 
 fn host(name: &Name, net: u8, number: u16) -> Manifest {
-    let [high, low] = number.to_be_bytes();
-    let underlay = [100, net, high, low].into();
+    let underlay = underlay_of(net, number);
     let spec =
         HostSpec { underlay, zone: None, weight: HostSpec::DEFAULT_WEIGHT, cordoned: false };
     Manifest::Host(Object::new(Metadata::new(None, name.clone()), spec))
+}
+
+fn underlay_of(net: u8, number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    [100, net, high, low].into()
 }
 
 /// Where the agents run. All other hosts are behind a router, who takes what he is sent.

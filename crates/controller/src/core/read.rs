@@ -11,6 +11,7 @@ use mizar_identity::role::Verb;
 use mizar_vpc::catalog::{EndpointRecord, NetworkEntry, Record, VpcEntry};
 use mizar_vpc::manifest::Kind;
 use mizar_vpc::{Changed, Manifest, Name, Ref, Vni};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most resources in one page.
@@ -88,11 +89,15 @@ impl Core {
 
     /// Tells watchers what a write has changed.
     pub(super) fn tell_watchers(&mut self, changes: &[Changed], outcomes: &[Outcome]) {
-        let created = |it: &&Changed| it.before.is_none();
+        let created = |it: &Changed| it.before.is_none();
+        let mut by_reference = BTreeMap::new();
+        for change in changes {
+            by_reference.entry(&change.reference).or_insert(change);
+        }
         let changed = outcomes.iter().filter_map(|outcome| {
-            let change = changes.iter().find(|it| it.reference == outcome.reference)?;
+            let change = *by_reference.get(&outcome.reference)?;
             let (r#type, object) = match (&outcome.after, &outcome.before) {
-                (Some(after), _) if created(&change) => (EventType::Added, after),
+                (Some(after), _) if created(change) => (EventType::Added, after),
                 (Some(after), _) => (EventType::Modified, after),
                 (None, Some(before)) => (EventType::Deleted, before),
                 (None, None) => return None,

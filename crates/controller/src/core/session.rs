@@ -116,7 +116,7 @@ impl Core {
                 let failed = applied.errors.iter().map(|error| error.row.clone());
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
-                    Some(Keys::All) => self.timings.awaited(vni),
+                    Some(Keys::All) => self.awaited(host, vni),
                     None => BTreeSet::new(),
                 };
                 let keys: BTreeSet<_> = keys.into_iter().chain(failed).collect();
@@ -125,6 +125,22 @@ impl Core {
         }
         self.planner.look_at_moving_of(vni);
         self.unsent.insert((host.clone(), vni));
+    }
+
+    /// The endpoints of a VPC that may have waited for a host, among those that are not ready. Many
+    /// hosts are told of a VPC for the first time as it is filled: each looks at its own alone.
+    fn awaited(&self, host: &Name, vni: Vni) -> BTreeSet<RowKey> {
+        let keeps = self.maps.get(&vni).is_some_and(|maps| {
+            maps.networks.values().any(|map| map.hosts().chain(map.former()).any(|it| it == host))
+        });
+        if keeps {
+            return self.timings.awaited(vni);
+        }
+        let Some(vpc) = self.catalog.vpc(vni) else { return BTreeSet::new() };
+        let ids = self.catalog.host(host).into_iter().flat_map(|it| it.endpoints(vni));
+        let names = ids.filter_map(|id| vpc.endpoint(id)).map(|it| &it.name);
+        let waiting = names.filter(|name| self.timings.is_awaited(vni, name));
+        waiting.map(|name| RowKey::Port(name.clone())).collect()
     }
 
     /// Rows have come to a host: endpoints may have become ready, and others may follow.
