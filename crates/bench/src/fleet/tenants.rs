@@ -40,11 +40,12 @@ pub(crate) struct Made {
 }
 
 impl Vpc {
-    /// A VPC whose network has these bouncers, which are its dividers too.
+    /// A VPC whose network has these bouncers; the first of them are its dividers.
     pub(crate) async fn new(client: &Client, name: &str, bouncers: &[Name]) -> Result<Self> {
         let name: Name = name.parse()?;
         let role = RoleSpec::Hosts(bouncers.to_vec());
-        let vpc = VpcSpec { dividers: role.clone(), ..VpcSpec::default() };
+        let dividers = RoleSpec::Hosts(bouncers.iter().take(2).cloned().collect());
+        let vpc = VpcSpec { dividers, ..VpcSpec::default() };
         let v4 = Some("10.0.0.0/8".parse()?);
         let network = NetworkSpec { v4, bouncers: role, ..NetworkSpec::default() };
         let manifests = vec![
