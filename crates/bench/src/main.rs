@@ -10,6 +10,7 @@ mod cloud;
 mod fleet;
 mod memory;
 mod namespace;
+mod others;
 mod packet;
 mod path;
 mod report;
@@ -58,6 +59,7 @@ const GROUPS: &[Group] = &[
     Group { ids: memory::IDS, run: memory::run },
     Group { ids: attach::IDS, run: attach::run },
     Group { ids: fleet::IDS, run: fleet::run },
+    Group { ids: others::IDS, run: others::run },
     Group { ids: rows::IDS, run: rows::run },
 ];
 

@@ -88,7 +88,11 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     Ok(results.into_iter().filter(|it| ids.contains(&it.id)).collect())
 }
 
-async fn measure(folder: &Path, underlay: &[Namespace], effort: Effort) -> Result<Vec<Measurement>> {
+async fn measure(
+    folder: &Path,
+    underlay: &[Namespace],
+    effort: Effort,
+) -> Result<Vec<Measurement>> {
     let sizes = if effort.quick { &SIZES[..3] } else { &SIZES[..] };
     if effort.quick {
         note("--quick leaves out networks of 1,000,000 endpoints, and all they are needed for");
@@ -258,6 +262,8 @@ async fn take_turns(
 ) -> Result<BTreeMap<usize, Vec<f64>>> {
     let mut times = BTreeMap::<_, Vec<f64>>::new();
     for round in 0..rounds {
+        // Whoever comes after another has to do with what that has left to do.
+        networks.rotate_left(1);
         for (number, vpc) in &mut *networks {
             // Hosts that follow one another would be told of all networks at once.
             let made = vpc.create(&hosts[(round * 7 + *number) % hosts.len()]).await?;
@@ -322,8 +328,7 @@ fn store_size(folder: &Path) -> Result<Measurement> {
     let mut endpoints = 0_u64;
     open_store(folder)?.scan(b"e", &mut |_, _, _| endpoints += 1)?;
     let each = |bytes: u64| bytes as f64 / endpoints as f64;
-    let baseline =
-        Baseline { name: "on disk", value: each(metadata.blocks() * 512), unit: "B" };
+    let baseline = Baseline { name: "on disk", value: each(metadata.blocks() * 512), unit: "B" };
     let bar = Some(Bar::AtMost(400.0));
     let figure = figure("store.bytes_per_endpoint", each(metadata.len()), "B", bar);
     Ok(Measurement { baseline: Some(baseline), ..figure })
@@ -363,8 +368,7 @@ fn is_connected(manifest: &Manifest) -> bool {
 
 fn host(name: &Name, net: u8, number: u16) -> Manifest {
     let underlay = underlay_of(net, number);
-    let spec =
-        HostSpec { underlay, zone: None, weight: HostSpec::DEFAULT_WEIGHT, cordoned: false };
+    let spec = HostSpec { underlay, zone: None, weight: HostSpec::DEFAULT_WEIGHT, cordoned: false };
     Manifest::Host(Object::new(Metadata::new(None, name.clone()), spec))
 }
 
@@ -398,7 +402,7 @@ fn known(name: &str) -> Result<&'static str> {
 }
 
 /// Says what is going on, for it takes minutes.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     use std::io::Write;
     // Nobody may be looking.
     let _ = writeln!(std::io::stderr(), "{text}");
