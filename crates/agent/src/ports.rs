@@ -133,9 +133,7 @@ impl Ports {
                 None => std::future::pending().await,
             };
             let done = match job {
-                Job::Attach(vni, name, spec, result) => {
-                    self.attach_done((vni, name), *spec, result)
-                }
+                Job::Attach(vni, name, spec, result) => self.attach_done((vni, name), *spec, result),
                 Job::Detach(vni, name, result) => self.detach_done((vni, name), result),
             };
             if self.jobs.is_empty() {
@@ -186,8 +184,7 @@ impl Ports {
             }
             Ok(attached) => {
                 let Attached { interface, outcome, .. } = attached;
-                let took =
-                    attached.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>();
+                let took = attached.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>();
                 if outcome != Outcome::Kept {
                     info!(%vni, endpoint = %name, interface, ?took, "guest attached");
                 }

@@ -39,7 +39,8 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     let mut results = Vec::new();
     for (count, id) in STEPS {
         let usual = (count == USUAL).then_some("attach.p50_ms");
-        let wanted: Vec<_> = usual.into_iter().chain([id]).filter(|id| ids.contains(id)).collect();
+        let wanted: Vec<_> =
+            usual.into_iter().chain([id]).filter(|id| ids.contains(id)).collect();
         if wanted.is_empty() {
             continue;
         }
