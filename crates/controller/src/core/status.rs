@@ -19,6 +19,9 @@ impl Core {
         let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
         let is_ready = attached.is_so() && bounced.is_so();
         self.timings.reach(vni, name, (attached.is_so(), bounced.is_so()), now);
+        for (step, took) in self.timings.take_reached() {
+            self.metrics.reached(step, took);
+        }
         if self.watchers.is_anybody_there() || is_ready {
             let Some(object) = self.manifest_with_status(&endpoint.into(), now) else { return };
             let (r#type, resource_version) = (EventType::Modified, self.generation);
