@@ -27,6 +27,7 @@
 
 mod allocate;
 mod assign;
+mod digest;
 mod generation;
 mod host_config;
 mod intent;
@@ -48,6 +49,7 @@ mod update;
 mod vni;
 
 pub use assign::assign;
+pub use digest::Digest;
 pub use generation::{Generation, GenerationError};
 pub use host_config::HostConfig;
 pub use intent::{Intent, VpcIntent};
@@ -65,5 +67,7 @@ pub use rows::{
 pub use slot::Slot;
 pub use slot_map::{SlotMap, SlotMapError, SlotMaps, VpcSlotMaps};
 pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
-pub use update::{Assembly, Batch, BatchError, Changes, RowKey, UpdateError, VpcUpdate};
+pub use update::{
+    Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,
+};
 pub use vni::{Vni, VniError};

@@ -7,9 +7,11 @@ use std::net::IpAddr;
 
 mod batch;
 mod check;
+mod indexed;
 
 pub use batch::{Assembly, Batch, BatchError};
 pub use check::UpdateError;
+pub use indexed::IndexedRows;
 
 /// What changes for one host in one VPC. Applied twice, it changes nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +136,12 @@ impl VpcRows {
     /// before any row changes.
     pub fn apply(&mut self, update: VpcUpdate) -> Result<(), UpdateError> {
         check::check(self, &update)?;
+        self.execute(update);
+        Ok(())
+    }
+
+    /// Applies an update that was checked.
+    fn execute(&mut self, update: VpcUpdate) {
         if update.base.is_none() {
             *self = Self::default();
         }
@@ -144,7 +152,6 @@ impl VpcRows {
             update.ports.apply(&mut self.ports);
             update.held.apply(&mut self.held);
         }
-        Ok(())
     }
 }
 

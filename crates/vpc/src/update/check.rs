@@ -109,13 +109,8 @@ pub enum UpdateError {
 
 /// Refuses an update that would leave malformed rows, or rows that contradict each other.
 pub(super) fn check(rows: &VpcRows, update: &VpcUpdate) -> Result<(), UpdateError> {
-    for (&network, row) in &update.networks.upserts {
-        row.holders.check().map_err(|problem| UpdateError::Holders { network, problem })?;
-    }
-    for (port, row) in &update.ports.upserts {
-        let attachment = row.attachment.check();
-        attachment.map_err(|problem| UpdateError::Attachment { port: port.clone(), problem })?;
-    }
+    holders(update)?;
+    attachments(update)?;
     let after = After { rows, update };
     let prefixes = if update.networks.upserts.is_empty() && update.held.upserts.is_empty() {
         Vec::new()
@@ -134,6 +129,55 @@ pub(super) fn check(rows: &VpcRows, update: &VpcUpdate) -> Result<(), UpdateErro
     Ok(())
 }
 
+/// Refuses malformed slots.
+pub(super) fn holders(update: &VpcUpdate) -> Result<(), UpdateError> {
+    update.networks.upserts.iter().try_for_each(|(&network, row)| {
+        row.holders.check().map_err(|problem| UpdateError::Holders { network, problem })
+    })
+}
+
+/// Refuses guests that cannot be attached like that.
+pub(super) fn attachments(update: &VpcUpdate) -> Result<(), UpdateError> {
+    update.ports.upserts.iter().try_for_each(|(port, row)| {
+        let attachment = row.attachment.check();
+        attachment.map_err(|problem| UpdateError::Attachment { port: port.clone(), problem })
+    })
+}
+
+/// Refuses a port without a network, outside of it, or at its gateway.
+pub(super) fn check_port(
+    network: Option<&NetworkRow>,
+    name: &Name,
+    row: &PortRow,
+) -> Result<(), UpdateError> {
+    let (port, id) = (|| name.clone(), row.network);
+    let Some(target) = network else {
+        return Err(UpdateError::NoNetwork { port: port(), network: id });
+    };
+    for address in row.addresses() {
+        if !target.contains(address) {
+            return Err(UpdateError::Outside { port: port(), address, network: id });
+        }
+        if target.gateways().any(|gateway| gateway == address) {
+            return Err(UpdateError::Gateway { port: port(), address, network: id });
+        }
+    }
+    Ok(())
+}
+
+/// All prefixes by first address.
+pub(super) fn prefixes<'a>(
+    networks: impl Iterator<Item = (NetworkId, &'a NetworkRow)>,
+) -> Vec<(IpNet, NetworkId)> {
+    let of = |(id, row): (NetworkId, &NetworkRow)| {
+        let prefixes = row.v4.map(IpNet::V4).into_iter().chain(row.v6.map(IpNet::V6));
+        prefixes.map(move |prefix| (prefix, id))
+    };
+    let mut prefixes: Vec<_> = networks.flat_map(of).collect();
+    prefixes.sort_unstable_by_key(|(prefix, id)| (prefix.network(), prefix.prefix_len(), *id));
+    prefixes
+}
+
 /// The rows as they would be after an update.
 struct After<'a> {
     rows: &'a VpcRows,
@@ -150,12 +194,7 @@ struct Ports<'a> {
 impl<'a> After<'a> {
     /// All prefixes by first address; none overlaps another.
     fn prefixes(&self) -> Result<Vec<(IpNet, NetworkId)>, UpdateError> {
-        let of = |(id, row): (NetworkId, &NetworkRow)| {
-            let prefixes = row.v4.map(IpNet::V4).into_iter().chain(row.v6.map(IpNet::V6));
-            prefixes.map(move |prefix| (prefix, id))
-        };
-        let mut prefixes: Vec<_> = self.networks().flat_map(of).collect();
-        prefixes.sort_unstable_by_key(|(prefix, id)| (prefix.network(), prefix.prefix_len(), *id));
+        let prefixes = prefixes(self.networks());
         // Of sorted prefixes, one that overlaps any other overlaps its neighbour.
         for pair in prefixes.windows(2) {
             let [(other, by), (prefix, network)] = [pair[0], pair[1]];
@@ -173,7 +212,7 @@ impl<'a> After<'a> {
         let kept = kept.filter(|(name, _)| !self.update.ports.replaces(name));
         for (name, row) in kept.chain(&self.update.ports.upserts) {
             let key = || RowKey::Port(name.clone());
-            self.check_port(name, row)?;
+            check_port(self.network(row.network), name, row)?;
             for address in row.addresses() {
                 if let Some(by) = ports.addresses.insert(address, name) {
                     return Err(taken(key(), &address, RowKey::Port(by.clone())));
@@ -187,22 +226,6 @@ impl<'a> After<'a> {
             }
         }
         Ok(ports)
-    }
-
-    fn check_port(&self, name: &Name, row: &PortRow) -> Result<(), UpdateError> {
-        let (port, network) = (|| name.clone(), row.network);
-        let Some(target) = self.network(network) else {
-            return Err(UpdateError::NoNetwork { port: port(), network });
-        };
-        for address in row.addresses() {
-            if !target.contains(address) {
-                return Err(UpdateError::Outside { port: port(), address, network });
-            }
-            if target.gateways().any(|gateway| gateway == address) {
-                return Err(UpdateError::Gateway { port: port(), address, network });
-            }
-        }
-        Ok(())
     }
 
     fn networks(&self) -> impl Iterator<Item = (NetworkId, &'a NetworkRow)> {
@@ -237,12 +260,13 @@ impl<'a> After<'a> {
 }
 
 /// Whether one of the sorted prefixes has the address.
-fn contains(prefixes: &[(IpNet, NetworkId)], address: IpAddr) -> bool {
+pub(super) fn contains(prefixes: &[(IpNet, NetworkId)], address: IpAddr) -> bool {
     let after = prefixes.partition_point(|(prefix, _)| prefix.network() <= address);
     prefixes[..after].last().is_some_and(|(prefix, _)| prefix.contains(&address))
 }
 
-fn taken(row: RowKey, address: &impl ToString, by: RowKey) -> UpdateError {
+/// The error for an address that two rows have.
+pub(super) fn taken(row: RowKey, address: &impl ToString, by: RowKey) -> UpdateError {
     UpdateError::Taken { row, address: address.to_string(), by }
 }
 
