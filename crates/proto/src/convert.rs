@@ -5,9 +5,11 @@ use mizar_vpc::{Generation, Mac, Name, NetworkId, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+mod beat;
 mod message;
 mod report;
 mod rows;
+mod times;
 mod update;
 
 /// An address of either family from its bytes.

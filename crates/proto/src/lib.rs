@@ -7,7 +7,7 @@
 //! ```text
 //! agent ──AgentMessage──► controller        pb::controller_client, pb::controller_server
 //!       ◄─ControllerMessage──
-//! tool  ──► agent: Status, Counters, Dump   pb::agent_client, pb::agent_server
+//! tool  ──► agent: Status, Counters, …     pb::agent_client, pb::agent_server
 //! ```
 //!
 //! Sending is `From`, receiving is `TryFrom`. A message that breaks a rule is refused whole, with a
@@ -23,7 +23,10 @@ mod message;
 mod report;
 
 pub use error::{FieldError, FieldProblem};
-pub use message::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, PROTOCOL, RowError};
+pub use message::{
+    Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Load, Outcome, PROTOCOL,
+    PortReport, Position, RowError, Step, Steps, Usage,
+};
 pub use report::{
     Counters, HostStatus, MapDump, NicMode, PortState, PortStatus, Status, VpcCounters,
 };

@@ -1,10 +1,13 @@
 //! What controllers and agents say to each other.
 
-use mizar_vpc::{Batch, Generation, HostConfig, Name, RowKey, Vni};
+use mizar_vpc::{Batch, Digest, Generation, HostConfig, Name, RowKey, Vni};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 /// Version of the protocol between controllers and agents.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// From an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum AgentMessage {
     Hello(Hello),
     /// The answer to the last batch of an update, or to a batch that was refused.
     Ack(Ack),
+    /// A sign of life.
+    Beat(Beat),
 }
 
 /// Who connects, and what it has already.
@@ -22,8 +27,21 @@ pub struct Hello {
     pub host: Name,
     /// Its [`PROTOCOL`].
     pub protocol: u32,
+    /// Version of the agent; empty from one of protocol 1.
+    pub version: String,
+    /// Its underlay address; None from an agent of protocol 1.
+    pub underlay: Option<IpAddr>,
     /// Where it stands in each VPC that it has rows of.
-    pub positions: BTreeMap<Vni, Generation>,
+    pub positions: BTreeMap<Vni, Position>,
+}
+
+/// Where a host stands in a VPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Of the last update that was applied.
+    pub generation: Generation,
+    /// Of all rows that it has; None if it does not know, and must be sent everything.
+    pub digest: Option<Digest>,
 }
 
 /// What became of an update.
@@ -40,10 +58,73 @@ pub struct Ack {
 /// What became of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was applied, but for the rows named here, which are tried again.
-    Applied(Vec<RowError>),
+    /// It was applied.
+    Applied(Applied),
     /// It was refused whole, for this reason, and nothing changed.
     Refused(String),
+}
+
+/// What became of an update that was applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The VPC's rows that are not as they should be, of this update and of earlier ones. They are
+    /// tried again.
+    pub errors: Vec<RowError>,
+    /// The ports that were attached.
+    pub ports: Vec<PortReport>,
+    /// How long writing held rows took, to the microsecond.
+    pub held: Duration,
+    /// How long everything took since the last batch had come, to the microsecond.
+    pub total: Duration,
+}
+
+/// How a port was attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortReport {
+    /// Its name.
+    pub name: Name,
+    /// How long each step took.
+    pub steps: Steps,
+    /// How long it took since the last batch had come, waiting for other ports included, to the
+    /// microsecond.
+    pub total: Duration,
+}
+
+/// How long the steps of attaching a port took, to the microsecond.
+pub type Steps = BTreeMap<Step, Duration>;
+
+/// A step of attaching a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Its link, from looking for it to setting it up.
+    Interface,
+    /// The guest's addresses, routes and offloads.
+    Addresses,
+    /// The program at the host's end.
+    Program,
+    /// Its rows in the kernel's tables.
+    Rows,
+}
+
+impl Step {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Interface, Self::Addresses, Self::Program, Self::Rows];
+
+    /// Its name, as in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Addresses => "addresses",
+            Self::Program => "program",
+            Self::Rows => "rows",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// A row that could not be installed.
@@ -53,6 +134,44 @@ pub struct RowError {
     pub row: RowKey,
     /// Why.
     pub reason: String,
+}
+
+/// How much of its tables a host uses, and how much it forwards for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Addresses that live here or that the host bounces for. Exact once a minute.
+    pub endpoints: Usage,
+    /// Learned locations.
+    pub learned: Usage,
+    /// Guests' interfaces.
+    pub ports: Usage,
+    /// Other hosts.
+    pub hosts: Usage,
+    /// What it forwarded, by VPC: at most [`Beat::VPCS`], those with the most.
+    pub vpcs: BTreeMap<Vni, Load>,
+}
+
+impl Beat {
+    /// Most VPCs in a beat.
+    pub const VPCS: usize = 256;
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Rows.
+    pub used: u32,
+    /// Most rows.
+    pub capacity: u32,
+}
+
+/// Packets of one VPC that a host forwarded since its kernel maps were created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// As a bouncer.
+    pub bounced: u64,
+    /// As a divider.
+    pub divided: u64,
 }
 
 /// To an agent.

@@ -1,5 +1,6 @@
 //! What an agent says about itself.
 
+use crate::Steps;
 use mizar_vpc::{Generation, HostConfig, Mac, Name, Vni};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,6 +66,8 @@ pub struct PortStatus {
     pub generation: Generation,
     /// How it stands.
     pub state: PortState,
+    /// How long each step of attaching it took; none if an earlier agent attached it.
+    pub steps: Steps,
 }
 
 /// How an endpoint stands.

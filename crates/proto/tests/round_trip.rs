@@ -1,7 +1,9 @@
 //! Whatever is sent arrives as it was, through the bytes on the wire.
 
 use mizar_proto::*;
-use mizar_vpc::{Batch, Generation, HostConfig, Mac, Name, NetworkId, RowKey, Vni, VpcUpdate};
+use mizar_vpc::{
+    Batch, Digest, Generation, HostConfig, Mac, Name, NetworkId, RowKey, Vni, VpcUpdate,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -80,12 +82,18 @@ fn controller_message() -> impl Strategy<Value = ControllerMessage> {
 }
 
 fn agent_message() -> impl Strategy<Value = AgentMessage> {
-    let positions = btree_map(any::<Vni>(), any::<Generation>(), 0..5);
-    let hello = (any::<Name>(), 1..5u32, positions).prop_map(|(host, protocol, positions)| Hello {
-        host,
-        protocol,
-        positions,
-    });
+    let position = (any::<Generation>(), option::of(1..u64::MAX))
+        .prop_map(|(generation, digest)| Position { generation, digest: digest.map(Digest::from) });
+    let positions = btree_map(any::<Vni>(), position, 0..5);
+    let hello = (any::<Name>(), 1..5u32, underlay(), positions).prop_map(
+        |(host, protocol, underlay, positions)| Hello {
+            host,
+            protocol,
+            version: "0.1.0".to_owned(),
+            underlay: Some(underlay.into()),
+            positions,
+        },
+    );
     let row = prop_oneof![
         any::<NetworkId>().prop_map(RowKey::Network),
         any::<Name>().prop_map(RowKey::Port),
@@ -93,12 +101,50 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
     ];
     let error = (row, ".{1,20}").prop_map(|(row, reason)| RowError { row, reason });
     let outcome = prop_oneof![
-        vec(error, 0..4).prop_map(Outcome::Applied),
+        applied(vec(error, 0..4)).prop_map(Outcome::Applied),
         ".{1,20}".prop_map(Outcome::Refused),
     ];
     let ack = (any::<Vni>(), any::<Generation>(), outcome)
         .prop_map(|(vni, generation, outcome)| Ack { vni, generation, outcome });
-    prop_oneof![hello.prop_map(AgentMessage::Hello), ack.prop_map(AgentMessage::Ack)]
+    prop_oneof![
+        hello.prop_map(AgentMessage::Hello),
+        ack.prop_map(AgentMessage::Ack),
+        beat().prop_map(AgentMessage::Beat),
+    ]
+}
+
+fn applied(errors: impl Strategy<Value = Vec<RowError>>) -> impl Strategy<Value = Applied> {
+    let port = (any::<Name>(), steps(), time()).prop_map(|(name, steps, total)| PortReport {
+        name,
+        steps,
+        total,
+    });
+    (errors, vec(port, 0..4), time(), time()).prop_map(|(errors, ports, held, total)| Applied {
+        errors,
+        ports,
+        held,
+        total,
+    })
+}
+
+fn steps() -> impl Strategy<Value = Steps> {
+    btree_map(prop::sample::select(&Step::ALL[..]), time(), 0..5)
+}
+
+fn time() -> impl Strategy<Value = Duration> {
+    any::<u32>().prop_map(|us| Duration::from_micros(us.into()))
+}
+
+fn beat() -> impl Strategy<Value = Beat> {
+    let usage = || any::<[u32; 2]>().prop_map(|[used, capacity]| Usage { used, capacity });
+    let load = any::<[u64; 2]>().prop_map(|[bounced, divided]| Load { bounced, divided });
+    (usage(), usage(), usage(), usage(), btree_map(any::<Vni>(), load, 0..6)).prop_map(
+        |(endpoints, learned, ports, hosts, vpcs)| Beat { endpoints, learned, ports, hosts, vpcs },
+    )
+}
+
+fn underlay() -> impl Strategy<Value = Ipv4Addr> {
+    (1..224u8, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
 }
 
 fn status() -> impl Strategy<Value = Status> {
@@ -133,8 +179,8 @@ fn port() -> impl Strategy<Value = PortStatus> {
     ];
     let identity = (any::<Vni>(), any::<Name>(), option::of("[a-z]{1,15}"));
     let addresses = (any::<Mac>(), option::of(any::<Ipv4Addr>()), option::of(plain_v6()));
-    (identity, addresses, any::<Generation>(), state).prop_map(
-        |((vni, name, interface), (mac, v4, v6), generation, state)| PortStatus {
+    (identity, addresses, any::<Generation>(), state, steps()).prop_map(
+        |((vni, name, interface), (mac, v4, v6), generation, state, steps)| PortStatus {
             vni,
             name,
             interface,
@@ -143,6 +189,7 @@ fn port() -> impl Strategy<Value = PortStatus> {
             v6,
             generation,
             state,
+            steps,
         },
     )
 }
@@ -152,9 +199,7 @@ fn plain_v6() -> impl Strategy<Value = Ipv6Addr> {
 }
 
 fn host() -> impl Strategy<Value = HostStatus> {
-    let underlay =
-        (1..224u8, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d));
-    (underlay, option::of(any::<Mac>()), any::<bool>(), any::<u16>()).prop_map(
+    (underlay(), option::of(any::<Mac>()), any::<bool>(), any::<u16>()).prop_map(
         |(underlay, next_hop, alive, mtu)| HostStatus {
             underlay: underlay.into(),
             next_hop,

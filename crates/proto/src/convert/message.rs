@@ -1,10 +1,13 @@
 //! What controllers and agents say to each other.
 
-use super::{address, generation, name, network_id, octets, rows, text, vni};
+use super::times::{micros, read_micros, read_steps, steps_message};
+use super::{address, generation, name, network_id, octets, rows, text, underlay, vni};
 use crate::error::{At, FieldError, FieldProblem, Within};
-use crate::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, RowError, pb};
-use mizar_vpc::{Generation, RowKey, Vni};
-use std::collections::BTreeMap;
+use crate::{
+    Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PortReport, Position, RowError,
+    pb,
+};
+use mizar_vpc::{Digest, RowKey, Vni};
 
 impl From<AgentMessage> for pb::AgentMessage {
     fn from(message: AgentMessage) -> Self {
@@ -12,6 +15,7 @@ impl From<AgentMessage> for pb::AgentMessage {
         let message = match message {
             AgentMessage::Hello(hello) => Message::Hello(hello.into()),
             AgentMessage::Ack(ack) => Message::Ack(ack.into()),
+            AgentMessage::Beat(beat) => Message::Beat(beat.into()),
         };
         Self { message: Some(message) }
     }
@@ -25,6 +29,7 @@ impl TryFrom<pb::AgentMessage> for AgentMessage {
         match message.message.ok_or(FieldProblem::Missing).at("message")? {
             Message::Hello(hello) => hello.try_into().within("hello").map(Self::Hello),
             Message::Ack(ack) => ack.try_into().within("ack").map(Self::Ack),
+            Message::Beat(beat) => beat.try_into().within("beat").map(Self::Beat),
         }
     }
 }
@@ -57,7 +62,9 @@ impl From<Hello> for pb::Hello {
         Self {
             host: hello.host.into(),
             protocol: hello.protocol,
-            positions: positions_message(hello.positions),
+            positions: hello.positions.into_iter().map(position_message).collect(),
+            version: hello.version,
+            underlay: hello.underlay.map(octets).unwrap_or_default(),
         }
     }
 }
@@ -69,10 +76,18 @@ impl TryFrom<pb::Hello> for Hello {
         if message.protocol == 0 {
             return Err(FieldProblem::Missing).at("protocol");
         }
+        // An agent of protocol 1 says less: it must be understood to be told so.
+        let has_more = message.protocol > 1 || !message.underlay.is_empty();
+        let at = has_more.then(|| underlay(&message.underlay).at("underlay")).transpose()?;
+        if message.protocol > 1 && message.version.is_empty() {
+            return Err(FieldProblem::Missing).at("version");
+        }
         Ok(Self {
             host: name(&message.host).at("host")?,
             protocol: message.protocol,
-            positions: read_positions(message.positions)?,
+            version: message.version,
+            underlay: at,
+            positions: rows("positions", message.positions, read_position)?,
         })
     }
 }
@@ -81,10 +96,7 @@ impl From<Ack> for pb::Ack {
     fn from(ack: Ack) -> Self {
         use pb::ack::Outcome as Message;
         let outcome = match ack.outcome {
-            Outcome::Applied(errors) => {
-                let errors = errors.into_iter().map(Into::into).collect();
-                Message::Applied(pb::Applied { errors })
-            }
+            Outcome::Applied(applied) => Message::Applied(applied.into()),
             Outcome::Refused(reason) => Message::Refused(pb::Refused { reason }),
         };
         Self { vni: ack.vni.get(), generation: ack.generation.get(), outcome: Some(outcome) }
@@ -97,12 +109,7 @@ impl TryFrom<pb::Ack> for Ack {
     fn try_from(message: pb::Ack) -> Result<Self, FieldError> {
         use pb::ack::Outcome as Message;
         let outcome = match message.outcome.ok_or(FieldProblem::Missing).at("outcome")? {
-            Message::Applied(applied) => {
-                let errors = applied.errors.into_iter().enumerate().map(|(index, error)| {
-                    error.try_into().within(format!("applied.errors[{index}]"))
-                });
-                Outcome::Applied(errors.collect::<Result<_, _>>()?)
-            }
+            Message::Applied(applied) => Outcome::Applied(applied.try_into().within("applied")?),
             Message::Refused(pb::Refused { reason }) => {
                 Outcome::Refused(text(reason).at("refused.reason")?)
             }
@@ -111,6 +118,56 @@ impl TryFrom<pb::Ack> for Ack {
             vni: vni(message.vni).at("vni")?,
             generation: generation(message.generation).at("generation")?,
             outcome,
+        })
+    }
+}
+
+impl From<Applied> for pb::Applied {
+    fn from(applied: Applied) -> Self {
+        Self {
+            errors: applied.errors.into_iter().map(Into::into).collect(),
+            ports: applied.ports.into_iter().map(Into::into).collect(),
+            held_us: micros(applied.held),
+            total_us: micros(applied.total),
+        }
+    }
+}
+
+impl TryFrom<pb::Applied> for Applied {
+    type Error = FieldError;
+
+    fn try_from(message: pb::Applied) -> Result<Self, FieldError> {
+        let errors = message.errors.into_iter().enumerate();
+        let errors = errors.map(|(i, error)| error.try_into().within(format!("errors[{i}]")));
+        let ports = message.ports.into_iter().enumerate();
+        let ports = ports.map(|(i, port)| port.try_into().within(format!("ports[{i}]")));
+        Ok(Self {
+            errors: errors.collect::<Result<_, _>>()?,
+            ports: ports.collect::<Result<_, _>>()?,
+            held: read_micros(message.held_us),
+            total: read_micros(message.total_us),
+        })
+    }
+}
+
+impl From<PortReport> for pb::PortReport {
+    fn from(report: PortReport) -> Self {
+        Self {
+            name: report.name.into(),
+            steps: steps_message(report.steps),
+            total_us: micros(report.total),
+        }
+    }
+}
+
+impl TryFrom<pb::PortReport> for PortReport {
+    type Error = FieldError;
+
+    fn try_from(message: pb::PortReport) -> Result<Self, FieldError> {
+        Ok(Self {
+            name: name(&message.name).at("name")?,
+            steps: read_steps(message.steps)?,
+            total: read_micros(message.total_us),
         })
     }
 }
@@ -141,18 +198,18 @@ impl TryFrom<pb::RowError> for RowError {
     }
 }
 
-pub(super) fn positions_message(positions: BTreeMap<Vni, Generation>) -> Vec<pb::Position> {
-    let position = |(vni, generation): (Vni, Generation)| pb::Position {
+fn position_message((vni, position): (Vni, Position)) -> pb::Position {
+    pb::Position {
         vni: vni.get(),
-        generation: generation.get(),
-    };
-    positions.into_iter().map(position).collect()
+        generation: position.generation.get(),
+        digest: position.digest.map_or(0, Digest::get),
+    }
 }
 
-pub(super) fn read_positions(
-    positions: Vec<pb::Position>,
-) -> Result<BTreeMap<Vni, Generation>, FieldError> {
-    rows("positions", positions, |position| {
-        Ok((vni(position.vni).at("vni")?, generation(position.generation).at("generation")?))
-    })
+fn read_position(message: pb::Position) -> Result<(Vni, Position), FieldError> {
+    let position = Position {
+        generation: generation(message.generation).at("generation")?,
+        digest: Some(message.digest).filter(|digest| *digest != 0).map(Digest::from),
+    };
+    Ok((vni(message.vni).at("vni")?, position))
 }

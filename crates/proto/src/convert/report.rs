@@ -1,10 +1,10 @@
 //! What an agent says about itself.
 
-use super::message::{positions_message, read_positions};
-use super::{generation, mac, name, octets, text, u16, underlay, vni};
+use super::times::{read_steps, steps_message};
+use super::{generation, mac, name, octets, rows, text, u16, underlay, vni};
 use crate::error::{At, FieldError, FieldProblem, Within};
 use crate::{Counters, HostStatus, MapDump, NicMode, PortState, PortStatus, Status, pb};
-use mizar_vpc::Mac;
+use mizar_vpc::{Generation, Mac, Vni};
 use std::time::{Duration, SystemTime};
 
 impl From<Status> for pb::StatusResponse {
@@ -20,7 +20,7 @@ impl From<Status> for pb::StatusResponse {
             since: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             config: status.config.map(Into::into),
             connected: status.connected,
-            positions: positions_message(status.positions),
+            positions: status.positions.into_iter().map(position_message).collect(),
             ports: status.ports.into_iter().map(Into::into).collect(),
             hosts: status.hosts.into_iter().map(Into::into).collect(),
         }
@@ -47,7 +47,7 @@ impl TryFrom<pb::StatusResponse> for Status {
             since: since.ok_or(late).at("since")?,
             config: message.config.map(|c| c.try_into().within("config")).transpose()?,
             connected: message.connected,
-            positions: read_positions(message.positions)?,
+            positions: rows("positions", message.positions, read_position)?,
             ports: ports.collect::<Result<_, _>>()?,
             hosts: hosts.collect::<Result<_, _>>()?,
         })
@@ -81,6 +81,7 @@ impl From<PortStatus> for pb::PortStatus {
             generation: port.generation.get(),
             state: state.into(),
             error,
+            steps: steps_message(port.steps),
         }
     }
 }
@@ -98,6 +99,7 @@ impl TryFrom<pb::PortStatus> for PortStatus {
             v6: message.v6.map(|bytes| super::v6(&bytes).at("v6")).transpose()?,
             generation: generation(message.generation).at("generation")?,
             state: port_state(message.state, message.error)?,
+            steps: read_steps(message.steps)?,
         })
     }
 }
@@ -175,6 +177,15 @@ impl TryFrom<pb::DumpResponse> for MapDump {
             entries: entries.collect(),
         })
     }
+}
+
+/// A status says where a VPC stands without looking at all of its rows.
+fn position_message((vni, generation): (Vni, Generation)) -> pb::Position {
+    pb::Position { vni: vni.get(), generation: generation.get(), digest: 0 }
+}
+
+fn read_position(message: pb::Position) -> Result<(Vni, Generation), FieldError> {
+    Ok((vni(message.vni).at("vni")?, generation(message.generation).at("generation")?))
 }
 
 fn nic_mode(value: i32) -> Result<NicMode, FieldProblem> {
