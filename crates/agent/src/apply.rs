@@ -4,6 +4,11 @@
 //! update becomes a difference like any other. Rows are written in an order in which nothing refers
 //! to what is not there, and removed in the reverse one. A row that cannot be written is reported
 //! and retried, and keeps no other from being written.
+//!
+//! An update costs what it changes, however many rows there are. Its guests are attached many at a
+//! time, and each has its rows as soon as its interface stands; held endpoints are written
+//! meanwhile. The updates of one VPC are applied one after another, in their order; those of
+//! several VPCs do not wait for each other.
 
 use crate::hosts::Hosts;
 use crate::indices::Indices;
@@ -11,22 +16,60 @@ use crate::install;
 use crate::kernel::{Maps, RouteKey, TableError};
 use crate::plan::VpcTables;
 use crate::ports::Ports;
+use crate::usage::Used;
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, SLOTS};
-use mizar_vpc::{Changes, Generation, HeldRow, RowKey, UpdateError, Vni, VpcRows, VpcUpdate};
-use std::collections::BTreeMap;
+use mizar_proto::PortReport;
+use mizar_vpc::{
+    Changes, Generation, HeldRow, IndexedRows, Name, RowKey, UpdateError, Vni, VpcRows, VpcUpdate,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tracing::warn;
 
+mod digest;
 mod reconcile;
+mod scope;
+mod work;
+
+pub(crate) use digest::held_digests;
 use reconcile::forget_moved;
+use scope::Scope;
+use work::Work;
+
+/// Why rows are not as they should be.
+pub(crate) type Errors = BTreeMap<RowKey, String>;
+
+/// An update that is done with, or a retry.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) vni: Vni,
+    /// Where the update led to; None for a retry.
+    pub(crate) generation: Option<Generation>,
+    /// How many rows it had.
+    pub(crate) rows: usize,
+    /// How long it took since it had come.
+    pub(crate) took: Duration,
+    /// What came of it. Refused, it has changed nothing: it does not continue from where the VPC
+    /// stands, is older than what was found in the tables, or malformed.
+    pub(crate) result: Result<Outcome, UpdateError>,
+}
 
 /// What came of an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The rows that are not as they should be, each with its reason. They are retried.
-    pub(crate) errors: BTreeMap<RowKey, String>,
+    /// The VPC's rows that are not as they should be, each with its reason. They are retried.
+    pub(crate) errors: Errors,
+    /// The guests that were attached.
+    pub(crate) ports: Vec<PortReport>,
+    /// How long writing held endpoints took.
+    pub(crate) held: Duration,
+    /// The guests of which anything may be another than before.
+    pub(crate) touched: BTreeSet<Name>,
+    /// Whether there is anything to tell about a retry.
+    pub(crate) news: bool,
 }
 
 /// Applies updates.
@@ -35,6 +78,7 @@ pub(crate) struct Applier {
     maps: Arc<Maps>,
     hosts: Arc<Hosts>,
     ports: Ports,
+    used: Arc<Used>,
     guest_mtu: u16,
     vpcs: Indices<u32>,
     networks: Indices<RouteKey>,
@@ -44,6 +88,18 @@ pub(crate) struct Applier {
     /// VPCs of which something was found at the start and nothing was told since, with the newest
     /// generation that their rows had.
     found: BTreeMap<u32, u64>,
+    /// What is being applied.
+    work: BTreeMap<Vni, Work>,
+    /// What waits for earlier updates of its VPC.
+    queued: BTreeMap<Vni, VecDeque<Queued>>,
+    finished: VecDeque<Finished>,
+}
+
+/// An update, and when it came.
+#[derive(Debug)]
+struct Queued {
+    update: VpcUpdate,
+    since: Instant,
 }
 
 /// What the controller said of a VPC.
@@ -52,17 +108,18 @@ struct Known {
     /// None while the first update is being applied.
     generation: Option<Generation>,
     /// Without held endpoints, which live in the kernel's table only.
-    rows: VpcRows,
+    rows: IndexedRows,
     /// Held endpoints that could not be written.
     unwritten: BTreeMap<IpAddr, HeldRow>,
-    errors: BTreeMap<RowKey, String>,
+    errors: Errors,
+    /// Guests whose interfaces are gone, with the indices that these had.
+    lost: BTreeMap<u32, Name>,
 }
 
 impl Applier {
     /// Takes over what is in the tables.
     pub(crate) fn recover(
-        maps: Arc<Maps>,
-        hosts: Arc<Hosts>,
+        (maps, hosts, used): (Arc<Maps>, Arc<Hosts>, Arc<Used>),
         ports: Ports,
         guest_mtu: u16,
     ) -> Result<Self, TableError> {
@@ -70,7 +127,9 @@ impl Applier {
         let with_ports = ports.vnis();
         let vnis = installed.keys().copied().chain(with_ports.into_iter().map(Vni::get));
         let mut found: BTreeMap<u32, u64> = vnis.map(|vni| (vni, 0)).collect();
-        for (key, row) in maps.endpoints.rows()? {
+        let rows = maps.endpoints.rows()?;
+        used.set_endpoints(rows.len());
+        for (key, row) in rows {
             let newest = found.entry(key.vni).or_default();
             *newest = (*newest).max(row.generation);
             if row.kind == Endpoint::MOVED {
@@ -90,8 +149,22 @@ impl Applier {
         let networks = keys.into_iter().map(|(index, key)| (key, index));
         let capacity = maps.holders.capacity() / SLOTS as u32;
         let networks = Indices::recovered("network", capacity, networks);
-        let known = BTreeMap::new();
-        Ok(Self { maps, hosts, ports, guest_mtu, vpcs, networks, installed, known, found })
+        let (known, work, queued, finished) = Default::default();
+        Ok(Self {
+            maps,
+            hosts,
+            ports,
+            used,
+            guest_mtu,
+            vpcs,
+            networks,
+            installed,
+            known,
+            found,
+            work,
+            queued,
+            finished,
+        })
     }
 
     /// Where each VPC stands. One of which there were rows at the start, and nothing was told
@@ -105,9 +178,14 @@ impl Applier {
         positions
     }
 
-    /// Each VPC's rows that are not as they should be.
-    pub(crate) fn errors(&self) -> impl Iterator<Item = (Vni, &BTreeMap<RowKey, String>)> {
-        self.known.iter().map(|(vni, known)| (*vni, &known.errors))
+    /// Where a VPC stands of which something was told.
+    pub(crate) fn position(&self, vni: Vni) -> Option<Generation> {
+        self.known.get(&vni)?.generation
+    }
+
+    /// A VPC's rows that are not as they should be.
+    pub(crate) fn errors(&self, vni: Vni) -> Option<&Errors> {
+        Some(&self.known.get(&vni)?.errors)
     }
 
     /// The guests' interfaces.
@@ -115,9 +193,9 @@ impl Applier {
         &self.ports
     }
 
-    /// The rows of each VPC, held endpoints apart.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (Vni, &VpcRows)> {
-        self.known.iter().map(|(vni, known)| (*vni, &known.rows))
+    /// The rows of a VPC, held endpoints apart.
+    pub(crate) fn rows(&self, vni: Vni) -> Option<&VpcRows> {
+        Some(self.known.get(&vni)?.rows.rows())
     }
 
     /// Row of a VPC among the counters.
@@ -125,53 +203,120 @@ impl Applier {
         self.vpcs.get(&vni.get())
     }
 
-    /// Applies an update.
-    ///
-    /// # Errors
-    /// It is refused whole: it does not continue from where the VPC stands, is older than what was
-    /// found in the tables, or malformed. Nothing has changed then.
-    pub(crate) async fn apply(&mut self, mut update: VpcUpdate) -> Result<Outcome, UpdateError> {
-        let (vni, generation) = (update.vni, update.generation);
-        let current = self.known.get(&vni).and_then(|known| known.generation);
-        update.check_position(current)?;
+    /// Each VPC that has a row among the counters, with this row.
+    pub(crate) fn vpc_indices(&self) -> impl Iterator<Item = (Vni, u32)> {
+        self.vpcs.iter().filter_map(|(vni, index)| Some((Vni::try_from(*vni).ok()?, index)))
+    }
+
+    /// Updates that wait for others of their VPC.
+    pub(crate) fn backlog(&self) -> usize {
+        self.queued.values().map(VecDeque::len).sum()
+    }
+
+    /// Forgets the updates that wait: whoever sent them is no longer there, and learns where this
+    /// host stands when it is again.
+    pub(crate) fn forget_backlog(&mut self) {
+        self.queued.clear();
+    }
+
+    /// Takes an update, which is applied once earlier ones of its VPC are. [`Applier::next`] says
+    /// what came of it.
+    pub(crate) fn submit(&mut self, update: VpcUpdate) {
+        let vni = update.vni;
+        let queued = Queued { update, since: Instant::now() };
+        self.queued.entry(vni).or_default().push_back(queued);
+        self.begin_next(vni);
+    }
+
+    /// The next update or retry that is done with; for ever, if there is none. Cancelling the wait
+    /// loses nothing.
+    pub(crate) async fn next(&mut self) -> Finished {
+        loop {
+            if let Some(finished) = self.finished.pop_front() {
+                return finished;
+            }
+            let done = self.ports.next().await;
+            self.proceed(done);
+        }
+    }
+
+    /// Tries again what failed in a VPC, unless something of it is being applied.
+    pub(crate) fn retry(&mut self, vni: Vni) {
+        if self.work.contains_key(&vni) {
+            return;
+        }
+        let Some(known) = self.known.get_mut(&vni) else { return };
+        let scope = Scope::of_failed(known.errors.keys(), std::mem::take(&mut known.lost));
+        let held = Changes::from(std::mem::take(&mut known.unwritten));
+        let work = Work::new(vni, None, Instant::now(), scope);
+        self.start(work, held);
+    }
+
+    /// VPCs with rows to be tried again.
+    pub(crate) fn failed(&self) -> Vec<Vni> {
+        let failed = self.known.iter();
+        let failed = failed.filter(|(_, it)| !it.errors.is_empty() || !it.lost.is_empty());
+        failed.map(|(vni, _)| *vni).collect()
+    }
+
+    /// An interface is gone; the VPC to be tried again, if it was that of a guest.
+    pub(crate) fn interface_gone(&mut self, interface: u32) -> Option<Vni> {
+        let (vni, name) = self.ports.gone(interface)?;
+        let known = self.known.get_mut(&vni)?;
+        if !known.rows.rows().ports.contains_key(&name) {
+            return None;
+        }
+        known.lost.insert(interface, name);
+        Some(vni)
+    }
+
+    /// Begins with the next update of a VPC that waits, unless one is being applied.
+    fn begin_next(&mut self, vni: Vni) {
+        while !self.work.contains_key(&vni) {
+            let Some(queue) = self.queued.get_mut(&vni) else { return };
+            let Some(Queued { update, since }) = queue.pop_front() else {
+                self.queued.remove(&vni);
+                return;
+            };
+            let (generation, rows) = (Some(update.generation), update.len());
+            match self.admit(update, since) {
+                Ok((work, held)) => self.start(work, held),
+                Err(error) => {
+                    let (took, result) = (since.elapsed(), Err(error));
+                    self.finished.push_back(Finished { vni, generation, rows, took, result });
+                }
+            }
+        }
+    }
+
+    /// Takes an update into the rows; what is to be done for it.
+    fn admit(
+        &mut self,
+        update: VpcUpdate,
+        since: Instant,
+    ) -> Result<(Work, Changes<IpAddr, HeldRow>), UpdateError> {
+        let (vni, generation, full) = (update.vni, update.generation, update.base.is_none());
+        update.check_position(self.position(vni))?;
         if let Some(found) = self.found.get(&vni.get()).filter(|found| **found > generation.get())
             && let Ok(current) = Generation::try_from(*found)
         {
             return Err(UpdateError::Stale { vni, generation, current });
         }
-        let full = update.base.is_none();
-        let held = std::mem::take(&mut update.held);
-        self.known.entry(vni).or_default().rows.apply(update)?;
+        let known = self.known.entry(vni).or_default();
+        let index = |key: &RouteKey| self.networks.get(key);
+        let mut scope = Scope::of(&update, &known.rows, known.errors.keys(), index);
+        let rows = update.len();
+        let held = known.rows.apply_but_held(update)?;
+        scope.follow(known.rows.rows());
+        let removed =
+            scope.ports.iter().filter(|name| !known.rows.rows().ports.contains_key(*name));
+        let interfaces = removed.filter_map(|name| Some(self.ports.get(vni, name)?.interface));
+        scope.gone.ports.extend(interfaces);
         let held =
             if full { self.replaced_held(vni, held) } else { self.with_unwritten(vni, held) };
-        let errors = self.reconcile(vni, held).await;
-        self.found.remove(&vni.get());
-        let known = self.known.entry(vni).or_default();
-        known.generation = Some(generation);
-        known.errors.clone_from(&errors);
-        Ok(Outcome { errors })
-    }
-
-    /// Tries again what failed in a VPC; the outcome if it is another one than before.
-    pub(crate) async fn retry(&mut self, vni: Vni) -> Option<Outcome> {
-        let known = self.known.get_mut(&vni)?;
-        let unwritten = std::mem::take(&mut known.unwritten);
-        let errors = self.reconcile(vni, unwritten.into()).await;
-        let known = self.known.get_mut(&vni)?;
-        let news = known.errors != errors;
-        known.errors.clone_from(&errors);
-        news.then_some(Outcome { errors })
-    }
-
-    /// VPCs with rows to be tried again.
-    pub(crate) fn failed(&self) -> Vec<Vni> {
-        let failed = self.known.iter().filter(|(_, known)| !known.errors.is_empty());
-        failed.map(|(vni, _)| *vni).collect()
-    }
-
-    /// An interface of a guest is gone; the VPC to be tried again, if it was one of ours.
-    pub(crate) fn interface_gone(&mut self, interface: u32) -> Option<Vni> {
-        self.ports.gone(interface)
+        let mut work = Work::new(vni, Some(generation), since, scope);
+        work.rows = rows;
+        Ok((work, held))
     }
 
     /// Those changes, and what could not be written before.
@@ -190,17 +335,25 @@ impl Applier {
     }
 
     /// Changes that make the held endpoints of a VPC exactly those.
-    fn replaced_held(&self, vni: Vni, held: Changes<IpAddr, HeldRow>) -> Changes<IpAddr, HeldRow> {
+    fn replaced_held(
+        &mut self,
+        vni: Vni,
+        held: Changes<IpAddr, HeldRow>,
+    ) -> Changes<IpAddr, HeldRow> {
         let rows = self.maps.endpoints.rows().unwrap_or_else(|error| {
             warn!(%error, "held endpoints not listed");
             Vec::new()
         });
+        self.used.set_endpoints(rows.len());
         let removals = rows
             .into_iter()
             .filter(|(key, row)| key.vni == vni.get() && row.kind == Endpoint::HELD)
             .map(|(key, _)| IpAddr::from(key.address))
             .filter(|address| !held.upserts.contains_key(address))
             .collect();
+        if let Some(known) = self.known.get_mut(&vni) {
+            known.unwritten.clear();
+        }
         Changes { upserts: held.upserts, removals }
     }
 }

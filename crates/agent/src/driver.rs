@@ -1,67 +1,75 @@
 //! Follows the controller: takes its messages, applies them, answers; retries what failed
 //! meanwhile.
+//!
+//! Any message may come twice, late, or not at all: an update says where it starts and where it
+//! leads, what does not fit is refused, and each new stream begins with where this host stands.
+//! Nothing here grows without bound: no more is read from the stream while updates or answers wait.
 
-use crate::apply::{Applier, Outcome};
+use crate::apply::{Applier, Finished, Outcome, held_digests};
 use crate::config::fleet;
 use crate::error_chain;
+use crate::hosts::Hosts;
 use crate::kernel::Maps;
-use crate::netlink::{self, Event, Events, host_interface};
+use crate::metrics::Metrics;
+use crate::netlink::{self, Event, Events};
+use crate::standing::Standing;
 use crate::stream::StreamEvent;
+use crate::usage::Used;
 use mizar_packet::Reason;
 use mizar_packet::count::Counter;
 use mizar_packet::tables::Config;
-use mizar_proto::{
-    Ack, AgentMessage, ControllerMessage, Hello, PROTOCOL, PortState, PortStatus, RowError,
-};
-use mizar_vpc::{Assembly, Batch, Generation, HostConfig, Name, RowKey, Vni};
-use std::collections::BTreeMap;
+use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError};
+use mizar_vpc::{Assembly, Batch, Generation, HostConfig, Name, Vni};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
+
+mod beat;
 
 /// How often rows that failed are tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// Updates that wait for others of their VPC before no more are read.
+const BACKLOG: usize = 64;
+/// Answers that wait for the controller before nothing more is read.
+const UNSAID: usize = 64;
 
-/// How the agent stands, for whoever asks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
-    pub(crate) connected: bool,
-    pub(crate) config: Option<HostConfig>,
-    pub(crate) positions: BTreeMap<Vni, Generation>,
-    pub(crate) ports: Vec<PortStatus>,
-    /// Rows of the VPCs among the counters.
-    pub(crate) counters: BTreeMap<Vni, u32>,
+/// What the driver works with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) host: Name,
+    pub(crate) underlay: Ipv4Addr,
+    pub(crate) maps: Arc<Maps>,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) used: Arc<Used>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) applier: Applier,
+    /// How often it gives a sign of life.
+    pub(crate) beat: Duration,
 }
 
 /// Follows the controller.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    host: Name,
-    underlay: Ipv4Addr,
-    maps: Arc<Maps>,
-    applier: Applier,
+    parts: Parts,
     assembly: Assembly,
     /// Where answers go, while there is a stream.
     say: Option<mpsc::Sender<AgentMessage>>,
+    unsaid: VecDeque<AgentMessage>,
     /// Why updates are refused, if the controller takes this host for another.
     refusal: Option<String>,
     standing: watch::Sender<Standing>,
 }
 
 impl Driver {
-    pub(crate) fn new(
-        host: Name,
-        underlay: Ipv4Addr,
-        maps: Arc<Maps>,
-        applier: Applier,
-    ) -> (Self, watch::Receiver<Standing>) {
+    pub(crate) fn new(parts: Parts) -> (Self, watch::Receiver<Standing>) {
         let (standing, watching) = watch::channel(Standing::default());
-        let (assembly, say, refusal) = Default::default();
-        let driver = Self { host, underlay, maps, applier, assembly, say, refusal, standing };
-        (driver, watching)
+        let (assembly, say, unsaid, refusal) = Default::default();
+        (Self { parts, assembly, say, unsaid, refusal, standing }, watching)
     }
 
     /// Follows for ever.
@@ -73,57 +81,87 @@ impl Driver {
         mut stream: mpsc::Receiver<StreamEvent>,
         mut events: Events,
     ) -> netlink::Result<()> {
-        let mut retries: Interval = interval(RETRY);
-        retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.publish();
+        let mut retries = ticks(RETRY);
+        let mut beats = ticks(self.parts.beat);
+        let positions = self.parts.applier.positions();
+        self.standing.send_modify(|standing| standing.positions = positions);
         loop {
+            let reads = self.unsaid.len() < UNSAID && self.parts.applier.backlog() < BACKLOG;
+            let room = room(self.say.as_ref(), !self.unsaid.is_empty());
             // Only waiting may be given up here: what is begun is finished below.
             tokio::select! {
-                event = stream.recv() => match event {
+                finished = self.parts.applier.next() => self.on_finished(finished),
+                permit = room => self.on_room(permit),
+                event = stream.recv(), if reads => match event {
                     Some(event) => self.on_stream(event).await,
                     None => return Ok(()),
                 },
                 event = events.next() => if let Event::LinkGone(link) = event? {
-                    self.on_link_gone(link.index).await;
+                    self.on_link_gone(link.index);
                 },
-                _ = retries.tick() => self.retry_failed().await,
+                _ = retries.tick() => self.retry_failed(),
+                _ = beats.tick() => self.beat(),
             }
         }
     }
 
     async fn on_stream(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Opening(say) => {
-                self.assembly = Assembly::default();
-                self.say = Some(say);
-                let hello = Hello {
-                    host: self.host.clone(),
-                    protocol: PROTOCOL,
-                    positions: self.applier.positions(),
-                };
-                self.say(AgentMessage::Hello(hello)).await;
-            }
+            StreamEvent::Opening(say) => self.on_opening(say).await,
             StreamEvent::Open => {
                 info!("connected to the controller");
                 self.standing.send_modify(|standing| standing.connected = true);
             }
             StreamEvent::Message(ControllerMessage::Config(config)) => self.on_config(config),
-            StreamEvent::Message(ControllerMessage::Update(batch)) => self.on_batch(batch).await,
+            StreamEvent::Message(ControllerMessage::Update(batch)) => self.on_batch(batch),
             StreamEvent::Malformed { about, problem } => {
                 error!(problem, "message refused");
                 if let Some(about) = about {
-                    self.refuse(about, problem).await;
+                    self.refuse(about, problem);
                 }
             }
             StreamEvent::Closed(reason) => {
                 self.say = None;
+                self.unsaid.clear();
                 let was = self.standing.borrow().connected;
                 self.standing.send_modify(|standing| standing.connected = false);
                 if was {
                     warn!(reason, "stream to the controller closed");
                 } else {
-                    tracing::debug!(reason, "controller not reached");
+                    debug!(reason, "controller not reached");
                 }
+            }
+        }
+    }
+
+    /// Says who this is, where it stands, and what is not as it should be.
+    async fn on_opening(&mut self, say: mpsc::Sender<AgentMessage>) {
+        self.assembly = Assembly::default();
+        self.parts.applier.forget_backlog();
+        self.unsaid.clear();
+        let (maps, but) = (Arc::clone(&self.parts.maps), self.parts.applier.unwritten());
+        // A look at all rows: not on a thread that serves others.
+        let held = tokio::task::spawn_blocking(move || held_digests(&maps, &but)).await;
+        let held = held.ok().and_then(|held| {
+            held.inspect_err(|error| warn!(%error, "held endpoints not digested")).ok()
+        });
+        let hello = Hello {
+            host: self.parts.host.clone(),
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            underlay: Some(self.parts.underlay.into()),
+            positions: self.parts.applier.positions_with(held.as_ref()),
+        };
+        self.say = Some(say);
+        self.say(AgentMessage::Hello(hello));
+        self.say_beat();
+        for vni in self.parts.applier.failed() {
+            if let Some(generation) = self.parts.applier.position(vni) {
+                let errors = self.parts.applier.errors(vni).cloned().unwrap_or_default();
+                self.say_applied(
+                    (vni, generation),
+                    Applied { errors: rows(errors), ..Applied::default() },
+                );
             }
         }
     }
@@ -138,27 +176,28 @@ impl Driver {
     }
 
     fn take_config(&self, config: &HostConfig) -> Result<(), String> {
-        if config.name != self.host {
-            return Err(format!("name is {}, but this is host {}", config.name, self.host));
+        let Parts { host, underlay, maps, .. } = &self.parts;
+        if config.name != *host {
+            return Err(format!("name is {}, but this is host {host}", config.name));
         }
-        if config.underlay != IpAddr::V4(self.underlay) {
+        if config.underlay != IpAddr::V4(*underlay) {
             return Err(format!(
-                "underlay is {}, but this host's is {}: correct either, or name the right one \
-                 when starting the agent",
-                config.underlay, self.underlay
+                "underlay is {}, but this host's is {underlay}: correct either, or name the right \
+                 one when starting the agent",
+                config.underlay
             ));
         }
         let fleet = fleet(&config.fleet).map_err(|error| error.to_string())?;
-        let row = self.maps.config.get(&0).map_err(|error| error_chain(&error))?;
+        let row = maps.config.get(&0).map_err(|error| error_chain(&error))?;
         match row {
             Some(mut row) if row.fleet != fleet => {
                 let first = row.fleet == Config::EMPTY.fleet;
                 row.fleet = fleet;
-                self.maps.config.put(&0, &row).map_err(|error| error_chain(&error))?;
+                maps.config.put(&0, &row).map_err(|error| error_chain(&error))?;
                 if first {
                     // Up to here every source was foreign, which says nothing about anybody.
                     let counter = Counter::Dropped(Reason::ForeignSource).row();
-                    self.maps.counters.clear(counter).map_err(|error| error_chain(&error))?;
+                    maps.counters.clear(counter).map_err(|error| error_chain(&error))?;
                 }
                 Ok(())
             }
@@ -166,107 +205,121 @@ impl Driver {
         }
     }
 
-    async fn on_batch(&mut self, batch: Batch) {
+    fn on_batch(&mut self, batch: Batch) {
         let about = (batch.update.vni, batch.update.generation);
         if let Some(refusal) = self.refusal.clone() {
-            return self.refuse(about, refusal).await;
+            return self.refuse(about, refusal);
         }
-        let update = match self.assembly.push(batch) {
-            Ok(Some(update)) => update,
-            Ok(None) => return,
-            Err(problem) => return self.refuse(about, problem.to_string()).await,
-        };
-        let (rows, full) = (update.len(), update.base.is_none());
-        let start = tokio::time::Instant::now();
-        match self.applier.apply(update).await {
-            Ok(outcome) => {
-                let (errors, took) = (outcome.errors.len(), start.elapsed());
-                let (vni, generation) = about;
-                info!(%vni, %generation, rows, full, errors, ?took, "update applied");
-                self.applied(about, outcome).await;
+        match self.assembly.push(batch) {
+            Ok(Some(update)) => self.parts.applier.submit(update),
+            Ok(None) => {}
+            Err(problem) => self.refuse(about, problem.to_string()),
+        }
+    }
+
+    fn on_finished(&mut self, finished: Finished) {
+        let Finished { vni, generation, rows, took, result } = finished;
+        match (generation, result) {
+            (Some(generation), Ok(outcome)) => {
+                let errors = outcome.errors.len();
+                info!(%vni, %generation, rows, errors, ?took, "update applied");
+                self.parts.metrics.applied(took);
+                self.applied((vni, generation), outcome, took);
             }
-            Err(problem) => self.refuse(about, problem.to_string()).await,
+            (Some(generation), Err(problem)) => self.refuse((vni, generation), problem.to_string()),
+            (None, Ok(outcome)) => {
+                if let Some(generation) = self.parts.applier.position(vni).filter(|_| outcome.news)
+                {
+                    self.applied((vni, generation), outcome, took);
+                }
+            }
+            // A retry continues from where it stands.
+            (None, Err(_)) => {}
         }
     }
 
-    async fn on_link_gone(&mut self, interface: u32) {
-        if let Some(vni) = self.applier.interface_gone(interface) {
+    fn on_link_gone(&mut self, interface: u32) {
+        if let Some(vni) = self.parts.applier.interface_gone(interface) {
             warn!(%vni, interface, "a guest's interface is gone");
-            self.retry(vni).await;
+            self.parts.applier.retry(vni);
         }
     }
 
-    async fn retry_failed(&mut self) {
-        for vni in self.applier.failed() {
-            self.retry(vni).await;
+    fn retry_failed(&mut self) {
+        if self.unsaid.len() < UNSAID {
+            for vni in self.parts.applier.failed() {
+                self.parts.applier.retry(vni);
+            }
         }
     }
 
-    /// Tries again what failed, and tells if something has changed.
-    async fn retry(&mut self, vni: Vni) {
-        let outcome = self.applier.retry(vni).await;
-        let generation = self.applier.positions().get(&vni).copied();
-        if let (Some(outcome), Some(generation)) = (outcome, generation) {
-            self.applied((vni, generation), outcome).await;
+    fn applied(&mut self, about: (Vni, Generation), outcome: Outcome, took: Duration) {
+        let Outcome { errors, ports, held, touched, .. } = outcome;
+        for (row, reason) in &errors {
+            warn!(vni = %about.0, %row, reason, "row not installed");
         }
+        self.parts.metrics.attached(&ports);
+        self.publish(about.0, &touched);
+        let applied = Applied { errors: rows(errors), ports, held, total: took };
+        self.say_applied(about, applied);
     }
 
-    async fn applied(&mut self, (vni, generation): (Vni, Generation), outcome: Outcome) {
-        for (row, reason) in &outcome.errors {
-            warn!(%vni, %row, reason, "row not installed");
-        }
-        self.publish();
-        let errors = outcome.errors.into_iter().map(|(row, reason)| RowError { row, reason });
-        let outcome = mizar_proto::Outcome::Applied(errors.collect());
-        self.say(AgentMessage::Ack(Ack { vni, generation, outcome })).await;
+    fn say_applied(&mut self, (vni, generation): (Vni, Generation), applied: Applied) {
+        let outcome = mizar_proto::Outcome::Applied(applied);
+        self.say(AgentMessage::Ack(Ack { vni, generation, outcome }));
     }
 
-    async fn refuse(&mut self, (vni, generation): (Vni, Generation), reason: String) {
+    fn refuse(&mut self, (vni, generation): (Vni, Generation), reason: String) {
         warn!(%vni, %generation, reason, "update refused");
+        self.parts.metrics.refused();
         let outcome = mizar_proto::Outcome::Refused(reason);
-        self.say(AgentMessage::Ack(Ack { vni, generation, outcome })).await;
+        self.say(AgentMessage::Ack(Ack { vni, generation, outcome }));
     }
 
     /// Says something, unless the stream has ended: the next one begins with where this host
     /// stands.
-    async fn say(&mut self, message: AgentMessage) {
-        if let Some(say) = &self.say
-            && say.send(message).await.is_err()
-        {
-            self.say = None;
+    fn say(&mut self, message: AgentMessage) {
+        if self.say.is_some() {
+            self.unsaid.push_back(message);
         }
     }
 
-    fn publish(&self) {
-        let ports = self.port_statuses();
-        let positions = self.applier.positions();
-        let counters =
-            self.applier.rows().filter_map(|(vni, _)| Some((vni, self.applier.vpc_index(vni)?)));
-        let counters = counters.collect();
-        self.standing.send_modify(|standing| {
-            (standing.positions, standing.ports, standing.counters) = (positions, ports, counters);
-        });
-    }
-
-    fn port_statuses(&self) -> Vec<PortStatus> {
-        let errors: BTreeMap<Vni, _> = self.applier.errors().collect();
-        let mut statuses = Vec::new();
-        for (vni, rows) in self.applier.rows() {
-            for (name, port) in &rows.ports {
-                let error = errors.get(&vni).and_then(|e| e.get(&RowKey::Port(name.clone())));
-                let there = self.applier.ports().interface(vni, name).is_some();
-                statuses.push(PortStatus {
-                    vni,
-                    name: name.clone(),
-                    interface: there.then(|| host_interface(vni.get(), name.as_str())),
-                    mac: port.mac,
-                    v4: port.v4,
-                    v6: port.v6,
-                    generation: port.generation,
-                    state: error.map_or(PortState::Ready, |e| PortState::Failed(e.clone())),
-                });
+    fn on_room(&mut self, permit: Option<OwnedPermit<AgentMessage>>) {
+        match (permit, self.unsaid.pop_front()) {
+            (Some(permit), Some(message)) => drop(permit.send(message)),
+            (Some(_), None) => {}
+            (None, _) => {
+                self.say = None;
+                self.unsaid.clear();
             }
         }
-        statuses
     }
+
+    /// Shows how a VPC and some of its guests stand.
+    fn publish(&self, vni: Vni, touched: &BTreeSet<Name>) {
+        let applier = &self.parts.applier;
+        self.standing.send_modify(|standing| standing.follow(applier, vni, touched));
+    }
+}
+
+/// Waits until the controller takes one more message: for ever, if there is nothing to say or
+/// nobody to say it to. None if nobody takes messages any longer.
+async fn room(
+    say: Option<&mpsc::Sender<AgentMessage>>,
+    something: bool,
+) -> Option<OwnedPermit<AgentMessage>> {
+    match say.filter(|_| something) {
+        Some(say) => say.clone().reserve_owned().await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn rows(errors: BTreeMap<mizar_vpc::RowKey, String>) -> Vec<RowError> {
+    errors.into_iter().map(|(row, reason)| RowError { row, reason }).collect()
 }

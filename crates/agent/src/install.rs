@@ -1,9 +1,9 @@
 //! Carries differences into the kernel's tables, and remembers what was carried.
 
 use crate::kernel::{Maps, RouteKey, Table, TableError};
-use crate::plan::{Difference, VpcTables, difference};
+use crate::plan::{Gone, VpcTables, changed};
 use mizar_packet::Address;
-use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Holders, REPLICAS, SLOTS};
+use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Holders, Port, REPLICAS, SLOTS};
 use std::collections::BTreeMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -14,10 +14,8 @@ pub(crate) enum Failed {
     Network(u32, TableError),
     /// Of a network, by its prefix.
     Route(RouteKey, TableError),
-    /// Of a guest, by an address.
-    Endpoint(Address, TableError),
-    /// Of a guest, by its interface.
-    Port(u32, TableError),
+    /// Of a guest.
+    Port(TableError),
     /// The VPC's own.
     Vpc(TableError),
 }
@@ -52,16 +50,16 @@ pub(crate) fn recover(maps: &Maps) -> Result<BTreeMap<u32, VpcTables>, TableErro
     Ok(all)
 }
 
-/// Writes what is new or different, in an order in which nothing refers to what is not there yet:
-/// holders, the VPC, its routes, its guests. `current` follows.
-pub(crate) fn write(
+/// Writes what is new or different of networks, in an order in which nothing refers to what is not
+/// there yet: holders, the VPC, its routes. `current` follows.
+pub(crate) fn write_networks(
     maps: &Maps,
     vni: u32,
     current: &mut VpcTables,
     desired: &VpcTables,
 ) -> Vec<Failed> {
     let mut failed = Vec::new();
-    let rows = difference(&current.holders, &desired.holders).write;
+    let rows = changed(&current.holders, &desired.holders);
     for (row, error) in put(&maps.holders, rows, &mut current.holders, |row| row) {
         failed.push(Failed::Network(row / SLOTS as u32, error));
     }
@@ -71,71 +69,82 @@ pub(crate) fn write(
             Err(error) => failed.push(Failed::Vpc(error)),
         }
     }
-    let rows = difference(&current.routes, &desired.routes).write;
+    let rows = changed(&current.routes, &desired.routes);
     for (key, error) in put(&maps.routes, rows, &mut current.routes, |key| key) {
         failed.push(Failed::Route(key, error));
-    }
-    let rows = difference(&current.ports, &desired.ports).write;
-    // A new guest starts with all its tokens; without a bucket it would have no limit.
-    let new = rows.iter().filter(|(interface, _)| !current.ports.contains_key(interface));
-    let buckets: Vec<_> = new.map(|(interface, _)| (*interface, Bucket::full(0))).collect();
-    for (at, error) in maps.buckets.put_all(&buckets) {
-        failed.push(Failed::Port(buckets[at].0, error));
-    }
-    for (interface, error) in put(&maps.ports, rows, &mut current.ports, |index| index) {
-        failed.push(Failed::Port(interface, error));
-    }
-    let rows = difference(&current.endpoints, &desired.endpoints).write;
-    let key = |address| EndpointKey::new(vni, address);
-    for (address, error) in put(&maps.endpoints, rows, &mut current.endpoints, key) {
-        failed.push(Failed::Endpoint(address, error));
     }
     failed
 }
 
-/// Removes what is no longer desired, in the reverse order. `current` follows. Addresses that are
-/// no longer here are left to the caller, who knows whether they moved.
+/// Writes what is new or different of one guest: its tokens, its interface, its addresses.
+/// `current` follows.
+///
+/// # Errors
+/// The first row that could not be written.
+pub(crate) fn write_port(
+    maps: &Maps,
+    vni: u32,
+    current: &mut VpcTables,
+    (port, endpoints): (&Port, &BTreeMap<Address, Endpoint>),
+) -> Result<(), TableError> {
+    let interface = port.interface;
+    let there = current.ports.get(&interface);
+    // A new guest starts with all its tokens; without a bucket it would have no limit.
+    if there.is_none() {
+        maps.buckets.put(&interface, &Bucket::full(0))?;
+    }
+    if there != Some(port) {
+        maps.ports.put(&interface, port)?;
+        current.ports.insert(interface, *port);
+    }
+    for (address, endpoint) in endpoints {
+        if current.endpoints.get(address) != Some(endpoint) {
+            maps.endpoints.put(&EndpointKey::new(vni, *address), endpoint)?;
+            current.endpoints.insert(*address, *endpoint);
+        }
+    }
+    Ok(())
+}
+
+/// Removes rows, in the reverse order. `current` follows. Addresses that are no longer here are
+/// left to the caller, who knows whether they moved.
 pub(crate) fn remove(
     maps: &Maps,
     vni: u32,
     current: &mut VpcTables,
-    desired: &VpcTables,
+    gone: &Gone,
 ) -> (Vec<(Address, Endpoint)>, Vec<Failed>) {
     let mut failed = Vec::new();
-    let gone: Vec<_> = difference(&current.endpoints, &desired.endpoints)
-        .remove
-        .into_iter()
-        .filter_map(|address| current.endpoints.remove_entry(&address))
-        .collect();
-    for interface in difference(&current.ports, &desired.ports).remove {
-        match maps.ports.remove(&interface).and_then(|_| maps.buckets.remove(&interface)) {
-            Ok(_) => drop(current.ports.remove(&interface)),
-            Err(error) => failed.push(Failed::Port(interface, error)),
+    let left: Vec<_> =
+        gone.endpoints.iter().filter_map(|at| current.endpoints.remove_entry(at)).collect();
+    for interface in &gone.ports {
+        match maps.ports.remove(interface).and_then(|_| maps.buckets.remove(interface)) {
+            Ok(_) => drop(current.ports.remove(interface)),
+            Err(error) => failed.push(Failed::Port(error)),
         }
     }
-    for key in difference(&current.routes, &desired.routes).remove {
-        match maps.routes.remove(&key) {
-            Ok(_) => drop(current.routes.remove(&key)),
-            Err(error) => failed.push(Failed::Route(key, error)),
+    for key in &gone.routes {
+        match maps.routes.remove(key) {
+            Ok(_) => drop(current.routes.remove(key)),
+            Err(error) => failed.push(Failed::Route(*key, error)),
         }
     }
-    if current.vpc.is_some() && desired.vpc.is_none() {
+    if gone.vpc {
         match maps.vpcs.remove(&vni) {
             Ok(_) => current.vpc = None,
             Err(error) => failed.push(Failed::Vpc(error)),
         }
     }
-    let Difference { remove, .. } = difference(&current.holders, &desired.holders);
     // An array's rows cannot be removed: they name nobody instead.
-    let empty: Vec<_> = remove.iter().map(|row| (*row, NOBODY)).collect();
+    let empty: Vec<_> = gone.holders.iter().map(|row| (*row, NOBODY)).collect();
     let errors = maps.holders.put_all(&empty);
-    for row in remove {
-        current.holders.remove(&row);
+    for row in &gone.holders {
+        current.holders.remove(row);
     }
     failed.extend(
         errors.into_iter().map(|(at, error)| Failed::Network(empty[at].0 / SLOTS as u32, error)),
     );
-    (gone, failed)
+    (left, failed)
 }
 
 const NOBODY: Holders = Holders { hosts: [0; REPLICAS] };

@@ -24,6 +24,7 @@ mod indices;
 mod install;
 pub mod kernel;
 mod local;
+mod metrics;
 pub mod netlink;
 mod next_hops;
 mod node;
@@ -32,8 +33,10 @@ mod packet_socket;
 mod plan;
 mod ports;
 mod probe;
+mod standing;
 mod stream;
 mod sweep;
+mod usage;
 
 pub use hosts::HostError;
 pub use indices::Exhausted;
@@ -42,16 +45,21 @@ pub use options::{ModeChoice, Options};
 
 use driver::Driver;
 use local::Local;
+use metrics::Metrics;
 use mizar_vpc::{Name, NameError};
 use netlink::{Namespace, Netlink};
 use node::Node;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
+
+/// How often the controller gets a sign of life.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Why an agent ended other than by being asked to.
 #[derive(Debug, Error)]
@@ -102,8 +110,17 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let _lock = lock(&options.socket)?;
     let node = Node::start(&options).await?;
     let changes = node.netlink.events().await.map_err(StartError::from)?;
-    let (driver, standing) =
-        Driver::new(host.clone(), node.underlay, node.maps.clone(), node.applier);
+    let metrics = Arc::new(Metrics::new());
+    let (driver, standing) = Driver::new(driver::Parts {
+        host: host.clone(),
+        underlay: node.underlay,
+        maps: node.maps.clone(),
+        hosts: node.hosts.clone(),
+        used: node.used.clone(),
+        metrics: metrics.clone(),
+        applier: node.applier,
+        beat: BEAT,
+    });
     let local = Local {
         host,
         nic: node.nic.name,
@@ -113,6 +130,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         clock: node.clock,
         maps: node.maps,
         hosts: node.hosts,
+        used: node.used,
+        metrics,
+        pins: options.pins.clone(),
         standing,
     };
     let path = &options.socket;

@@ -1,24 +1,29 @@
 //! The service on the host's local socket: what the agent has and does.
 
 use crate::clock::Clock;
-use crate::driver::Standing;
 use crate::hosts::Hosts;
 use crate::kernel::{DUMPED, Maps, NicMode, TableError};
+use crate::metrics::Metrics;
+use crate::standing::Standing;
+use crate::usage::Used;
 use mizar_packet::count::{Counter, PER_VPC};
 use mizar_packet::tables::LAYOUT;
 use mizar_proto::pb::agent_server::{Agent, AgentServer};
 use mizar_proto::{Counters, HostStatus, MapDump, Status, VpcCounters, pb};
 use mizar_vpc::{Mac, Name};
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response};
+
+mod metrics;
 
 /// Rows of one message of a dump.
 const CHUNK: usize = 4096;
@@ -35,6 +40,9 @@ pub(crate) struct Local {
     pub(crate) clock: Clock,
     pub(crate) maps: Arc<Maps>,
     pub(crate) hosts: Arc<Hosts>,
+    pub(crate) used: Arc<Used>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pins: PathBuf,
     pub(crate) standing: watch::Receiver<Standing>,
 }
 
@@ -116,7 +124,7 @@ impl Agent for Local {
             config: standing.config,
             connected: standing.connected,
             positions: standing.positions,
-            ports: standing.ports,
+            ports: standing.ports.into_values().flat_map(BTreeMap::into_values).collect(),
             hosts: self.host_statuses(),
         };
         Ok(Response::new(status.into()))
@@ -135,6 +143,20 @@ impl Agent for Local {
             unknown: self.counters_of(0).map_err(|error| failed(&error))?,
         };
         Ok(Response::new(counters.into()))
+    }
+
+    async fn metrics(
+        &self,
+        _: Request<pb::MetricsRequest>,
+    ) -> Result<Response<pb::MetricsResponse>, tonic::Status> {
+        let local = self.clone();
+        // System calls by the hundred.
+        let snapshot = tokio::task::spawn_blocking(move || local.snapshot()).await;
+        let snapshot = snapshot.map_err(|error| tonic::Status::internal(error.to_string()))?;
+        let snapshot = snapshot.map_err(|error| failed(&error))?;
+        let text = self.metrics.text(snapshot);
+        let text = text.map_err(|_| tonic::Status::internal("the metrics are malformed"))?;
+        Ok(Response::new(pb::MetricsResponse { text }))
     }
 
     type DumpStream = ReceiverStream<Result<pb::DumpResponse, tonic::Status>>;

@@ -14,6 +14,7 @@ use crate::options::{ModeChoice, Options, underlay_of};
 use crate::ports::Ports;
 use crate::probe::Prober;
 use crate::sweep::Sweeper;
+use crate::usage::Used;
 use mizar_vpc::Mtu;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -83,6 +84,7 @@ pub(crate) struct Node {
     /// Why this mode.
     pub(crate) reason: String,
     pub(crate) applier: Applier,
+    pub(crate) used: Arc<Used>,
     pub(crate) tasks: Tasks,
 }
 
@@ -131,7 +133,9 @@ impl Node {
         let trampoline = kernel.trampoline().try_clone_to_owned();
         let trampoline = trampoline.map_err(system("keep the guests' program"))?;
         let ports = Ports::recover(netlink.clone(), trampoline).await?;
-        let applier = Applier::recover(Arc::clone(&maps), Arc::clone(&hosts), ports, guest_mtu)?;
+        let used = Arc::<Used>::default();
+        let tables = (Arc::clone(&maps), Arc::clone(&hosts), Arc::clone(&used));
+        let applier = Applier::recover(tables, ports, guest_mtu)?;
         let prober = Arc::new(prober);
         let next_hops =
             NextHops::new(netlink.clone(), Arc::clone(&hosts), Arc::clone(&prober), nic.index);
@@ -142,12 +146,17 @@ impl Node {
             prober: Arc::clone(&prober),
             underlay: underlay.into(),
         };
-        let sweeper = Sweeper { maps: Arc::clone(&maps), hosts: Arc::clone(&hosts), clock };
+        let sweeper = Sweeper {
+            maps: Arc::clone(&maps),
+            hosts: Arc::clone(&hosts),
+            used: Arc::clone(&used),
+            clock,
+        };
         let queue = kernel.events()?;
         drop(kernel);
         kernel::release_memory();
         let tasks = Tasks { events, queue, next_hops, wanted, prober, sweeper };
-        Ok(Self { maps, hosts, clock, netlink, nic, underlay, mode, reason, applier, tasks })
+        Ok(Self { maps, hosts, clock, netlink, nic, underlay, mode, reason, applier, used, tasks })
     }
 }
 

@@ -11,7 +11,7 @@ use mizar_packet::tables::{
     VpcIndex,
 };
 use mizar_vpc::{NetworkId, NetworkRow, PortRow, Slot, VpcRows};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The rows of one VPC in the kernel's tables, apart from those that this host holds as a bouncer:
@@ -35,25 +35,67 @@ pub(crate) struct Assigned {
     pub(crate) vpc: VpcIndex,
     pub(crate) networks: BTreeMap<NetworkId, NetworkIndex>,
     pub(crate) hosts: BTreeMap<IpAddr, HostIndex>,
+}
+
+/// What a guest's rows refer to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) vpc: VpcIndex,
+    pub(crate) network: NetworkIndex,
     /// Largest IP packet of guests, in bytes.
     pub(crate) guest_mtu: u16,
 }
 
-/// Rows to write and keys to remove, of one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Difference<K, V> {
-    pub(crate) write: Vec<(K, V)>,
-    pub(crate) remove: Vec<K>,
+/// Keys of rows that go, table by table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) holders: BTreeSet<u32>,
+    /// The VPC's own row.
+    pub(crate) vpc: bool,
+    pub(crate) routes: BTreeSet<RouteKey>,
+    pub(crate) endpoints: BTreeSet<Address>,
+    pub(crate) ports: BTreeSet<u32>,
 }
 
-/// What leads from one state of a table to another.
-pub(crate) fn difference<K: Ord + Copy, V: PartialEq + Copy>(
+impl Gone {
+    /// All that is there and not desired.
+    pub(crate) fn all(current: &VpcTables, desired: &VpcTables) -> Self {
+        Self {
+            holders: superfluous(&current.holders, &desired.holders),
+            vpc: current.vpc.is_some() && desired.vpc.is_none(),
+            routes: superfluous(&current.routes, &desired.routes),
+            endpoints: superfluous(&current.endpoints, &desired.endpoints),
+            ports: superfluous(&current.ports, &desired.ports),
+        }
+    }
+
+    /// Keeps what is there and not desired.
+    pub(crate) fn restrict(&mut self, current: &VpcTables, desired: &VpcTables) {
+        fn keep<K: Ord, V>(gone: &mut BTreeSet<K>, there: &BTreeMap<K, V>, not: &BTreeMap<K, V>) {
+            gone.retain(|key| there.contains_key(key) && !not.contains_key(key));
+        }
+        keep(&mut self.holders, &current.holders, &desired.holders);
+        keep(&mut self.routes, &current.routes, &desired.routes);
+        keep(&mut self.endpoints, &current.endpoints, &desired.endpoints);
+        keep(&mut self.ports, &current.ports, &desired.ports);
+        self.vpc = false;
+    }
+}
+
+/// The rows of a table that are new or different.
+pub(crate) fn changed<K: Ord + Copy, V: PartialEq + Copy>(
     current: &BTreeMap<K, V>,
     desired: &BTreeMap<K, V>,
-) -> Difference<K, V> {
-    let write = desired.iter().filter(|(key, row)| current.get(key) != Some(row));
-    let remove = current.keys().filter(|key| !desired.contains_key(key));
-    Difference { write: write.map(|(k, v)| (*k, *v)).collect(), remove: remove.copied().collect() }
+) -> Vec<(K, V)> {
+    let changed = desired.iter().filter(|(key, row)| current.get(key) != Some(row));
+    changed.map(|(key, row)| (*key, *row)).collect()
+}
+
+fn superfluous<K: Ord + Copy, V>(
+    current: &BTreeMap<K, V>,
+    desired: &BTreeMap<K, V>,
+) -> BTreeSet<K> {
+    current.keys().filter(|key| !desired.contains_key(key)).copied().collect()
 }
 
 /// The prefix that stands for a network as long as the agent knows it: the IPv4 one if it has one.
@@ -61,7 +103,8 @@ pub(crate) fn network_key(vni: u32, network: &NetworkRow) -> Option<RouteKey> {
     prefixes(network).next().map(|prefix| RouteKey::new(vni, prefix))
 }
 
-/// The tables without the guests' interfaces, which must be attached before they have rows.
+/// The tables of those networks that are assigned, without the guests' interfaces, which must be
+/// attached before they have rows.
 pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
     let mut tables = VpcTables {
         vpc: Some(Vpc {
@@ -71,8 +114,8 @@ pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables
         }),
         ..VpcTables::default()
     };
-    for (id, network) in &rows.networks {
-        let Some(&index) = assigned.networks.get(id) else { continue };
+    for (id, &index) in &assigned.networks {
+        let Some(network) = rows.networks.get(id) else { continue };
         let route = Route { network: index, vpc: assigned.vpc };
         let keys = prefixes(network).map(|prefix| (RouteKey::new(vni, prefix), route));
         tables.routes.extend(keys);
@@ -84,16 +127,14 @@ pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables
     tables
 }
 
-/// The rows of one guest whose interface is attached; `None` if its network is not known.
-pub(crate) fn add_port(
-    tables: &mut VpcTables,
+/// The rows of one guest whose interface is attached.
+pub(crate) fn port(
     vni: u32,
     port: &PortRow,
-    (id, network): (NetworkId, &NetworkRow),
+    network: &NetworkRow,
     interface: u32,
-    assigned: &Assigned,
-) -> Option<()> {
-    let index = *assigned.networks.get(&id)?;
+    place: Place,
+) -> (Port, BTreeMap<Address, Endpoint>) {
     let generation = port.generation.get();
     let mac = port.mac.octets();
     let endpoint = Endpoint {
@@ -101,13 +142,11 @@ pub(crate) fn add_port(
         kind: Endpoint::LOCAL,
         interface,
         host: 0,
-        vpc: assigned.vpc,
+        vpc: place.vpc,
         mac,
         flags: 0,
     };
-    for address in addresses(port) {
-        tables.endpoints.insert(address.into(), endpoint);
-    }
+    let endpoints = port.addresses().map(|address| (address.into(), endpoint)).collect();
     let (v4_network, v4_prefix) =
         network.v4.map_or(([0; 4], 0), |prefix| (prefix.network().octets(), prefix.prefix_len()));
     let (v6_network, v6_prefix) = network
@@ -119,30 +158,29 @@ pub(crate) fn add_port(
         v6_gateway: or_none(network.v6_gateway),
         generation,
         vni,
-        vpc: assigned.vpc,
-        network: index,
+        vpc: place.vpc,
+        network: place.network,
         interface,
         v4: or_zero(port.v4),
         v4_network,
         v4_gateway: or_zero(network.v4_gateway),
         flags: 0,
-        mtu: assigned.guest_mtu,
+        mtu: place.guest_mtu,
         mac,
         v4_prefix,
         v6_prefix,
     };
-    tables.ports.insert(interface, row);
-    Some(())
-}
-
-/// The addresses of a guest.
-pub(crate) fn addresses(port: &PortRow) -> impl Iterator<Item = IpAddr> {
-    port.v4.map(IpAddr::V4).into_iter().chain(port.v6.map(IpAddr::V6))
+    (row, endpoints)
 }
 
 /// The row of a slot in the table of holders.
 pub(crate) fn holders_row(network: NetworkIndex, slot: u8) -> u32 {
     network * SLOTS as u32 + u32::from(slot)
+}
+
+/// A network's routes.
+pub(crate) fn routes(vni: u32, network: &NetworkRow) -> impl Iterator<Item = RouteKey> {
+    prefixes(network).map(move |prefix| RouteKey::new(vni, prefix))
 }
 
 fn prefixes(network: &NetworkRow) -> impl Iterator<Item = IpNet> {
@@ -200,12 +238,8 @@ mod tests {
             networks: [(id, network)].into(),
             ..VpcRows::default()
         };
-        let assigned = Assigned {
-            vpc: 3,
-            networks: [(id, 5)].into(),
-            hosts: [(HERE, 1), (THERE, 2)].into(),
-            guest_mtu: 1426,
-        };
+        let assigned =
+            Assigned { vpc: 3, networks: [(id, 5)].into(), hosts: [(HERE, 1), (THERE, 2)].into() };
         (rows, assigned)
     }
 
@@ -237,8 +271,7 @@ mod tests {
 
     #[test]
     fn a_guest_has_a_row_for_each_address_and_one_for_its_interface() {
-        let (rows, assigned) = example();
-        let mut tables = tables(VNI, &rows, &assigned);
+        let (rows, _) = example();
         let port = PortRow {
             network: NetworkId::MIN,
             mac: [2, 0, 0, 0, 0, 9].try_into().unwrap(),
@@ -247,15 +280,14 @@ mod tests {
             generation: Generation::new(1, 4).unwrap(),
             attachment: Attachment::Veth { netns: "/run/netns/a".into(), interface: "e".into() },
         };
-        let network = (NetworkId::MIN, &rows.networks[&NetworkId::MIN]);
-        add_port(&mut tables, VNI, &port, network, 42, &assigned).unwrap();
-        let row = tables.ports[&42];
+        let place = Place { vpc: 3, network: 5, guest_mtu: 1426 };
+        let (row, endpoints) = super::port(VNI, &port, &rows.networks[&NetworkId::MIN], 42, place);
         assert_eq!((row.vni, row.vpc, row.network, row.interface), (VNI, 3, 5, 42));
         assert_eq!((row.v4, row.v4_network, row.v4_prefix), ([10, 1, 2, 3], [10, 1, 0, 0], 16));
         assert_eq!((row.v4_gateway, row.v6_gateway), ([10, 1, 0, 1], Address::NONE));
         assert_eq!((row.v6_prefix, row.mtu), (64, 1426));
-        assert_eq!(tables.endpoints.len(), 2);
-        for endpoint in tables.endpoints.values() {
+        assert_eq!(endpoints.len(), 2);
+        for endpoint in endpoints.values() {
             assert_eq!((endpoint.kind, endpoint.interface), (Endpoint::LOCAL, 42));
             assert_eq!(endpoint.generation, port.generation.get());
         }
@@ -266,7 +298,7 @@ mod tests {
         fn a_difference_leads_from_one_state_to_the_other(
             current: BTreeMap<u8, u8>, desired: BTreeMap<u8, u8>
         ) {
-            let Difference { write, remove } = difference(&current, &desired);
+            let (write, remove) = (changed(&current, &desired), superfluous(&current, &desired));
             let mut table = current.clone();
             for (key, row) in &write {
                 prop_assert_ne!(current.get(key), Some(row), "written for nothing");

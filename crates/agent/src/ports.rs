@@ -1,103 +1,241 @@
 //! The guests' interfaces on this host.
+//!
+//! Guests are attached and detached by jobs of their own, of which many run at a time; whoever
+//! starts them learns from [`Ports::next`] what has become of each.
 
-use crate::netlink::{self, EndpointSpec, GuestAddress, Netlink, Outcome};
+use crate::error_chain;
+use crate::netlink::{self, Attached, EndpointSpec, GuestAddress, Netlink, Outcome};
 use ipnet::IpNet;
+use mizar_proto::{Step, Steps};
 use mizar_vpc::{Attachment, Name, NetworkRow, PortRow, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use tracing::info;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tracing::{error, info};
 
 /// Attaches and detaches guests, and remembers which interface is whose.
 #[derive(Debug)]
 pub(crate) struct Ports {
     netlink: Netlink,
-    trampoline: OwnedFd,
-    attached: BTreeMap<(Vni, Name), AttachedPort>,
+    trampoline: Arc<OwnedFd>,
+    attached: BTreeMap<Vni, BTreeMap<Name, AttachedPort>>,
+    by_interface: BTreeMap<u32, (Vni, Name)>,
+    jobs: JoinSet<Job>,
+    /// Interfaces of nobody known that went while jobs ran: one of them may turn out to be that of
+    /// a guest that was being attached.
+    vanished: BTreeSet<u32>,
 }
 
+/// A guest that is attached.
 #[derive(Debug)]
-struct AttachedPort {
+pub(crate) struct AttachedPort {
     /// None if it was found at the start.
     spec: Option<EndpointSpec>,
-    interface: u32,
+    /// Interface index of the host's end.
+    pub(crate) interface: u32,
+    /// How long each step took.
+    pub(crate) steps: Steps,
+}
+
+/// What has become of a guest.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) vni: Vni,
+    pub(crate) name: Name,
+    pub(crate) what: What,
+}
+
+/// What was done with a guest; why not, if it was not.
+#[derive(Debug)]
+pub(crate) enum What {
+    Attached(Result<(), String>),
+    Detached(Result<(), String>),
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+enum Job {
+    Attach(Vni, Name, Box<EndpointSpec>, netlink::Result<Attached>),
+    Detach(Vni, Name, netlink::Result<bool>),
 }
 
 impl Ports {
     /// Takes over the interfaces of an earlier agent of this instance.
     pub(crate) async fn recover(netlink: Netlink, trampoline: OwnedFd) -> netlink::Result<Self> {
-        let mut attached = BTreeMap::new();
-        for found in netlink.list_endpoints().await? {
+        let found = netlink.list_endpoints().await?;
+        let mut ports = Self {
+            netlink,
+            trampoline: Arc::new(trampoline),
+            attached: BTreeMap::new(),
+            by_interface: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            vanished: BTreeSet::new(),
+        };
+        for found in found {
             // Interfaces are named by checked names: others are not ours.
             if let (Ok(vni), Ok(name)) = (Vni::try_from(found.vni), found.name.parse::<Name>()) {
-                let port = AttachedPort { spec: None, interface: found.interface };
-                attached.insert((vni, name), port);
+                let steps = Steps::new();
+                ports.insert(
+                    (vni, name),
+                    AttachedPort { spec: None, interface: found.interface, steps },
+                );
             }
         }
-        Ok(Self { netlink, trampoline, attached })
+        Ok(ports)
     }
 
-    /// Attaches a guest unless it is attached just so; the interface index of the host's end.
-    pub(crate) async fn attach(
-        &mut self,
-        vni: Vni,
-        name: &Name,
-        port: &PortRow,
-        network: &NetworkRow,
-        mtu: u16,
-    ) -> netlink::Result<u32> {
-        let spec = spec(vni, name, port, network, mtu);
-        let key = (vni, name.clone());
-        if let Some(there) =
-            self.attached.get(&key).filter(|there| there.spec.as_ref() == Some(&spec))
-        {
-            return Ok(there.interface);
-        }
-        let attached = self.netlink.attach_endpoint(&spec, &self.trampoline).await?;
-        let took: std::time::Duration = attached.steps.iter().map(|(_, time)| *time).sum();
-        if attached.outcome != Outcome::Kept {
-            info!(%vni, endpoint = %name, interface = attached.interface, ?took, "guest attached");
-        }
-        let interface = attached.interface;
-        self.attached.insert(key, AttachedPort { spec: Some(spec), interface });
-        Ok(interface)
+    /// Whether a guest is attached just so.
+    pub(crate) fn is_attached(&self, vni: Vni, name: &Name, spec: &EndpointSpec) -> bool {
+        self.get(vni, name).is_some_and(|there| there.spec.as_ref() == Some(spec))
     }
 
-    /// Detaches a guest, if it is attached.
-    pub(crate) async fn detach(&mut self, vni: Vni, name: &Name) -> netlink::Result<()> {
-        let was = self.netlink.detach_endpoint(vni.get(), name.as_str()).await?;
-        self.attached.remove(&(vni, name.clone()));
-        if was {
-            info!(%vni, endpoint = %name, "guest detached");
+    /// A guest, if it is attached.
+    pub(crate) fn get(&self, vni: Vni, name: &Name) -> Option<&AttachedPort> {
+        self.attached.get(&vni)?.get(name)
+    }
+
+    /// Notes how long the steps of attaching a guest took.
+    pub(crate) fn set_steps(&mut self, vni: Vni, name: &Name, steps: Steps) {
+        if let Some(port) = self.attached.get_mut(&vni).and_then(|of| of.get_mut(name)) {
+            port.steps = steps;
         }
-        Ok(())
+    }
+
+    /// Begins to attach a guest, or to complete what is there.
+    pub(crate) fn attach(&mut self, vni: Vni, name: Name, spec: EndpointSpec) {
+        let (netlink, trampoline) = (self.netlink.clone(), Arc::clone(&self.trampoline));
+        self.jobs.spawn(async move {
+            let result = netlink.attach_endpoint(&spec, trampoline).await;
+            Job::Attach(vni, name, Box::new(spec), result)
+        });
+    }
+
+    /// Begins to detach a guest.
+    pub(crate) fn detach(&mut self, vni: Vni, name: Name) {
+        let netlink = self.netlink.clone();
+        self.jobs.spawn(async move {
+            let result = netlink.detach_endpoint(vni.get(), name.as_str()).await;
+            Job::Detach(vni, name, result)
+        });
+    }
+
+    /// The next job that ends; for ever, if there is none. Cancelling the wait loses nothing.
+    pub(crate) async fn next(&mut self) -> Done {
+        loop {
+            let job = match self.jobs.join_next().await {
+                Some(Ok(job)) => job,
+                Some(Err(error)) => {
+                    error!(%error, "a job has ended without a result");
+                    continue;
+                }
+                None => std::future::pending().await,
+            };
+            let done = match job {
+                Job::Attach(vni, name, spec, result) => {
+                    self.attach_done((vni, name), *spec, result)
+                }
+                Job::Detach(vni, name, result) => self.detach_done((vni, name), result),
+            };
+            if self.jobs.is_empty() {
+                self.vanished.clear();
+            }
+            return done;
+        }
+    }
+
+    /// How many guests are attached.
+    pub(crate) fn len(&self) -> usize {
+        self.by_interface.len()
     }
 
     /// VPCs with guests that are attached.
     pub(crate) fn vnis(&self) -> BTreeSet<Vni> {
-        self.attached.keys().map(|(vni, _)| *vni).collect()
-    }
-
-    /// Interface index of the host's end of a guest's link.
-    pub(crate) fn interface(&self, vni: Vni, name: &Name) -> Option<u32> {
-        Some(self.attached.get(&(vni, name.clone()))?.interface)
+        self.attached.keys().copied().collect()
     }
 
     /// Names of the guests of a VPC that are attached.
-    pub(crate) fn of(&self, vni: Vni) -> Vec<Name> {
-        let keys = self.attached.keys().filter(|(of, _)| *of == vni);
-        keys.map(|(_, name)| name.clone()).collect()
+    pub(crate) fn of(&self, vni: Vni) -> impl Iterator<Item = &Name> {
+        self.attached.get(&vni).into_iter().flat_map(BTreeMap::keys)
     }
 
-    /// Forgets an interface that is gone; the VPC whose guest it was.
-    pub(crate) fn gone(&mut self, interface: u32) -> Option<Vni> {
-        let key = self.attached.iter().find(|(_, port)| port.interface == interface)?.0.clone();
-        self.attached.remove(&key);
-        Some(key.0)
+    /// Forgets an interface that is gone; whose it was.
+    pub(crate) fn gone(&mut self, interface: u32) -> Option<(Vni, Name)> {
+        let key = self.by_interface.get(&interface).cloned();
+        match &key {
+            Some(key) => self.remove(key),
+            None if !self.jobs.is_empty() => _ = self.vanished.insert(interface),
+            None => {}
+        }
+        key
+    }
+
+    fn attach_done(
+        &mut self,
+        key: (Vni, Name),
+        spec: EndpointSpec,
+        result: netlink::Result<Attached>,
+    ) -> Done {
+        let (vni, name) = key.clone();
+        let result = match result {
+            Err(error) => Err(error_chain(&error)),
+            Ok(attached) if self.vanished.contains(&attached.interface) => {
+                self.remove(&key);
+                Err("its interface has vanished while it was attached".to_owned())
+            }
+            Ok(attached) => {
+                let Attached { interface, outcome, .. } = attached;
+                let took =
+                    attached.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>();
+                if outcome != Outcome::Kept {
+                    info!(%vni, endpoint = %name, interface, ?took, "guest attached");
+                }
+                let steps = summary(&attached.steps);
+                self.remove(&key);
+                self.insert(key, AttachedPort { spec: Some(spec), interface, steps });
+                Ok(())
+            }
+        };
+        Done { vni, name, what: What::Attached(result) }
+    }
+
+    fn detach_done(&mut self, key: (Vni, Name), result: netlink::Result<bool>) -> Done {
+        if result.is_ok() {
+            self.remove(&key);
+        }
+        let (vni, name) = key;
+        if let Ok(true) = result {
+            info!(%vni, endpoint = %name, "guest detached");
+        }
+        let result = result.map(drop).map_err(|error| error_chain(&error));
+        Done { vni, name, what: What::Detached(result) }
+    }
+
+    fn insert(&mut self, key: (Vni, Name), port: AttachedPort) {
+        self.by_interface.insert(port.interface, key.clone());
+        self.attached.entry(key.0).or_default().insert(key.1, port);
+    }
+
+    fn remove(&mut self, (vni, name): &(Vni, Name)) {
+        let Some(of) = self.attached.get_mut(vni) else { return };
+        if let Some(port) = of.remove(name) {
+            self.by_interface.remove(&port.interface);
+        }
+        if of.is_empty() {
+            self.attached.remove(vni);
+        }
     }
 }
 
-fn spec(vni: Vni, name: &Name, port: &PortRow, network: &NetworkRow, mtu: u16) -> EndpointSpec {
+/// What a guest's interface must be like.
+pub(crate) fn spec(
+    vni: Vni,
+    name: &Name,
+    port: &PortRow,
+    network: &NetworkRow,
+    mtu: u16,
+) -> EndpointSpec {
     let Attachment::Veth { netns, interface } = &port.attachment;
     let v4 = port.v4.zip(network.v4).map(|(address, prefix)| {
         guest(address.into(), prefix.prefix_len(), network.v4_gateway.map(IpAddr::V4))
@@ -119,4 +257,28 @@ fn spec(vni: Vni, name: &Name, port: &PortRow, network: &NetworkRow, mtu: u16) -
 fn guest(address: IpAddr, length: u8, gateway: Option<IpAddr>) -> Option<GuestAddress> {
     // A prefix of the same family has no length that the address could not have.
     Some(GuestAddress { address: IpNet::new(address, length).ok()?, gateway })
+}
+
+/// The steps as others see them.
+fn summary(taken: &[(netlink::Step, std::time::Duration)]) -> Steps {
+    let mut steps = Steps::new();
+    for (step, time) in taken {
+        *steps.entry(reported(*step)).or_default() += *time;
+    }
+    steps
+}
+
+fn reported(step: netlink::Step) -> Step {
+    use netlink::Step as Taken;
+    match step {
+        Taken::Check
+        | Taken::Namespace
+        | Taken::LookUp
+        | Taken::Remove
+        | Taken::Create
+        | Taken::HostEnd
+        | Taken::Up => Step::Interface,
+        Taken::Filter => Step::Program,
+        Taken::GuestEnd | Taken::Addresses | Taken::Routes => Step::Addresses,
+    }
 }

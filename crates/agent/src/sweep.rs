@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::hosts::Hosts;
 use crate::kernel::{Maps, TableError};
+use crate::usage::Used;
 use mizar_packet::tables::{EndpointKey, HostIndex, Learned};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ const UNUSED: Duration = Duration::from_secs(600);
 pub(crate) struct Sweeper {
     pub(crate) maps: Arc<Maps>,
     pub(crate) hosts: Arc<Hosts>,
+    pub(crate) used: Arc<Used>,
     pub(crate) clock: Clock,
 }
 
@@ -79,7 +81,9 @@ impl Sweeper {
         learned: &[(EndpointKey, Learned)],
     ) -> Result<BTreeSet<HostIndex>, TableError> {
         let mut hosts: BTreeSet<_> = learned.iter().map(|(_, row)| row.host).collect();
-        hosts.extend(self.maps.endpoints.rows()?.into_iter().map(|(_, row)| row.host));
+        let endpoints = self.maps.endpoints.rows()?;
+        self.used.set_endpoints(endpoints.len());
+        hosts.extend(endpoints.into_iter().map(|(_, row)| row.host));
         hosts.extend(self.maps.holders.rows()?.into_iter().flat_map(|(_, row)| row.hosts));
         hosts.extend(self.maps.vpcs.rows()?.into_iter().flat_map(|(_, row)| row.dividers));
         Ok(hosts)

@@ -1,51 +1,84 @@
 //! The steps that make one VPC what its rows say.
 
-use super::Applier;
+use super::work::Work;
+use super::{Applier, Errors};
 use crate::error_chain;
 use crate::install::{self, Failed};
 use crate::kernel::{Maps, RouteKey};
-use crate::plan::{self, Assigned, VpcTables};
+use crate::plan::{self, Assigned, Gone, Place, VpcTables};
+use crate::ports;
 use crate::probe::LEASE;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::tables::{Endpoint, EndpointKey, VpcIndex};
-use mizar_vpc::{Changes, HeldRow, RowKey, Vni, VpcRows};
+use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, RowKey, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tracing::warn;
 
-/// Why rows are not as they should be.
-type Errors = BTreeMap<RowKey, String>;
-
 impl Applier {
-    /// Makes a VPC what its rows say; what could not be done.
-    pub(super) async fn reconcile(&mut self, vni: Vni, held: Changes<IpAddr, HeldRow>) -> Errors {
-        let rows = self.known.get(&vni).map(|known| known.rows.clone()).unwrap_or_default();
-        let wanted = rows != VpcRows::default() || !held.upserts.is_empty();
-        let mut errors = Errors::new();
-        let mut desired = VpcTables::default();
-        if wanted {
-            let Some(assigned) = self.assign(vni, &rows, &mut errors) else { return errors };
-            desired = plan::tables(vni.get(), &rows, &assigned);
-            self.attach(vni, &rows, &assigned, &mut desired, &mut errors).await;
-            let current = self.installed.entry(vni.get()).or_default();
-            for failed in install::write(&self.maps, vni.get(), current, &desired) {
-                report(failed, &rows, &assigned, &desired, &mut errors);
-            }
-            // First, since it makes room.
-            self.remove_held(vni, &held.removals, &desired);
-            self.write_held(vni, &held.upserts, &desired, assigned.vpc, &mut errors);
-        } else {
-            self.remove_held(vni, &held.removals, &desired);
+    /// Begins: writes networks, begins to attach guests, writes held endpoints meanwhile.
+    pub(super) fn start(&mut self, mut work: Work, held: Changes<IpAddr, HeldRow>) {
+        self.with_rows(work.vni, |applier, rows| applier.write(&mut work, rows, held));
+        self.advance(work);
+    }
+
+    /// Does something with the rows of a VPC, which do not change meanwhile.
+    pub(super) fn with_rows(&mut self, vni: Vni, act: impl FnOnce(&mut Self, &IndexedRows)) {
+        let rows = std::mem::take(&mut self.known.entry(vni).or_default().rows);
+        act(self, &rows);
+        self.known.entry(vni).or_default().rows = rows;
+    }
+
+    fn write(&mut self, work: &mut Work, indexed: &IndexedRows, held: Changes<IpAddr, HeldRow>) {
+        let (vni, rows) = (work.vni, indexed.rows());
+        work.wanted = *rows != VpcRows::default() || !held.upserts.is_empty();
+        // A VPC that comes or goes does so with all that it has.
+        if !work.wanted || self.vpcs.get(&vni.get()).is_none() {
+            work.scope.widen(rows);
         }
-        self.remove(vni, &rows, &desired).await;
-        self.release(vni, &rows, wanted);
-        errors
+        if work.wanted {
+            let Some(assigned) = self.assign(vni, rows, work) else {
+                return self.displace(work, held.upserts);
+            };
+            work.desired = plan::tables(vni.get(), rows, &assigned);
+            let current = self.installed.entry(vni.get()).or_default();
+            for failed in install::write_networks(&self.maps, vni.get(), current, &work.desired) {
+                report(failed, rows, &assigned, &work.desired, &mut work.errors);
+            }
+            let names = std::mem::take(&mut work.scope.ports);
+            names.iter().for_each(|name| self.begin_port(work, rows, name));
+            work.scope.ports = names;
+            self.attach_waiting(work);
+        }
+        let start = Instant::now();
+        let (replaced, removals): (BTreeSet<_>, _) =
+            held.removals.into_iter().partition(|address| indexed.port_at(*address).is_some());
+        // First, since it makes room.
+        self.remove_held(vni, &removals);
+        if let Some(vpc) = self.vpcs.get(&vni.get()) {
+            let here = |address: &IpAddr| indexed.port_at(*address).is_some();
+            self.write_held(vni, &held.upserts, here, vpc, &mut work.errors);
+        }
+        work.replaced = replaced;
+        work.held = start.elapsed();
+    }
+
+    /// A VPC without a place has nothing in the tables: all is tried again.
+    fn displace(&mut self, work: &mut Work, held: BTreeMap<IpAddr, HeldRow>) {
+        work.displaced = true;
+        let reason = work.errors.values().next().cloned();
+        let reason = reason.unwrap_or_else(|| "the VPC has no place in the tables".to_owned());
+        let rows = held.keys().map(|address| (RowKey::Held(*address), reason.clone()));
+        work.errors.extend(rows);
+        self.known.entry(work.vni).or_default().unwritten.extend(held);
     }
 
     /// The indices that the rows need. None if the VPC itself has no place.
-    fn assign(&mut self, vni: Vni, rows: &VpcRows, errors: &mut Errors) -> Option<Assigned> {
+    fn assign(&mut self, vni: Vni, rows: &VpcRows, work: &mut Work) -> Option<Assigned> {
+        let errors = &mut work.errors;
         let known = self.vpcs.get(&vni.get()).is_some();
         let vpc = match self.vpcs.allocate(&vni.get()) {
             Ok(index) => index,
@@ -57,9 +90,9 @@ impl Applier {
         if !known {
             self.clear_counters(vpc);
         }
-        let guest_mtu = self.guest_mtu;
-        let mut assigned = Assigned { vpc, guest_mtu, ..Assigned::default() };
-        for (id, network) in &rows.networks {
+        let mut assigned = Assigned { vpc, ..Assigned::default() };
+        for id in &work.scope.networks {
+            let Some(network) = rows.networks.get(id) else { continue };
             let Some(key) = plan::network_key(vni.get(), network) else {
                 let problem = "the network has no prefix".to_owned();
                 errors.insert(RowKey::Network(*id), problem);
@@ -102,33 +135,45 @@ impl Applier {
         }
     }
 
-    /// Attaches the guests, and adds the rows of those that are attached.
-    async fn attach(
-        &mut self,
-        vni: Vni,
-        rows: &VpcRows,
-        assigned: &Assigned,
-        desired: &mut VpcTables,
-        errors: &mut Errors,
-    ) {
-        for (name, port) in &rows.ports {
-            let row = || RowKey::Port(name.clone());
-            // Every port's network was checked to be there.
-            let Some(network) = rows.networks.get(&port.network) else { continue };
-            let attached = self.ports.attach(vni, name, port, network, self.guest_mtu).await;
-            let interface = match attached {
-                Ok(interface) => interface,
-                Err(error) => {
-                    errors.insert(row(), error_chain(&error));
-                    continue;
-                }
-            };
-            let network = (port.network, network);
-            if plan::add_port(desired, vni.get(), port, network, interface, assigned).is_none() {
-                let problem = format!("network {} has no place in the tables", port.network);
-                errors.insert(row(), problem);
-            }
+    /// Has a guest attached, or gives it its rows if it is attached already.
+    fn begin_port(&mut self, work: &mut Work, rows: &VpcRows, name: &Name) {
+        // Those that go are not among the rows.
+        let Some(port) = rows.ports.get(name) else { return };
+        // Every port's network was checked to be there.
+        let Some(network) = rows.networks.get(&port.network) else { return };
+        let spec = ports::spec(work.vni, name, port, network, self.guest_mtu);
+        if self.ports.is_attached(work.vni, name, &spec) {
+            self.write_port(work, rows, name);
+        } else {
+            work.waiting.push_back((name.clone(), spec));
         }
+    }
+
+    /// Writes the rows of a guest that is attached.
+    pub(super) fn write_port(&mut self, work: &mut Work, rows: &VpcRows, name: &Name) {
+        let vni = work.vni;
+        let Some(port) = rows.ports.get(name) else { return };
+        let (Some(network), Some(attached)) =
+            (rows.networks.get(&port.network), self.ports.get(vni, name))
+        else {
+            return;
+        };
+        let key = plan::network_key(vni.get(), network);
+        let index = key.and_then(|key| self.networks.get(&key));
+        let (Some(network_index), Some(vpc)) = (index, self.vpcs.get(&vni.get())) else {
+            let problem = format!("network {} has no place in the tables", port.network);
+            work.errors.insert(RowKey::Port(name.clone()), problem);
+            return;
+        };
+        let place = Place { vpc, network: network_index, guest_mtu: self.guest_mtu };
+        let (row, endpoints) = plan::port(vni.get(), port, network, attached.interface, place);
+        let current = self.installed.entry(vni.get()).or_default();
+        let written = install::write_port(&self.maps, vni.get(), current, (&row, &endpoints));
+        if let Err(error) = written {
+            work.errors.insert(RowKey::Port(name.clone()), error_chain(&error));
+        }
+        work.desired.ports.insert(row.interface, row);
+        work.desired.endpoints.extend(endpoints);
     }
 
     /// Writes the endpoints that this host bounces for.
@@ -136,16 +181,14 @@ impl Applier {
         &mut self,
         vni: Vni,
         held: &BTreeMap<IpAddr, HeldRow>,
-        desired: &VpcTables,
+        here: impl Fn(&IpAddr) -> bool,
         vpc: VpcIndex,
         errors: &mut Errors,
     ) {
         let mut failed = Vec::new();
         let mut writes = Vec::with_capacity(held.len());
         let mut addresses = Vec::with_capacity(held.len());
-        let elsewhere =
-            held.iter().filter(|(at, _)| !desired.endpoints.contains_key(&Address::from(**at)));
-        for (address, row) in elsewhere {
+        for (address, row) in held.iter().filter(|(address, _)| !here(address)) {
             match self.hosts.ensure(row.host) {
                 Ok(host) => {
                     let key = EndpointKey::new(vni.get(), Address::from(*address));
@@ -156,6 +199,7 @@ impl Applier {
             }
         }
         let errors_at = self.maps.endpoints.put_all(&writes);
+        self.used.add_endpoints(writes.len() - errors_at.len());
         failed.extend(errors_at.into_iter().map(|(at, e)| (addresses[at], error_chain(&e))));
         let known = self.known.entry(vni).or_default();
         for (address, error) in failed {
@@ -164,66 +208,87 @@ impl Applier {
         }
     }
 
-    fn remove_held(&self, vni: Vni, removals: &BTreeSet<IpAddr>, desired: &VpcTables) {
+    fn remove_held(&self, vni: Vni, removals: &BTreeSet<IpAddr>) {
         for address in removals {
             let key = EndpointKey::new(vni.get(), Address::from(*address));
-            if desired.endpoints.contains_key(&key.address) {
-                continue;
-            }
             let held = matches!(
                 self.maps.endpoints.get(&key), Ok(Some(row)) if row.kind == Endpoint::HELD
             );
-            if held && let Err(error) = self.maps.endpoints.remove(&key) {
-                warn!(%vni, %address, %error, "held endpoint not removed");
+            if !held {
+                continue;
+            }
+            match self.maps.endpoints.remove(&key) {
+                Ok(_) => self.used.remove_endpoint(),
+                Err(error) => warn!(%vni, %address, %error, "held endpoint not removed"),
             }
         }
     }
 
-    /// Removes what the rows no longer have: guests first, whose interfaces go last of theirs.
-    async fn remove(&mut self, vni: Vni, rows: &VpcRows, desired: &VpcTables) {
+    /// Once all guests have their rows or could not be attached: removes what the rows no longer
+    /// have, guests first, whose interfaces go last of theirs.
+    pub(super) fn settle(&mut self, work: &mut Work, indexed: &IndexedRows) {
+        let (vni, rows) = (work.vni, indexed.rows());
         let current = self.installed.entry(vni.get()).or_default();
-        let (gone, failed) = install::remove(&self.maps, vni.get(), current, desired);
+        let mut gone = std::mem::take(&mut work.scope.gone);
+        if work.scope.all {
+            gone = Gone::all(current, &work.desired);
+        } else {
+            gone.restrict(current, &work.desired);
+        }
+        let (left, failed) = install::remove(&self.maps, vni.get(), current, &gone);
         for failed in failed {
             warn!(%vni, ?failed, "row not removed");
         }
-        let here: BTreeSet<Address> =
-            rows.ports.values().flat_map(plan::addresses).map(Address::from).collect();
-        for (address, row) in gone {
+        for (address, row) in left {
             let key = EndpointKey::new(vni.get(), address);
             // One that should be here but cannot be attached has not moved.
-            leave(&self.maps, key, row, !here.contains(&address));
+            leave(&self.maps, key, row, indexed.port_at(address.into()).is_none());
         }
-        for name in self.ports.of(vni).into_iter().filter(|name| !rows.ports.contains_key(name)) {
-            if let Err(error) = self.ports.detach(vni, &name).await {
-                warn!(%vni, endpoint = %name, error = error_chain(&error), "guest not detached");
-            }
+        self.remove_held(vni, &work.replaced);
+        let go = |name: &&Name| !rows.ports.contains_key(*name);
+        let names: Vec<Name> = if work.scope.all {
+            self.ports.of(vni).filter(go).cloned().collect()
+        } else {
+            let there = |name: &&Name| self.ports.get(vni, name).is_some();
+            work.scope.ports.iter().filter(go).filter(there).cloned().collect()
+        };
+        for name in names {
+            work.detaching += 1;
+            self.ports.detach(vni, name);
         }
+        self.release(work, rows);
     }
 
     /// Frees the indices that nothing in the tables has any more.
-    fn release(&mut self, vni: Vni, rows: &VpcRows, wanted: bool) {
-        let networks = rows.networks.values();
-        let kept: BTreeSet<RouteKey> =
-            networks.filter_map(|network| plan::network_key(vni.get(), network)).collect();
-        let routes = self.installed.get(&vni.get()).map(|tables| &tables.routes);
-        let used: BTreeSet<u32> =
-            routes.into_iter().flat_map(BTreeMap::values).map(|route| route.network).collect();
-        let free: Vec<_> = self
-            .networks
-            .iter()
-            .filter(|(key, index)| {
-                key.vni() == vni.get() && !kept.contains(key) && !used.contains(index)
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in free {
-            self.networks.release(&key);
+    fn release(&mut self, work: &Work, rows: &VpcRows) {
+        let vni = work.vni.get();
+        let candidates: Vec<RouteKey> = if work.scope.all {
+            self.networks.iter().map(|(key, _)| *key).filter(|key| key.vni() == vni).collect()
+        } else {
+            work.scope.keys.clone()
+        };
+        if !candidates.is_empty() {
+            let networks = rows.networks.values();
+            let kept: BTreeSet<RouteKey> =
+                networks.filter_map(|network| plan::network_key(vni, network)).collect();
+            let used = self.indices_in_use(vni);
+            for key in candidates.iter().filter(|key| !kept.contains(key)) {
+                if self.networks.get(key).is_some_and(|index| !used.contains(&index)) {
+                    self.networks.release(key);
+                }
+            }
         }
-        if !wanted && used.is_empty() {
-            self.forget_learned(vni);
-            self.vpcs.release(&vni.get());
-            self.installed.remove(&vni.get());
+        if !work.wanted && self.indices_in_use(vni).is_empty() {
+            self.forget_learned(work.vni);
+            self.vpcs.release(&vni);
+            self.installed.remove(&vni);
         }
+    }
+
+    /// The networks that a VPC's routes lead to.
+    fn indices_in_use(&self, vni: u32) -> BTreeSet<u32> {
+        let routes = self.installed.get(&vni).map(|tables| &tables.routes);
+        routes.into_iter().flat_map(BTreeMap::values).map(|route| route.network).collect()
     }
 
     /// Learned rows name the VPC's index, which becomes free.
@@ -295,22 +360,13 @@ fn report(
         let found = assigned.networks.iter().find(|(_, i)| **i == index);
         found.map(|(id, _)| RowKey::Network(*id))
     };
-    let port = |address: Address| {
-        let address = IpAddr::from(address);
-        let found = rows.ports.iter().find(|(_, p)| plan::addresses(p).any(|a| a == address));
-        found.map(|(name, _)| RowKey::Port(name.clone()))
-    };
     let (row, error) = match failed {
         Failed::Network(index, error) => (network(index), error),
         Failed::Route(key, error) => {
             (desired.routes.get(&key).and_then(|route| network(route.network)), error)
         }
-        Failed::Endpoint(address, error) => (port(address), error),
-        Failed::Port(interface, error) => {
-            let endpoints = desired.endpoints.iter();
-            let mut of = endpoints.filter(|(_, e)| e.interface == interface);
-            (of.next().and_then(|(address, _)| port(*address)), error)
-        }
+        // Of guests: written one by one, and reported there.
+        Failed::Port(error) => (None, error),
         Failed::Vpc(error) => {
             let text = error_chain(&error);
             errors.extend(all_rows(rows).map(|row| (row, text.clone())));

@@ -7,11 +7,8 @@ use mizar_agent::Options;
 use mizar_agent::kernel::Maps;
 use mizar_packet::Address;
 use mizar_packet::tables::EndpointKey;
-use mizar_proto::Outcome;
 use mizar_vpc::{HeldRow, Vni, VpcRows, VpcUpdate};
 use std::time::Duration;
-
-const APPLIED: Outcome = Outcome::Applied(Vec::new());
 
 /// Guest a on h1, which is the bouncer, and guest b on h2.
 fn pair(a: &Guest, b: &Guest) -> (VpcRows, VpcRows) {
@@ -55,8 +52,8 @@ fn guests_reach_each_other(mode: &'static str, name: &'static str) {
         let (a, b) = (Guest::new(), Guest::new());
         let (one, two) = pair(&a, &b);
         let full = |rows| VpcUpdate::full(Vni::MIN, at(1), rows);
-        assert_eq!(here.update(full(one)).await.outcome, APPLIED);
-        assert_eq!(there.update(full(two)).await.outcome, APPLIED);
+        world::all_applied(&here.update(full(one)).await);
+        world::all_applied(&there.update(full(two)).await);
 
         // b's first packet goes by way of the bouncer; once a has answered, both are direct.
         b.run("ping -q -c 5 -i 0.1 -W 1 10.0.0.5");

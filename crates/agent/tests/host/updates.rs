@@ -6,12 +6,10 @@ use mizar_agent::Options;
 use mizar_agent::kernel::{Maps, Sizes};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey};
-use mizar_proto::Outcome;
+use mizar_proto::{Outcome, Position};
 use mizar_vpc::{HeldRow, RowKey, Vni, VpcUpdate};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-
-const APPLIED: Outcome = Outcome::Applied(Vec::new());
 
 fn key(last: u8) -> EndpointKey {
     EndpointKey::new(1, Address::v4([10, 0, 0, last]))
@@ -34,7 +32,8 @@ fn what_the_controller_says_survives_the_agent() {
         let mut vpc = rows(&[("a", port(&guest.namespace(), 5, at(2)))]);
         vpc.held.extend([held(9)]);
         let ack = stream.update(VpcUpdate::full(Vni::MIN, at(2), vpc.clone())).await;
-        assert_eq!((ack.generation, ack.outcome), (at(2), APPLIED));
+        assert_eq!(ack.generation, at(2));
+        world::all_applied(&ack);
 
         let maps = Maps::open(&world::options().pins).unwrap();
         let local = maps.endpoints.get(&key(5)).unwrap().unwrap();
@@ -53,10 +52,11 @@ fn what_the_controller_says_survives_the_agent() {
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
         let unsure = mizar_vpc::Generation::new(0, 1).unwrap();
-        assert_eq!(stream.hello.positions, [(Vni::MIN, unsure)].into());
+        let position = Position { generation: unsure, digest: None };
+        assert_eq!(stream.hello.positions, [(Vni::MIN, position)].into());
         stream.configure().await;
         let ack = stream.update(VpcUpdate::full(Vni::MIN, at(2), vpc.clone())).await;
-        assert_eq!(ack.outcome, APPLIED);
+        world::all_applied(&ack);
         assert_eq!(maps.endpoints.get(&key(5)).unwrap(), Some(local));
         assert_eq!(maps.endpoints.get(&key(9)).unwrap(), Some(there));
         assert_eq!(maps.config.get(&0).unwrap(), Some(marked));
@@ -86,7 +86,7 @@ fn an_endpoint_that_leaves_says_so_for_two_leases() {
             ("b", port(&two.namespace(), 6, at(1))),
         ]);
         let ack = stream.update(VpcUpdate::full(Vni::MIN, at(1), both.clone())).await;
-        assert_eq!(ack.outcome, APPLIED);
+        world::all_applied(&ack);
         let maps = Maps::open(&world::options().pins).unwrap();
         let interface = maps.endpoints.get(&key(5)).unwrap().unwrap().interface;
 
@@ -94,7 +94,7 @@ fn an_endpoint_that_leaves_says_so_for_two_leases() {
         let mut none = rows(&[]);
         none.held.extend([held(5)]);
         let ack = stream.update(VpcUpdate::diff(Vni::MIN, (at(1), &both), (at(2), &none))).await;
-        assert_eq!(ack.outcome, APPLIED);
+        world::all_applied(&ack);
         assert_eq!(maps.endpoints.get(&key(5)).unwrap().unwrap().kind, Endpoint::HELD);
         let moved = maps.endpoints.get(&key(6)).unwrap().unwrap();
         assert_eq!((moved.kind, moved.generation), (Endpoint::MOVED, at(1).get()));
@@ -105,7 +105,7 @@ fn an_endpoint_that_leaves_says_so_for_two_leases() {
 
         // The VPC goes, and nothing of it is left.
         let ack = stream.update(VpcUpdate::removal(Vni::MIN, at(3))).await;
-        assert_eq!(ack.outcome, APPLIED);
+        world::all_applied(&ack);
         assert!(maps.endpoints.rows().unwrap().is_empty());
         assert!(maps.routes.rows().unwrap().is_empty() && maps.vpcs.rows().unwrap().is_empty());
         let holders = maps.holders.rows().unwrap();
@@ -126,7 +126,7 @@ fn a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried() {
         let late = std::env::temp_dir().join(format!("late-{}", std::process::id()));
         let vpc = rows(&[("a", port(&late, 5, at(1))), ("b", port(&guest.namespace(), 6, at(1)))]);
         let ack = stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await;
-        let Outcome::Applied(errors) = ack.outcome else { panic!("{ack:?}") };
+        let errors = world::errors(&ack);
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].row, RowKey::Port("a".parse().unwrap()));
         assert!(errors[0].reason.contains("late-"), "{}", errors[0].reason);
@@ -137,7 +137,7 @@ fn a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried() {
         // The namespace appears.
         let other = Guest::new();
         std::os::unix::fs::symlink(other.namespace(), &late).unwrap();
-        assert_eq!(stream.ack().await.outcome, APPLIED);
+        world::all_applied(&stream.ack().await);
         assert!(maps.endpoints.get(&key(5)).unwrap().is_some());
         // An interface that vanishes is made again.
         let interface = maps.endpoints.get(&key(6)).unwrap().unwrap().interface;
@@ -171,11 +171,11 @@ fn a_full_table_is_reported_by_row() {
         let mut vpc = rows(&[]);
         vpc.held.extend((10..20).map(held));
         let ack = stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc.clone())).await;
-        let Outcome::Applied(errors) = ack.outcome else { panic!("{ack:?}") };
+        let errors = world::errors(&ack);
         let maps = Maps::open(&world::options().pins).unwrap();
         assert_eq!(errors.len() + maps.endpoints.rows().unwrap().len(), 10);
         assert!(!errors.is_empty());
-        for error in &errors {
+        for error in errors {
             assert!(matches!(error.row, RowKey::Held(_)));
             assert!(error.reason.contains("ENDPOINTS is full"), "{}", error.reason);
         }
@@ -200,13 +200,13 @@ fn stale_vpcs_and_interfaces_are_announced_and_removed() {
         let mut stream = controller.stream().await;
         let guest = Guest::new();
         let vpc = rows(&[("a", port(&guest.namespace(), 5, at(1)))]);
-        assert_eq!(stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await.outcome, APPLIED);
+        world::all_applied(&stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await);
         world::kill(agent).await;
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
         assert!(stream.hello.positions.contains_key(&Vni::MIN));
         let ack = stream.update(VpcUpdate::removal(Vni::MIN, at(2))).await;
-        assert_eq!(ack.outcome, APPLIED);
+        world::all_applied(&ack);
         assert!(!world::ip("link show type veth").contains("mz"));
         let maps = Maps::open(&world::options().pins).unwrap();
         assert!(maps.ports.rows().unwrap().is_empty() && maps.vpcs.rows().unwrap().is_empty());

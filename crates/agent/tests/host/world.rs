@@ -4,7 +4,7 @@
 
 use mizar_agent::{ModeChoice, Options};
 use mizar_proto::pb::controller_server::{Controller, ControllerServer};
-use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, pb};
+use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, RowError, pb};
 use mizar_vpc::{Generation, HostConfig, NetworkRow, PortRow, SlotHolders, VpcRows, VpcUpdate};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -157,6 +157,11 @@ pub(crate) async fn status(host: &str) -> mizar_proto::Status {
     status.into_inner().try_into().unwrap()
 }
 
+/// The agent's metrics.
+pub(crate) async fn metrics(host: &str) -> String {
+    local(host).await.metrics(pb::MetricsRequest {}).await.unwrap().into_inner().text
+}
+
 /// What the agent's host has counted of the first VPC.
 pub(crate) async fn counters(host: &str) -> mizar_proto::VpcCounters {
     let counters = local(host).await.counters(pb::CountersRequest {}).await.unwrap();
@@ -258,14 +263,21 @@ impl Stream {
 
     /// The agent's next answer.
     pub(crate) async fn ack(&mut self) -> Ack {
-        let message = self.from.next().await.unwrap().unwrap();
-        match AgentMessage::try_from(message).unwrap() {
-            AgentMessage::Ack(ack) => ack,
-            AgentMessage::Hello(hello) => panic!("a second hello: {hello:?}"),
+        loop {
+            match self.message().await {
+                AgentMessage::Ack(ack) => return ack,
+                AgentMessage::Beat(_) => {}
+                AgentMessage::Hello(hello) => panic!("a second hello: {hello:?}"),
+            }
         }
     }
 
-    async fn say(&self, message: ControllerMessage) {
+    /// Whatever the agent says next.
+    pub(crate) async fn message(&mut self) -> AgentMessage {
+        self.from.next().await.unwrap().unwrap().try_into().unwrap()
+    }
+
+    pub(crate) async fn say(&self, message: ControllerMessage) {
         self.to.send(Ok(message.into())).await.unwrap();
     }
 }
@@ -289,6 +301,19 @@ impl Controller for Service {
         self.0.send(Stream { hello, from, to }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(messages)))
     }
+}
+
+/// What could not be installed of an update that was applied.
+pub(crate) fn errors(ack: &Ack) -> &[RowError] {
+    match &ack.outcome {
+        Outcome::Applied(applied) => &applied.errors,
+        Outcome::Refused(reason) => panic!("refused: {reason}"),
+    }
+}
+
+/// Panics unless all of an update was installed.
+pub(crate) fn all_applied(ack: &Ack) {
+    assert_eq!(errors(ack), []);
 }
 
 /// A generation of the controller's store.
