@@ -6,6 +6,7 @@ use futures::Stream;
 use mizar_proto::pb::{self, controller_server};
 use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, PROTOCOL};
 use mizar_vpc::{HostConfig, Name};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
@@ -60,15 +61,19 @@ async fn run(
     mut incoming: Streaming<pb::AgentMessage>,
     outgoing: &Outgoing,
 ) -> Result<(), Status> {
-    let Hello { host, protocol, positions } = match receive(&mut incoming).await? {
+    let Hello { host, protocol, positions, .. } = match receive(&mut incoming).await? {
         Some(AgentMessage::Hello(hello)) => hello,
-        Some(AgentMessage::Ack(_)) => return Err(Status::invalid_argument("hello comes first")),
+        Some(AgentMessage::Ack(_) | AgentMessage::Beat(_)) => {
+            return Err(Status::invalid_argument("hello comes first"));
+        }
         None => return Ok(()),
     };
     if protocol != PROTOCOL {
         let reason = format!("protocol {protocol}: this server speaks {PROTOCOL}");
         return Err(Status::failed_precondition(reason));
     }
+    let positions: BTreeMap<_, _> =
+        positions.into_iter().map(|(vni, at)| (vni, at.generation)).collect();
     let opened = shared.desk().open(&host, &positions);
     let Some((session, config)) = opened else {
         return Err(Status::not_found(format!("host {host} is not in the lab")));
@@ -127,11 +132,14 @@ async fn receive_all(
     while let Some(message) = receive(incoming).await? {
         let Ack { vni, generation, outcome } = match message {
             AgentMessage::Ack(ack) => ack,
+            // The stream itself says here that the agent lives.
+            AgentMessage::Beat(_) => continue,
             AgentMessage::Hello(_) => return Err(Status::invalid_argument("hello comes once")),
         };
         match outcome {
-            Outcome::Applied(errors) => {
-                let errors = errors.into_iter().map(|error| (error.row.to_string(), error.reason));
+            Outcome::Applied(applied) => {
+                let errors =
+                    applied.errors.into_iter().map(|error| (error.row.to_string(), error.reason));
                 let errors = errors.collect();
                 shared.desk().acknowledge(host, session, (vni, generation), errors);
             }
@@ -159,9 +167,9 @@ mod tests {
     use crate::agents;
     use crate::plan::Plan;
     use crate::topology::Topology;
+    use mizar_proto::Applied;
     use mizar_proto::pb::controller_client::ControllerClient;
     use mizar_vpc::{Generation, Vni};
-    use std::collections::BTreeMap;
 
     const TOPOLOGY: &str = "{lab: stream, hosts: 2, vpcs: [{name: blue, vni: 7, dividers: [h1]}]}";
 
@@ -195,7 +203,13 @@ mod tests {
     }
 
     fn hello(host: &str, protocol: u32) -> Hello {
-        Hello { host: host.parse().unwrap(), protocol, positions: BTreeMap::new() }
+        Hello {
+            host: host.parse().unwrap(),
+            protocol,
+            version: "0.1.0".to_owned(),
+            underlay: Some("100.64.0.1".parse().unwrap()),
+            positions: BTreeMap::new(),
+        }
     }
 
     #[tokio::test]
@@ -211,7 +225,7 @@ mod tests {
         let acked = |world: &World| world.shared.desk().view()[&host].vpcs[&vni].acked;
         assert_eq!(acked(&world), None);
         let generation: Generation = batch.update.generation;
-        let ack = Ack { vni, generation, outcome: Outcome::Applied(Vec::new()) };
+        let ack = Ack { vni, generation, outcome: Outcome::Applied(Applied::default()) };
         let mut changes = world.shared.changed.subscribe();
         world.to_server.send(AgentMessage::Ack(ack).into()).await.unwrap();
         changes.changed().await.unwrap();
