@@ -3,7 +3,7 @@
 use crate::namespace::Namespace;
 use anyhow::{Context, Result, bail, ensure};
 use mizar_proto::pb::controller_server::{Controller, ControllerServer};
-use mizar_proto::{Ack, AgentMessage, ControllerMessage, Outcome, pb};
+use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Outcome, pb};
 use mizar_vpc::{HostConfig, Name, VpcUpdate};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use std::fs::File;
@@ -111,25 +111,19 @@ impl Cloud {
         self.agents.get(number).map(Child::id)
     }
 
-    /// Sends an update and waits until the agent has applied it.
-    pub(crate) fn update(&self, stream: &mut Stream, update: VpcUpdate) -> Result<()> {
+    /// Sends an update and waits until the agent has applied it; what it says
+    /// of that.
+    pub(crate) fn update(&self, stream: &mut Stream, update: VpcUpdate) -> Result<Applied> {
         let host = stream.host.clone();
         for batch in update.batches(BATCH) {
             stream.say(ControllerMessage::Update(batch))?;
         }
-        let answer = async { tokio::time::timeout(PATIENCE, stream.from.next()).await };
+        let answer = async { tokio::time::timeout(PATIENCE, stream.ack()).await };
         let answer = self.runtime.block_on(answer);
-        let message = match answer {
-            Ok(Some(message)) => message.with_context(|| format!("the stream of {host} fails"))?,
-            Ok(None) => bail!("the agent of {host} has gone"),
-            Err(_) => bail!("the agent of {host} does not answer an update"),
-        };
-        match AgentMessage::try_from(message)? {
-            AgentMessage::Ack(Ack { outcome: Outcome::Applied(failed), .. }) => {
-                ensure!(failed.is_empty(), "{host} could not install {failed:?}");
-                Ok(())
-            }
-            other => bail!("{host} answers an update with {other:?}"),
+        let Ok(answer) = answer else { bail!("the agent of {host} does not answer an update") };
+        match answer? {
+            Outcome::Applied(applied) if applied.errors.is_empty() => Ok(applied),
+            other => bail!("{host} could not install everything: {other:?}"),
         }
     }
 }
@@ -145,6 +139,21 @@ impl Drop for Cloud {
 }
 
 impl Stream {
+    /// The agent's next answer.
+    async fn ack(&mut self) -> Result<Outcome> {
+        loop {
+            let message = self.from.next().await;
+            let message =
+                message.with_context(|| format!("the agent of {} has gone", self.host))?;
+            let message = message.with_context(|| format!("the stream of {} fails", self.host))?;
+            match AgentMessage::try_from(message)? {
+                AgentMessage::Ack(Ack { outcome, .. }) => return Ok(outcome),
+                AgentMessage::Beat(_) => {}
+                other => bail!("{} answers an update with {other:?}", self.host),
+            }
+        }
+    }
+
     fn say(&self, message: ControllerMessage) -> Result<()> {
         let sent = self.to.blocking_send(Ok(message.into()));
         sent.with_context(|| format!("the agent of {} has gone", self.host))

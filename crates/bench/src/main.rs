@@ -5,6 +5,7 @@
 //! that it is the beginning of: `packet`, `packet.bounce`, `packet.bounce.one_ns`.
 
 mod assembly;
+mod attach;
 mod cloud;
 mod memory;
 mod namespace;
@@ -53,6 +54,7 @@ const GROUPS: &[Group] = &[
     Group { ids: path::WIRE, run: path::run_wire },
     Group { ids: path::DEFAULT, run: path::run_default },
     Group { ids: memory::IDS, run: memory::run },
+    Group { ids: attach::IDS, run: attach::run },
 ];
 
 fn main() -> Result<()> {

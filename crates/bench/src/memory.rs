@@ -86,7 +86,7 @@ fn figure(id: &'static str, value: f64, unit: &'static str, most: f64, tables: f
 /// Sends all rows of a VPC.
 fn tell(cloud: &Cloud, stream: &mut Stream, vni: u32, revision: u64, rows: VpcRows) -> Result<()> {
     let generation = Generation::new(1, revision)?;
-    cloud.update(stream, VpcUpdate::full(Vni::try_from(vni)?, generation, rows))
+    cloud.update(stream, VpcUpdate::full(Vni::try_from(vni)?, generation, rows)).map(drop)
 }
 
 /// One network, which another host bounces for too.

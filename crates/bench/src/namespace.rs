@@ -15,13 +15,18 @@ pub(crate) struct Namespace(File);
 impl Namespace {
     /// An empty one, with its loopback interface up.
     pub(crate) fn new() -> Result<Self> {
+        let namespace = Self::bare()?;
+        namespace.run("ip link set lo up")?;
+        Ok(namespace)
+    }
+
+    /// An empty one as the kernel makes it.
+    pub(crate) fn bare() -> Result<Self> {
         let made = std::thread::spawn(|| {
             sys::unshare_network().context("create a network namespace")?;
             File::open("/proc/thread-self/ns/net").context("open the new network namespace")
         });
-        let namespace = Self(made.join().map_err(|_| anyhow!("a thread panicked"))??);
-        namespace.run("ip link set lo up")?;
-        Ok(namespace)
+        Ok(Self(made.join().map_err(|_| anyhow!("a thread panicked"))??))
     }
 
     /// A path by which other processes can open it while this lives.

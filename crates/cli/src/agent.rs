@@ -41,6 +41,7 @@ Examples:
   mizar agent --host h1 --nic eth0 --controller unix:/run/mizar/controller.sock
   mizar agent status
   mizar agent counters -o json
+  mizar agent metrics
   mizar agent remove";
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +50,8 @@ enum Command {
     Status(AskArgs),
     /// Show what this host has counted, by VPC
     Counters(AskArgs),
+    /// Show what a monitoring system collects, in the text format of Prometheus
+    Metrics(SocketArgs),
     /// Remove all that agents have set up on this host, guests' interfaces included
     Remove(RemoveArgs),
 }
@@ -86,10 +89,16 @@ struct RunArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct AskArgs {
+struct SocketArgs {
     /// Where the agent listens
     #[arg(long, default_value = SOCKET, value_name = "PATH")]
     socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct AskArgs {
+    #[command(flatten)]
+    agent: SocketArgs,
     #[command(flatten)]
     output: output::Options,
 }
@@ -111,10 +120,13 @@ struct RemoveArgs {
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     match (args.command, args.run) {
         (Some(Command::Status(args)), _) => {
-            let status = Client::connect(&args.socket).await?.status().await?;
+            let status = Client::connect(&args.agent.socket).await?.status().await?;
             args.output.show(&status::View::from(status), status::text)?;
         }
         (Some(Command::Counters(args)), _) => show_counters(&args).await?,
+        (Some(Command::Metrics(args)), _) => {
+            output::print(&Client::connect(&args.socket).await?.metrics().await?)?;
+        }
         (Some(Command::Remove(args)), _) => remove(&args).await?,
         (None, Some(args)) => mizar_agent::run(args.into()).await?,
         (None, None) => bail!("nothing to do: see `mizar agent --help`"),
@@ -123,7 +135,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 async fn show_counters(args: &AskArgs) -> Result<()> {
-    let mut client = Client::connect(&args.socket).await?;
+    let mut client = Client::connect(&args.agent.socket).await?;
     let host = client.status().await?.host.to_string();
     let hosts = BTreeMap::from([(host, client.counters().await?)]);
     let vpcs = counters::by_vpc(&hosts, |vni| format!("with VNI {vni}"));

@@ -63,6 +63,12 @@ impl Client {
         answer.try_into().with_context(|| self.malformed())
     }
 
+    /// Its metrics, in the text format of Prometheus.
+    pub(crate) async fn metrics(&mut self) -> Result<String> {
+        let answer = self.agent.metrics(pb::MetricsRequest {}).await;
+        Ok(answer.map_err(|error| self.refused(&error))?.into_inner().text)
+    }
+
     /// The tables that decide what becomes of a packet on its host.
     pub(crate) async fn dump(&mut self) -> Result<Vec<MapDump>> {
         let answer = self.agent.dump(pb::DumpRequest {}).await;

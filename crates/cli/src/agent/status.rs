@@ -3,6 +3,7 @@
 use crate::output;
 use mizar_proto::{PortState, Status};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,6 +44,8 @@ struct Port {
     generation: String,
     state: &'static str,
     error: Option<String>,
+    /// Microseconds of each step of attaching it.
+    attach_us: BTreeMap<&'static str, u128>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -90,6 +93,7 @@ impl From<mizar_proto::PortStatus> for Port {
             PortState::Ready => ("ready", None),
             PortState::Failed(error) => ("failed", Some(error)),
         };
+        let steps = port.steps.iter().map(|(step, time)| (step.name(), time.as_micros()));
         Self {
             vni: port.vni.get(),
             name: port.name.to_string(),
@@ -100,6 +104,7 @@ impl From<mizar_proto::PortStatus> for Port {
             generation: port.generation.to_string(),
             state,
             error,
+            attach_us: steps.collect(),
         }
     }
 }
