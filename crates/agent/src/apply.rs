@@ -308,7 +308,8 @@ impl Applier {
         let rows = update.len();
         let held = known.rows.apply_but_held(update)?;
         scope.follow(known.rows.rows());
-        let removed = scope.ports.iter().filter(|name| !known.rows.rows().ports.contains_key(*name));
+        let removed =
+            scope.ports.iter().filter(|name| !known.rows.rows().ports.contains_key(*name));
         let interfaces = removed.filter_map(|name| Some(self.ports.get(vni, name)?.interface));
         scope.gone.ports.extend(interfaces);
         let held =

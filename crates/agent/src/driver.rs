@@ -18,9 +18,7 @@ use crate::usage::Used;
 use mizar_packet::Reason;
 use mizar_packet::count::Counter;
 use mizar_packet::tables::Config;
-use mizar_proto::{
-    Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError,
-};
+use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError};
 use mizar_vpc::{Assembly, Batch, Generation, HostConfig, Name, Vni};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -160,7 +158,10 @@ impl Driver {
         for vni in self.parts.applier.failed() {
             if let Some(generation) = self.parts.applier.position(vni) {
                 let errors = self.parts.applier.errors(vni).cloned().unwrap_or_default();
-                self.say_applied((vni, generation), Applied { errors: rows(errors), ..Applied::default() });
+                self.say_applied(
+                    (vni, generation),
+                    Applied { errors: rows(errors), ..Applied::default() },
+                );
             }
         }
     }
@@ -227,7 +228,8 @@ impl Driver {
             }
             (Some(generation), Err(problem)) => self.refuse((vni, generation), problem.to_string()),
             (None, Ok(outcome)) => {
-                if let Some(generation) = self.parts.applier.position(vni).filter(|_| outcome.news) {
+                if let Some(generation) = self.parts.applier.position(vni).filter(|_| outcome.news)
+                {
                     self.applied((vni, generation), outcome, took);
                 }
             }

@@ -63,7 +63,9 @@ async fn run(
 ) -> Result<(), Status> {
     let Hello { host, protocol, positions, .. } = match receive(&mut incoming).await? {
         Some(AgentMessage::Hello(hello)) => hello,
-        Some(AgentMessage::Ack(_) | AgentMessage::Beat(_)) => return Err(Status::invalid_argument("hello comes first")),
+        Some(AgentMessage::Ack(_) | AgentMessage::Beat(_)) => {
+            return Err(Status::invalid_argument("hello comes first"));
+        }
         None => return Ok(()),
     };
     if protocol != PROTOCOL {
@@ -136,7 +138,8 @@ async fn receive_all(
         };
         match outcome {
             Outcome::Applied(applied) => {
-                let errors = applied.errors.into_iter().map(|error| (error.row.to_string(), error.reason));
+                let errors =
+                    applied.errors.into_iter().map(|error| (error.row.to_string(), error.reason));
                 let errors = errors.collect();
                 shared.desk().acknowledge(host, session, (vni, generation), errors);
             }
