@@ -23,9 +23,9 @@ const BAR: &str = "{bar:30} {pos}/{len} {per_sec} {eta} left";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
     #[command(flatten)]
-    files: files::Options,
+    files: files::Files,
     /// Check, and say what would change, but change nothing
     #[arg(long)]
     dry_run: bool,

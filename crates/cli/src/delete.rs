@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     patience: wait::Patience,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\
