@@ -19,8 +19,20 @@ use zerocopy::FromBytes;
 
 /// Least time between two probes of a host that events ask for.
 const PROBE_PAUSE: Duration = Duration::from_millis(20);
+/// Least time between two complaints about hosts that have no place: every packet of theirs is an
+/// event.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// Events handled before others get their turn.
 const TURN: usize = 256;
+
+/// What is remembered from one event to the next.
+#[derive(Debug, Default)]
+struct Recent {
+    /// When each host was last probed because an event asked for it.
+    probed: HashMap<u32, Instant>,
+    /// When it was last said that a host has no place.
+    complained: Option<Instant>,
+}
 
 /// Handles events.
 #[derive(Debug)]
@@ -39,7 +51,7 @@ impl Events {
     /// # Errors
     /// The queue cannot be waited for.
     pub(crate) async fn run(&self, mut queue: EventQueue) -> io::Result<()> {
-        let mut probed = HashMap::new();
+        let mut recent = Recent::default();
         loop {
             let mut ready = queue.readable_mut().await?;
             let queue = ready.get_inner_mut();
@@ -48,7 +60,7 @@ impl Events {
                 let Some(item) = queue.next() else { break };
                 // A program of another build may send more than is known here.
                 if let Ok((event, _)) = Event::read_from_prefix(&item) {
-                    self.handle(&event, &mut probed);
+                    self.handle(&event, &mut recent);
                 }
                 handled += 1;
             }
@@ -59,11 +71,11 @@ impl Events {
         }
     }
 
-    fn handle(&self, event: &Event, probed: &mut HashMap<u32, Instant>) {
+    fn handle(&self, event: &Event, recent: &mut Recent) {
         let key = EndpointKey::new(event.vni, event.remote);
         match event.kind {
-            Event::NEW_HOST => self.new_host(event.underlay),
-            Event::PROBE => self.probe(event.host, probed),
+            Event::NEW_HOST => self.new_host(event.underlay, &mut recent.complained),
+            Event::PROBE => self.probe(event.host, &mut recent.probed),
             Event::NOTICE => self.notice(event),
             Event::INVALIDATE => {
                 let known = self.endpoint(&key).map_or(0, |row| row.generation);
@@ -75,12 +87,14 @@ impl Events {
         }
     }
 
-    fn new_host(&self, underlay: Address) {
+    fn new_host(&self, underlay: Address, complained: &mut Option<Instant>) {
         if underlay.is_none() {
             return;
         }
         // Its next hop is looked for then, and it is probed as soon as that is known.
-        if let Err(error) = self.hosts.ensure(underlay.into()) {
+        if let Err(error) = self.hosts.ensure(underlay.into())
+            && is_due(complained, COMPLAINT_PAUSE, Instant::now())
+        {
             warn!(host = %underlay, %error, "host not added");
         }
     }
@@ -111,5 +125,29 @@ impl Events {
 
     fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint> {
         self.maps.endpoints.get(key).ok().flatten()
+    }
+}
+
+/// Whether the pause since the last time is over; if so, the next one begins.
+fn is_due(last: &mut Option<Instant>, pause: Duration, now: Instant) -> bool {
+    let due = last.is_none_or(|last| now - last >= pause);
+    if due {
+        *last = Some(now);
+    }
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_repeated_after_a_pause_only() {
+        let (mut last, start) = (None, Instant::now());
+        let mut due = |passed| is_due(&mut last, COMPLAINT_PAUSE, start + passed);
+        assert!(due(Duration::ZERO));
+        assert!(!due(COMPLAINT_PAUSE / 2));
+        assert!(due(COMPLAINT_PAUSE));
+        assert!(!due(COMPLAINT_PAUSE * 3 / 2));
     }
 }

@@ -55,6 +55,9 @@ pub enum HostError {
     /// A table cannot be written.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// It is of a family that the kernel programs cannot put into outer headers.
+    #[error("host {0} cannot be reached: the underlay is IPv4, so hosts have IPv4 addresses")]
+    Family(IpAddr),
 }
 
 impl Hosts {
@@ -83,6 +86,9 @@ impl Hosts {
 
     /// The row of a host, which is made if there is none, and whose next hop is then looked for.
     pub(crate) fn ensure(&self, address: IpAddr) -> Result<HostIndex, HostError> {
+        if address.is_ipv6() {
+            return Err(HostError::Family(address));
+        }
         let key = Address::from(address);
         let mut state = self.lock();
         if let Some(index) = state.indices.get(&key) {

@@ -78,6 +78,21 @@ async fn the_nics_facts_say_how_frames_come() {
 }
 
 #[tokio::test]
+async fn datagrams_are_cut_before_a_nic_sends_them_and_streams_are_not() {
+    needs_root!();
+    let (host, _router) = fabric();
+    let netlink = host.netlink().await;
+    let features = || host.run("ethtool -k nic");
+    assert!(features().contains("tx-udp-segmentation: on"));
+    for _ in 0..2 {
+        netlink.cut_datagrams("nic").await.unwrap();
+        assert!(features().contains("tx-udp-segmentation: off"));
+        assert!(features().contains("tcp-segmentation-offload: on"));
+    }
+    assert!(matches!(netlink.cut_datagrams("none").await, Err(Error::Ethtool { .. })));
+}
+
+#[tokio::test]
 async fn the_way_goes_by_the_gateway_or_straight() {
     needs_root!();
     let (host, _router) = fabric();

@@ -9,6 +9,7 @@ mod apply;
 mod client;
 mod completion;
 mod config;
+mod controller;
 mod counters;
 mod delete;
 mod describe;
@@ -59,6 +60,8 @@ Examples:
 enum Command {
     /// Run the agent of this host, or ask one how it stands
     Agent(agent::Args),
+    /// Run a controller: it keeps what is asked for, and tells the hosts
+    Controller(controller::Args),
     /// A cloud in a box: hosts and guests as network namespaces of this machine
     #[command(subcommand)]
     Lab(lab::Command),
@@ -92,7 +95,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(&cli.log, matches!(cli.command, Command::Agent(_)));
+    logging::start(&cli.log, matches!(cli.command, Command::Agent(_) | Command::Controller(_)));
     match run(cli.command) {
         Ok(status) => status,
         Err(error) => {
@@ -108,6 +111,7 @@ fn run(command: Command) -> Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Agent(args) => agent::run(args).await,
+            Command::Controller(args) => controller::run(args).await,
             Command::Lab(command) => lab::run(command).await,
             Command::Trace(args) => trace::run(&args).await,
             Command::Diff(args) => diff::run(&args).await,

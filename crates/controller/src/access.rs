@@ -71,9 +71,8 @@ fn decide(who: &Identity, verb: Verb, kind: Kind, owner: Option<&Name>) -> Resul
     if let Some(host) = &host {
         action = action.on(host);
     }
-    allows(who, &action).map_err(|forbidden: Forbidden| {
-        Refusal::new(RefusalKind::Forbidden, forbidden.to_string())
-    })
+    allows(who, &action)
+        .map_err(|forbidden: Forbidden| Refusal::new(RefusalKind::Forbidden, forbidden.to_string()))
 }
 
 fn role_kind(kind: Kind) -> RoleKind {

@@ -140,16 +140,32 @@ impl Desk {
     }
 
     /// The next thing to send to a host of a VPC; None if there is nothing, or it has to wait.
-    pub(crate) fn send(&mut self, host: &Name, vni: Vni, generation: Generation) -> Option<Sent> {
+    /// `lives` says whether an endpoint shall be on the host.
+    pub(crate) fn send(
+        &mut self,
+        host: &Name,
+        vni: Vni,
+        generation: Generation,
+        lives: impl Fn(&Name) -> bool,
+    ) -> Option<Sent> {
         let leaving = &self.leaving;
         let waits = |key: &RowKey| match key {
-            RowKey::Port(name) => {
+            RowKey::Port(name) if lives(name) => {
                 leaving.get(&(vni, name.clone())).is_some_and(|left| left != host)
             }
             _ => false,
         };
         let state = self.hosts.get_mut(host).filter(|it| it.session.is_some())?;
         state.vpcs.get_mut(&vni)?.send(generation, waits)
+    }
+
+    /// What was sent to a host of a VPC takes everything away.
+    pub(crate) fn remove(&mut self, host: &Name, vni: Vni) {
+        if let Some(state) = self.hosts.get_mut(host)
+            && let Some(progress) = state.vpcs.get_mut(&vni)
+        {
+            progress.remove();
+        }
     }
 
     /// A host has applied an update. The keys that it has acknowledged, if it was the one that it

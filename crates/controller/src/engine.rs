@@ -4,11 +4,11 @@ mod handle;
 mod request;
 mod thread;
 
-pub use handle::{Engine, Subscription};
 pub(crate) use handle::WATCH_QUEUE;
-pub(crate) use thread::StreamCommand;
-pub use thread::start;
+pub use handle::{Engine, Subscription};
 pub use request::{
     Change, Effect, Event, EventType, FieldError, Filter, List, Outcome, Page, Refusal,
     RefusalKind, Watch, Write, Written,
 };
+pub(crate) use thread::StreamCommand;
+pub use thread::start;

@@ -19,7 +19,11 @@ mod marks;
 mod planner;
 mod records;
 mod refusal;
+mod serve;
 mod stream;
 mod time;
 mod timings;
 mod watchers;
+
+pub use core::CoreError;
+pub use serve::{Options, RunError, run, service};

@@ -2,8 +2,8 @@
 //! little leaves a host with what is no longer so: the rows that follow from marks are tested to be
 //! those that follow from everything.
 
-use mizar_vpc::catalog::EndpointRecord;
 use mizar_vpc::View;
+use mizar_vpc::catalog::EndpointRecord;
 use mizar_vpc::{Changed, Name, NetworkId, RowKey, Slot, SlotMap, Vni, VpcSlotMaps};
 use std::collections::BTreeSet;
 

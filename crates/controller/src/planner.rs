@@ -100,9 +100,10 @@ impl Planner {
     /// What of a VPC is not at rest has to be looked at.
     pub(crate) fn look_at_moving_of(&mut self, vni: Vni) {
         let first = Due::Network(vni, NetworkId::MIN);
-        let networks = self.moving.range(first..).take_while(
-            |it| matches!(it, Due::Network(of, _) if *of == vni),
-        );
+        let networks = self
+            .moving
+            .range(first..)
+            .take_while(|it| matches!(it, Due::Network(of, _) if *of == vni));
         self.due.extend(networks);
         self.due.extend(self.moving.get(&Due::Dividers(vni)));
     }
@@ -148,12 +149,17 @@ impl Planner {
     }
 
     /// Whether all who send to a VPC's dividers know the present ones, or were waited for.
-    pub(crate) fn all_told(&self, vni: Vni, told: &BTreeSet<&Name>, desk: &Desk, now: Time) -> bool {
+    pub(crate) fn all_told(
+        &self,
+        vni: Vni,
+        told: &BTreeSet<&Name>,
+        desk: &Desk,
+        now: Time,
+    ) -> bool {
         let since = self.since.get(&Due::Dividers(vni));
         let Some(latest) = since.and_then(|since| since.last()) else { return true };
-        let followed = |host: &&Name| {
-            desk.position(host, vni).is_some_and(|at| at >= latest.generation)
-        };
+        let followed =
+            |host: &&Name| desk.position(host, vni).is_some_and(|at| at >= latest.generation);
         told.iter().all(followed) || now.since(latest.time) >= PATIENCE
     }
 
@@ -199,7 +205,10 @@ pub(crate) fn bouncers(role: &RoleSpec) -> Bouncers {
 /// Whether nothing of a slot map has yet to happen.
 pub(crate) fn is_at_rest(map: &SlotMap) -> bool {
     let settled = |tally: [usize; HolderState::ALL.len()]| {
-        HolderState::ALL.into_iter().zip(tally).all(|(state, n)| n == 0 || state == HolderState::Active)
+        HolderState::ALL
+            .into_iter()
+            .zip(tally)
+            .all(|(state, n)| n == 0 || state == HolderState::Active)
     };
     map.former().next().is_none() && map.tally().into_values().all(settled)
 }

@@ -12,9 +12,7 @@
 //! with the names of their fields, so that a later version may add some.
 
 use mizar_vpc::catalog::{EndpointRecord, Record};
-use mizar_vpc::{
-    Attachment, Catalog, Generation, Kind, Labels, Mac, Name, NetworkId, SlotMap, Vni, VpcSlotMaps,
-};
+use mizar_vpc::{Attachment, Generation, Labels, Mac, Name, NetworkId, SlotMap, Vni, VpcSlotMaps};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -126,15 +124,6 @@ pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Stored, RecordError> {
     read.map_err(damaged)
 }
 
-/// What a catalog's network or VPC is stored beside: the key of what goes with it.
-pub(crate) fn companion_key(catalog: &Catalog, record: &Record) -> Option<Box<[u8]>> {
-    match record {
-        Record::Network(it) => catalog.vpc(it.vni).map(|_| slot_map_key(it.vni, it.id)),
-        Record::Vpc(it) => Some(dividers_key(it.vni)),
-        _ => None,
-    }
-}
-
 /// The prefixes in an order in which nothing refers to what is read later.
 pub(crate) const PREFIXES: [&[u8]; 8] = [b"f", b"h", b"t", b"v", b"n", b"e", b"d", b"s"];
 
@@ -243,11 +232,6 @@ fn read_vni(bytes: &[u8]) -> Result<Vni, String> {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// The kinds whose records are kept here.
-pub(crate) fn is_kept(kind: Kind) -> bool {
-    kind != Kind::SlotMap
 }
 
 #[cfg(test)]

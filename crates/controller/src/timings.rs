@@ -56,8 +56,7 @@ impl Timings {
     /// A host has attached an endpoint.
     pub(crate) fn attached(&mut self, vni: Vni, report: &PortReport) {
         if let Some(steps) = self.waiting.get_mut(&(vni, report.name.clone())) {
-            steps.agent =
-                report.steps.iter().map(|(step, took)| (step.name(), *took)).collect();
+            steps.agent = report.steps.iter().map(|(step, took)| (step.name(), *took)).collect();
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A thread of its own writes what is recorded, many entries with one `fdatasync`. What has been
 //! recorded is on disk when [`Audit::record`] comes back; when it comes back with an error it is
-//! not, and whoever asked for the write is to be refused. The next entry tries the disk again.
+//! not known to be, and whoever asked for the write is to be refused. The next entry tries the disk
+//! again. The log may tell of a write that was not done after all, never the other way round.
 
 mod entry;
 mod log;
@@ -45,7 +46,7 @@ pub enum AuditError {
     #[error("the write is not on record")]
     Log(#[from] Arc<LogError>),
     /// An entry that is too long for a line.
-    #[error("the audit entry has {0} bytes: it must have at most {longest}", longest = Log::LONGEST)]
+    #[error("the audit entry has {0} bytes: it must have at most {max}", max = Log::LONGEST)]
     Length(usize),
     /// The thread is gone.
     #[error("the audit log {} is closed", .0.display())]
@@ -86,7 +87,7 @@ impl Audit {
     /// Whoever stops waiting does not know; the entry may be on record or not.
     ///
     /// # Errors
-    /// It is not on record. What it would have recorded must not happen.
+    /// It is not known to be on record. What it would have recorded must not happen.
     pub async fn record(&self, entry: &Entry) -> Result<(), AuditError> {
         let line = entry.line();
         if line.len() > Log::LONGEST {

@@ -17,6 +17,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The wall clock is looked at this often: it may be set, and a machine may sleep.
 const LOOK: Duration = Duration::from_secs(60);
+/// Never more often than this, whatever a certificate's dates say.
+const PACE: Duration = Duration::from_secs(10);
 /// How long a signer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -95,6 +97,7 @@ impl Renewer {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     due = self.due();
+                    tokio::time::sleep(PACE).await;
                 }
                 Err(error) => {
                     self.complain(&error, pause);

@@ -19,6 +19,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Service;
@@ -32,7 +33,7 @@ pub struct Peer {
     pub address: PeerAddress,
     /// The certificate that proves it, if it is one.
     pub fingerprint: Option<Fingerprint>,
-    /// Until when it proves it. The connection ends then.
+    /// Until when it is known by that, or may stay unknown. The connection ends then.
     pub expires: Option<SystemTime>,
 }
 
@@ -50,6 +51,21 @@ pub enum PeerAddress {
     },
 }
 
+/// Somebody has to be known for what he asks, and is not.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0} shows no certificate: without one it can only join")]
+pub struct Unidentified(pub PeerAddress);
+
+impl Peer {
+    /// Who it is, for everything but joining.
+    ///
+    /// # Errors
+    /// Nobody that is known.
+    pub fn known(&self) -> Result<&Identity, Unidentified> {
+        self.identity.as_ref().ok_or_else(|| Unidentified(self.address.clone()))
+    }
+}
+
 /// What bounds those who connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -59,6 +75,10 @@ pub struct Limits {
     pub patience: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
+    /// Connections of peers without a certificate, at a time; more are refused.
+    pub strangers: usize,
+    /// How long such a peer may stay.
+    pub stay: Duration,
     /// Requests on one connection at a time.
     pub requests: u32,
     /// How long a request's headers may take, and how often a silent peer is asked for a sign of
@@ -74,6 +94,8 @@ impl Default for Limits {
             handshakes: 256,
             patience: Duration::from_secs(10),
             connections: 65_536,
+            strangers: 256,
+            stay: Duration::from_secs(60),
             requests: 256,
             idle: Duration::from_secs(20),
             grace: Duration::from_secs(5),

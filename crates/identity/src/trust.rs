@@ -32,14 +32,9 @@ pub enum TrustError {
         /// What was read.
         origin: String,
     },
-    /// Another CA than the expected one.
-    #[error("the CA's fingerprint is {found}: it must be {expected}")]
-    Fingerprint {
-        /// Of what was offered.
-        found: Fingerprint,
-        /// What was agreed on.
-        expected: Fingerprint,
-    },
+    /// Not the CA that was agreed on.
+    #[error("none of the certificates offered is the CA {0}: they are another cloud's")]
+    Missing(Fingerprint),
     /// A chain that does not lead to a trusted CA.
     #[error("the certificate does not prove anything here: {0}")]
     Chain(rustls::Error),
@@ -65,14 +60,18 @@ impl Trust {
         Self::read(text, "the text")
     }
 
-    /// The one CA of this fingerprint, as somebody offers it who is not trusted yet.
+    /// The one CA of this fingerprint, out of certificates in PEM that somebody offers who is not
+    /// trusted yet: a `ca.crt`, or the chain that a host gets when it joins.
     ///
     /// # Errors
-    /// The text is another CA's, or of more than one.
-    pub fn from_pem_of(text: &str, expected: Fingerprint) -> Result<Self, TrustError> {
-        let trust = Self::from_pem(text)?;
-        let strange = trust.fingerprints().find(|found| !found.equals(&expected));
-        strange.map_or(Ok(trust), |found| Err(TrustError::Fingerprint { found, expected }))
+    /// It is not among them.
+    pub fn pinned(text: &str, expected: Fingerprint) -> Result<Self, TrustError> {
+        let offered = certificates(text).unwrap_or_default();
+        let is_it = |der: &CertificateDer<'_>| {
+            Fingerprint::of(der).equals(&expected) && crate::pki::may_sign(der)
+        };
+        let found = offered.into_iter().find(is_it);
+        found.map(Self::of).ok_or(TrustError::Missing(expected))
     }
 
     pub(crate) fn of(authority: CertificateDer<'static>) -> Self {
@@ -131,14 +130,17 @@ impl Trust {
 
     fn read(text: &str, origin: &str) -> Result<Self, TrustError> {
         let empty = || TrustError::Empty { origin: origin.to_owned() };
-        let read = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let authorities = read.map_err(|_| empty())?;
+        let authorities = certificates(text).ok_or_else(empty)?;
         let all_sign = authorities.iter().all(|der| crate::pki::may_sign(der));
         if authorities.is_empty() || !all_sign {
             return Err(empty());
         }
         Ok(Self { authorities })
     }
+}
+
+fn certificates(text: &str) -> Option<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().ok()
 }
 
 /// Where a folder keeps the certificate of its CA.

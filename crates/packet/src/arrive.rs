@@ -37,7 +37,7 @@ pub fn arrive<F: Frame, T: Tables>(
 /// What no endpoint may receive from another one.
 #[inline(always)]
 fn check_inner<F: Frame>(frame: &F, flow: &Flow) -> Result<(), Reason> {
-    if flow.is_from_dhcp_server(frame) {
+    if flow.is_for_dhcp_client(frame) {
         return Err(Reason::InnerRouterMessage);
     }
     if flow.is_v4() {

@@ -64,7 +64,7 @@ fn admit<F: Frame, T: Tables>(frame: &mut F, tables: &T, port: &Port) -> Result<
     } else if let Some(verdict) = admit_v6(frame, port, &flow)? {
         return Ok(verdict);
     }
-    if flow.is_from_dhcp_server(frame) {
+    if flow.is_for_dhcp_client(frame) {
         return Err(Reason::DhcpServer);
     }
     route(frame, tables, port, &flow)

@@ -133,20 +133,16 @@ impl Flow {
         self.is_v4() && frame.load::<Ipv4>(self.l3).is_ok_and(|ip| !ip.is_later_fragment())
     }
 
-    /// Whether this is from a DHCP server to a client, over IPv4 or IPv6: the first fragment says
-    /// so, and without it the others come to nothing.
+    /// Whether this is for a DHCP client, over IPv4 or IPv6, as only servers send. Clients look at
+    /// their own port and not at the one that a message comes from, so neither does this. The first
+    /// fragment says so, and without it the others come to nothing.
     #[inline(always)]
-    pub fn is_from_dhcp_server<F: Frame>(&self, frame: &F) -> bool {
+    pub fn is_for_dhcp_client<F: Frame>(&self, frame: &F) -> bool {
         if self.protocol != ipv4::UDP || !self.has_l4(frame) {
             return false;
         }
-        let (server, client) = if self.is_v4() {
-            (dhcp::SERVER_PORT, dhcp::CLIENT_PORT)
-        } else {
-            (dhcp::V6_SERVER_PORT, dhcp::V6_CLIENT_PORT)
-        };
-        let udp = frame.load::<Udp>(self.l4);
-        udp.is_ok_and(|udp| udp.src.get() == server && udp.dst.get() == client)
+        let client = if self.is_v4() { dhcp::CLIENT_PORT } else { dhcp::V6_CLIENT_PORT };
+        frame.load::<Udp>(self.l4).is_ok_and(|udp| udp.dst.get() == client)
     }
 
     /// Whether this is an ICMP message for IPv4 that only routers send: redirect, advertisement.

@@ -54,8 +54,8 @@ pub(crate) fn apply(
     Ok(applied)
 }
 
-/// Puts what the writes end with into `rows` only if something comes of it: a key that is written
-/// twice changes once.
+/// Does the writes of one transaction. A key that is written twice changes once, to the last value;
+/// what is not there is not deleted.
 fn write(
     rows: &mut impl Rows,
     writes: &[Write],

@@ -57,6 +57,12 @@ pub enum StoreError {
         /// What failed first.
         source: Source,
     },
+    /// There is none.
+    #[error("there is no store at {}: check the path and that its disk is there", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// Another process, or this one, has it open.
     #[error("{} is in use: stop who has it open, it has one owner at a time", path.display())]
     InUse {
@@ -100,7 +106,10 @@ pub enum StoreError {
         epoch: u16,
     },
     /// Reading or writing failed.
-    #[error("cannot {action} {}; it is tried anew with the next call", path.display())]
+    #[error(
+        "cannot {action} {}: see to the disk and who may write to it; the next call tries again",
+        path.display()
+    )]
     Failed {
         /// What was attempted.
         action: &'static str,

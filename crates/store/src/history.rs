@@ -77,17 +77,13 @@ impl History {
         applied.outcomes
     }
 
-    /// Forgets what was before.
+    /// Forgets what was before. Nobody needs to be woken: who waits has read everything.
     pub(crate) fn compact(&self, before: Revision) {
-        {
-            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            while ring.changes.front().is_some_and(|change| change.revision < before) {
-                ring.forget_first();
-            }
-            ring.oldest = ring.oldest.max(before.previous().min(ring.last));
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        while ring.changes.front().is_some_and(|change| change.revision < before) {
+            ring.forget_first();
         }
-        // So that a watcher that waits, for it has read everything, is not found lagging later.
-        self.news.send_replace(());
+        ring.oldest = ring.oldest.max(before.previous().min(ring.last));
     }
 
     pub(crate) fn watch(&self, prefix: &[u8], from: Revision) -> Result<Watch, StoreError> {

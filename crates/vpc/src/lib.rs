@@ -5,15 +5,19 @@
 //!
 //! ```text
 //! Resources ──Intent::build──► Intent ──assign──► SlotMaps ──rows──► HostRows ──► VpcUpdate
-//!  as asked for                 checked            who holds           what each    in bounded
-//!                               and complete       which slot          host knows   batches
+//!  as asked for                 checked     ▲      who holds           what each    in bounded
+//!                               and complete│      which slot          host knows   batches
+//!                                           └────── acknowledgements, load, leases ──┘
 //! ```
 //!
 //! - [`Intent::build`] checks everything together and fills in what was left open (VNIs, addresses,
 //!   MAC addresses). It is all or nothing; an error ([`Invalid`]) names the field, its value and
 //!   what would be right.
-//! - [`assign`] decides which hosts hold which of a network's 256 slots. Its result, the
-//!   [`SlotMaps`], is a stored value: later steps read it, they never recompute it.
+//! - [`assign_network`] decides which hosts hold which of a network's 256 slots, and
+//!   [`assign_dividers`] which hosts divide a VPC's traffic. Each call is one step: a slot is given
+//!   up only once another host has taken it over. The results, the [`SlotMaps`], are stored values:
+//!   later steps read them, they never recompute them. While the [`Guard`] is frozen, nothing that
+//!   is assigned changes.
 //! - [`rows`](rows()) computes what each host must know, without history.
 //! - [`VpcUpdate`] brings a host from one state of one VPC to another.
 //!

@@ -33,6 +33,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         tally.step(name, shell::run(&mut command));
     }
     tally.step("tidy", tidy::run());
+    if options.full {
+        fuzz_targets(&mut tally)?;
+    }
     tests(options, &mut tally)?;
 
     if !shell::is_root()? {
@@ -40,6 +43,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the fuzz targets, a workspace of their own that nothing else builds.
+fn fuzz_targets(tally: &mut Tally) -> Result<()> {
+    if !shell::has_program("c++") {
+        println!(
+            "SKIPPED fuzz targets: libFuzzer is built by a C++ compiler, and there is no `c++`"
+        );
+        tally.skipped += 1;
+        return Ok(());
+    }
+    let manifest = "crates/packet/fuzz/Cargo.toml";
+    let mut cargo = shell::cargo(&["check", "--locked", "--manifest-path", manifest])?;
+    cargo.arg("--target-dir").arg(shell::target_folder()?.join("fuzz"));
+    tally.step("fuzz targets", shell::run(&mut cargo));
+    Ok(())
 }
 
 fn tests(options: &Options, tally: &mut Tally) -> Result<()> {

@@ -155,6 +155,17 @@ impl Netlink {
         self.requests.run(move |worker| nic::facts(worker, &name)).await
     }
 
+    /// Has buffers of several UDP datagrams cut before an interface of the host sends them, instead
+    /// of by whoever gets them. Buffers of TCP segments stay whole.
+    ///
+    /// # Errors
+    /// [`Error::Ethtool`], [`Error::Unsupported`].
+    pub async fn cut_datagrams(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        let features = [("tx-udp-segmentation", false)];
+        self.requests.run(move |worker| ethtool::set_features(&worker.host, &name, &features)).await
+    }
+
     /// How packets to an underlay address leave this host.
     ///
     /// Lower path MTUs that the network reports are not announced as events: ask again from time to

@@ -1,9 +1,12 @@
 //! The data plane in a real kernel: loaded, pinned, attached in each mode, taken over, removed.
 
 use crate::world;
-use mizar_agent::kernel::{Kernel, KernelError, NicMode, Sizes, memory_by_map};
+use mizar_agent::kernel::{Kernel, KernelError, NicMode, RouteKey, Sizes, memory_by_map};
 use mizar_agent::{ModeChoice, RunError, StartError};
+use mizar_packet::Address;
+use mizar_packet::tables::{Endpoint, EndpointKey, Learned, Route};
 use std::os::unix::fs::PermissionsExt;
+use zerocopy::FromZeros;
 
 #[test]
 fn maps_at_default_sizes_stay_small() {
@@ -21,16 +24,57 @@ fn maps_at_default_sizes_stay_small() {
 }
 
 #[test]
+fn maps_at_default_sizes_are_bounded_when_every_row_is_taken() {
+    let name = "kernel::maps_at_default_sizes_are_bounded_when_every_row_is_taken";
+    world::enter(name, || async {
+        let pins = world::options().pins;
+        let (_kernel, maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
+        // These take memory for rows as they come; all others have it from the start.
+        let empty = memory_by_map(&pins).unwrap();
+        let (endpoint, learned) = (Endpoint::new_zeroed(), Learned::new_zeroed());
+        let prefix = "10.0.0.0/24".parse().unwrap();
+        let route = |vni| RouteKey::new(1 + vni, prefix);
+        let endpoints = rows(maps.endpoints.capacity(), key, endpoint);
+        let learned = rows(maps.learned.capacity(), key, learned);
+        let routes = rows(maps.routes.capacity(), route, Route { network: 1, vpc: 1 });
+        assert!(maps.endpoints.put_all(&endpoints).is_empty());
+        assert!(maps.learned.put_all(&learned).is_empty());
+        assert!(maps.routes.put_all(&routes).is_empty());
+        let full = memory_by_map(&pins).unwrap();
+        for (map, bytes) in &full {
+            println!("{map:>16} {:>10} {bytes:>10}", empty[map]);
+            let grows = ["ENDPOINTS", "LEARNED", "ROUTES"].contains(map);
+            assert_eq!(empty[map] < *bytes, grows, "{map}");
+        }
+        let total: u64 = full.values().sum();
+        println!("{:>16} {:>10} {total:>10}", "all", empty.values().sum::<u64>());
+        assert!(total < 25_000_000, "{total} bytes");
+        // And not one row more.
+        let more = (key(maps.endpoints.capacity()), endpoint);
+        assert_eq!(maps.endpoints.put_all(&[more]).len(), 1);
+    });
+}
+
+/// So many rows with keys of their own.
+fn rows<K, V: Copy>(count: u32, key: impl Fn(u32) -> K, row: V) -> Vec<(K, V)> {
+    (0..count).map(|number| (key(number), row)).collect()
+}
+
+fn key(number: u32) -> EndpointKey {
+    EndpointKey::new(1, Address::v4(number.to_be_bytes()))
+}
+
+#[test]
 fn a_taken_over_map_keeps_its_size_and_its_rows() {
     world::enter("kernel::a_taken_over_map_keeps_its_size_and_its_rows", || async {
         let pins = world::options().pins;
         let small = Sizes { ports: 16, ..Sizes::default() };
         let (kernel, maps) = Kernel::load(&pins, &small).unwrap();
-        maps.host_index.put(&mizar_packet::Address::v4([1, 2, 3, 4]), &7).unwrap();
+        maps.host_index.put(&Address::v4([1, 2, 3, 4]), &7).unwrap();
         drop((kernel, maps));
         let (_kernel, maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
         assert_eq!(maps.ports.capacity(), 16);
-        assert_eq!(maps.host_index.get(&mizar_packet::Address::v4([1, 2, 3, 4])).unwrap(), Some(7));
+        assert_eq!(maps.host_index.get(&Address::v4([1, 2, 3, 4])).unwrap(), Some(7));
     });
 }
 

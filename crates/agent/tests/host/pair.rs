@@ -5,10 +5,12 @@ use crate::world;
 use crate::world::{FakeController, Guest, HERE, THERE, at, port, rows};
 use mizar_agent::Options;
 use mizar_agent::kernel::Maps;
-use mizar_packet::Address;
-use mizar_packet::tables::EndpointKey;
+use mizar_packet::count::Counter;
+use mizar_packet::tables::{EndpointKey, Port};
+use mizar_packet::{Address, Reason};
 use mizar_vpc::{HeldRow, Vni, VpcRows, VpcUpdate};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Guest a on h1, which is the bouncer, and guest b on h2.
 fn pair(a: &Guest, b: &Guest) -> (VpcRows, VpcRows) {
@@ -36,16 +38,25 @@ fn guests_on_two_hosts_reach_each_other_with_native_xdp() {
     guests_reach_each_other("native", "pair::guests_on_two_hosts_reach_each_other_with_native_xdp");
 }
 
-/// First through a bouncer, then direct, and on while an agent is killed and another takes over.
-fn guests_reach_each_other(mode: &'static str, name: &'static str) {
-    world::enter(name, || async {
+/// Two hosts that have been told of a guest each.
+struct Pair {
+    a: Guest,
+    b: Guest,
+    controller: FakeController,
+    /// Of h1.
+    agent: world::Agent,
+    /// What goes on until all of this ends.
+    _others: (Guest, world::Running, [world::Stream; 2], JoinHandle<()>),
+}
+
+impl Pair {
+    async fn new(mode: &str, name: &str) -> Self {
         let other = Guest::new();
         world::set_up_peer(&other);
-        let (mut controller, _serving) = FakeController::listen();
-        let options = || Options { mode: mode.parse().unwrap(), ..world::options() };
-        let agent = world::start(options());
+        let (mut controller, serving) = FakeController::listen();
+        let agent = world::start(options(mode));
         let mut here = controller.stream().await;
-        let _other_agent = world::start_in(&other.namespace(), "h2", mode, name);
+        let other_agent = world::start_in(&other.namespace(), "h2", mode, name);
         let mut there = controller.stream().await;
         here.configure().await;
         there.configure().await;
@@ -54,6 +65,52 @@ fn guests_reach_each_other(mode: &'static str, name: &'static str) {
         let full = |rows| VpcUpdate::full(Vni::MIN, at(1), rows);
         world::all_applied(&here.update(full(one)).await);
         world::all_applied(&there.update(full(two)).await);
+        Self { a, b, controller, agent, _others: (other, other_agent, [here, there], serving) }
+    }
+}
+
+fn options(mode: &str) -> Options {
+    Options { mode: mode.parse().unwrap(), ..world::options() }
+}
+
+#[test]
+fn a_frame_that_is_unwrapped_for_a_guest_that_is_gone_does_not_reach_the_hosts_stack() {
+    let name =
+        "pair::a_frame_that_is_unwrapped_for_a_guest_that_is_gone_does_not_reach_the_hosts_stack";
+    world::enter(name, || async {
+        let pair = Pair::new("native", name).await;
+        pair.b.run("ping -q -c 5 -i 0.1 -W 1 10.0.0.5");
+        let maps = Maps::open(&world::options().pins).unwrap();
+        let key = EndpointKey::new(1, Address::v4([10, 0, 0, 5]));
+        let interface = maps.endpoints.get(&key).unwrap().unwrap().interface;
+        let mismatches = || {
+            let counter = Counter::Dropped(Reason::TagMismatch).row();
+            maps.counters.sum(counter).unwrap()
+        };
+        assert_eq!(mismatches(), 0);
+        // XDP finds the address still, and tc the guest no longer.
+        let port = maps.ports.get(&interface).unwrap().unwrap();
+        assert!(maps.ports.remove(&interface).unwrap());
+        assert!(!pair.b.succeeds("ping -q -c 3 -i 0.1 -W 1 10.0.0.5"));
+        assert_eq!(mismatches(), 3);
+        // Another VPC's guest at that interface does not get it either, nor one of another MAC.
+        for wrong in [Port { vni: 2, ..port }, Port { mac: [2, 0, 0, 0, 0, 99], ..port }] {
+            let before = mismatches();
+            maps.ports.put(&interface, &wrong).unwrap();
+            assert!(!pair.b.succeeds("ping -q -c 3 -i 0.1 -W 1 10.0.0.5"));
+            assert_eq!(mismatches(), before + 3);
+        }
+        maps.ports.put(&interface, &port).unwrap();
+        pair.b.run("ping -q -c 3 -i 0.1 -W 1 10.0.0.5");
+        world::kill(pair.agent).await;
+    });
+}
+
+/// First through a bouncer, then direct, and on while an agent is killed and another takes over.
+fn guests_reach_each_other(mode: &'static str, name: &'static str) {
+    world::enter(name, || async {
+        let pair = Pair::new(mode, name).await;
+        let Pair { a, b, mut controller, agent, .. } = pair;
 
         // b's first packet goes by way of the bouncer; once a has answered, both are direct.
         b.run("ping -q -c 5 -i 0.1 -W 1 10.0.0.5");
@@ -77,7 +134,7 @@ fn guests_reach_each_other(mode: &'static str, name: &'static str) {
         let flow = std::thread::spawn(move || b.run("ping -q -c 200 -i 0.01 -W 1 10.0.0.5"));
         tokio::time::sleep(Duration::from_millis(400)).await;
         world::kill(agent).await;
-        let agent = world::start(options());
+        let agent = world::start(options(mode));
         let here = controller.stream().await;
         here.configure().await;
         let said = tokio::task::spawn_blocking(|| flow.join().unwrap()).await.unwrap();

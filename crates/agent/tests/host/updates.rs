@@ -5,7 +5,7 @@ use crate::world::{FakeController, Guest, THERE, at, port, rows};
 use mizar_agent::Options;
 use mizar_agent::kernel::{Maps, Sizes};
 use mizar_packet::Address;
-use mizar_packet::tables::{Endpoint, EndpointKey};
+use mizar_packet::tables::{Endpoint, EndpointKey, Learned};
 use mizar_proto::{Outcome, Position};
 use mizar_vpc::{HeldRow, RowKey, Vni, VpcUpdate};
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,6 +13,12 @@ use std::time::Duration;
 
 fn key(last: u8) -> EndpointKey {
     EndpointKey::new(1, Address::v4([10, 0, 0, last]))
+}
+
+/// A location that no sweep takes away.
+fn learned(vpc: u32) -> Learned {
+    let teach_until = u64::MAX / 2;
+    Learned { generation: 1, used: 0, teach_until, notice_at: 0, host: 1, vpc }
 }
 
 fn held(last: u8) -> (IpAddr, HeldRow) {
@@ -193,6 +199,30 @@ fn a_full_table_is_reported_by_row() {
 }
 
 #[test]
+fn a_host_that_this_underlay_does_not_reach_is_reported_by_row() {
+    let name = "updates::a_host_that_this_underlay_does_not_reach_is_reported_by_row";
+    world::enter(name, || async {
+        let (mut controller, _serving) = FakeController::listen();
+        let agent = world::start(world::options());
+        let mut stream = controller.stream().await;
+        stream.configure().await;
+        let mut vpc = rows(&[]);
+        let (address, row) = held(9);
+        vpc.held.insert(address, HeldRow { host: "2001:db8::7".parse().unwrap(), ..row });
+        vpc.held.extend([held(10)]);
+        let ack = stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await;
+        let Outcome::Applied(errors) = ack.outcome else { panic!("{ack:?}") };
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].row, RowKey::Held(address));
+        assert!(errors[0].reason.contains("2001:db8::7"), "{}", errors[0].reason);
+        let maps = Maps::open(&world::options().pins).unwrap();
+        assert_eq!(maps.endpoints.get(&key(9)).unwrap(), None);
+        assert!(maps.endpoints.get(&key(10)).unwrap().is_some(), "the other is there");
+        world::kill(agent).await;
+    });
+}
+
+#[test]
 fn stale_vpcs_and_interfaces_are_announced_and_removed() {
     world::enter("updates::stale_vpcs_and_interfaces_are_announced_and_removed", || async {
         let (mut controller, _serving) = FakeController::listen();
@@ -201,6 +231,11 @@ fn stale_vpcs_and_interfaces_are_announced_and_removed() {
         let guest = Guest::new();
         let vpc = rows(&[("a", port(&guest.namespace(), 5, at(1)))]);
         world::all_applied(&stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await);
+        let maps = Maps::open(&world::options().pins).unwrap();
+        let index = maps.vpcs.get(&1).unwrap().unwrap().index;
+        let learned = learned(index);
+        let other = EndpointKey { vni: 2, ..key(9) };
+        assert!(maps.learned.put_all(&[(key(9), learned), (other, learned)]).is_empty());
         world::kill(agent).await;
         let agent = world::start(world::options());
         let mut stream = controller.stream().await;
@@ -208,7 +243,8 @@ fn stale_vpcs_and_interfaces_are_announced_and_removed() {
         let ack = stream.update(VpcUpdate::removal(Vni::MIN, at(2))).await;
         world::all_applied(&ack);
         assert!(!world::ip("link show type veth").contains("mz"));
-        let maps = Maps::open(&world::options().pins).unwrap();
+        // What was learned goes with its VPC: whoever gets the VPC's place has nothing of it.
+        assert_eq!(maps.learned.rows().unwrap(), [(other, learned)]);
         assert!(maps.ports.rows().unwrap().is_empty() && maps.vpcs.rows().unwrap().is_empty());
         world::kill(agent).await;
     });

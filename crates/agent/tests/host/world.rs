@@ -9,7 +9,7 @@ use mizar_vpc::{Generation, HostConfig, NetworkRow, PortRow, SlotHolders, VpcRow
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -89,8 +89,11 @@ pub(crate) fn options_of(host: &str) -> Options {
     }
 }
 
+/// An agent that runs.
+pub(crate) type Agent = JoinHandle<Result<(), mizar_agent::RunError>>;
+
 /// Starts an agent; aborting it is its sudden death.
-pub(crate) fn start(options: Options) -> JoinHandle<Result<(), mizar_agent::RunError>> {
+pub(crate) fn start(options: Options) -> Agent {
     tokio::spawn(async {
         let ended = mizar_agent::run(options).await;
         println!("the agent ended: {ended:?}");
@@ -99,7 +102,7 @@ pub(crate) fn start(options: Options) -> JoinHandle<Result<(), mizar_agent::RunE
 }
 
 /// Ends an agent as if it were killed, and waits until it is gone.
-pub(crate) async fn kill(agent: JoinHandle<Result<(), mizar_agent::RunError>>) {
+pub(crate) async fn kill(agent: Agent) {
     agent.abort();
     assert!(agent.await.unwrap_err().is_cancelled());
 }
@@ -194,19 +197,28 @@ impl Guest {
         format!("/proc/{}/ns/net", self.0.0.id()).into()
     }
 
+    /// Whether a command succeeds there.
+    pub(crate) fn succeeds(&self, command: &str) -> bool {
+        self.output(command).status.success()
+    }
+
     /// Runs a command there and returns what it says; panics if it fails.
     pub(crate) fn run(&self, command: &str) -> String {
-        let mut words = command.split(' ');
-        let output = Command::new("nsenter")
-            .arg(format!("--net={}", self.namespace().display()))
-            .arg(words.next().unwrap())
-            .args(words)
-            .output()
-            .unwrap();
+        let output = self.output(command);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let failed = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command}: {said}{failed}");
         said
+    }
+
+    fn output(&self, command: &str) -> Output {
+        let mut words = command.split(' ');
+        Command::new("nsenter")
+            .arg(format!("--net={}", self.namespace().display()))
+            .arg(words.next().unwrap())
+            .args(words)
+            .output()
+            .unwrap()
     }
 }
 

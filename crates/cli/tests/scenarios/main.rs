@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod changes;
+mod demo;
 mod frames;
 mod outages;
 mod pairs;
@@ -15,6 +16,7 @@ mod place;
 mod sizes;
 mod strange;
 mod sys;
+mod told;
 mod topology;
 mod traffic;
 mod world;

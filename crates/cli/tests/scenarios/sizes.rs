@@ -1,5 +1,6 @@
 //! Packets of every size, with checksums finished by the guest or not, on every kind of NIC.
 
+use crate::sys;
 use crate::topology::{cloud, network, vpc};
 use crate::traffic::transfer;
 use crate::world::{Guest, PATIENCE, World, is_full, until};
@@ -59,6 +60,7 @@ fn everything_arrives_on(name: &str, wire: &Wire) {
     let guest_mtu = mtu - 74;
     // Checksums unfinished, as a guest's kernel leaves them to its interface.
     streams_arrive(a, b, e);
+    trains_arrive(a, b, e);
     fragments_arrive(a, b, e);
     biggest_packets_arrive(a, b, guest_mtu);
 
@@ -67,6 +69,7 @@ fn everything_arrives_on(name: &str, wire: &Wire) {
         guest.place().command("ethtool -K eth0 tx off");
     }
     streams_arrive(a, b, e);
+    trains_arrive(a, b, e);
     larger_interfaces_do_no_harm(&world, guest_mtu);
     for guest in [a, b, e] {
         guest.place().command("ethtool -K eth0 tx on");
@@ -80,6 +83,37 @@ fn streams_arrive(a: &Guest, b: &Guest, e: &Guest) {
     transfer(b, a, a.v6.into(), BYTES);
     transfer(a, e, e.v6.into(), BYTES);
     transfer(e, a, a.v4.into(), BYTES);
+    // On one host, across networks: nothing is wrapped, and the TTL is rewritten all the same.
+    transfer(b, e, e.v4.into(), BYTES);
+    transfer(e, b, b.v6.into(), BYTES);
+}
+
+/// Datagrams that the guest hands over in one buffer, as QUIC does: to another host, in a network
+/// and across networks, and on one host.
+fn trains_arrive(a: &Guest, b: &Guest, e: &Guest) {
+    train_arrives(a, b, b.v4.into());
+    train_arrives(b, a, a.v6.into());
+    train_arrives(a, e, e.v6.into());
+    train_arrives(b, e, e.v4.into());
+}
+
+fn train_arrives(from: &Guest, to: &Guest, address: IpAddr) {
+    const CARS: usize = 20;
+    const CAR: usize = 1200;
+    let server = to.place().datagrams((address, 8));
+    let client = from.place().datagrams((any(address), 0));
+    sys::send_in_trains(&client, CAR as i32).unwrap();
+    let sent: Vec<u8> = (0..CARS * CAR).map(|at| (at % 251) as u8).collect();
+    let mut buffer = vec![0; 65_536];
+    until(&format!("a train of datagrams arrives at {address}"), || {
+        client.send_to(&sent, (address, 8)).unwrap();
+        sent.chunks(CAR).all(|car| server.recv(&mut buffer).is_ok_and(|len| buffer[..len] == *car))
+    });
+}
+
+/// The unspecified address of the same family.
+fn any(address: IpAddr) -> IpAddr {
+    if address.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() }
 }
 
 /// Datagrams that the guests' own stacks cut to pieces, both ways.
@@ -88,8 +122,7 @@ fn fragments_arrive(a: &Guest, b: &Guest, e: &Guest) {
         b.addresses().map(|it| (b, it)).into_iter().chain(e.addresses().map(|it| (e, it)))
     {
         let server = to.place().datagrams((address, 7));
-        let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
-        let client = a.place().datagrams((any, 0));
+        let client = a.place().datagrams((any(address), 0));
         let sent: Vec<u8> = (0..20_000u32).map(|at| (at % 251) as u8).collect();
         let mut buffer = vec![0; 65_536];
         let deadline = Instant::now() + PATIENCE;
@@ -126,8 +159,7 @@ fn larger_interfaces_do_no_harm(world: &World, mtu: u32) {
         let deaf = "/proc/sys/net/ipv6/conf/eth0/accept_ra_mtu";
         guest.place().run(|| std::fs::write(deaf, "0").unwrap());
         guest.place().command(&format!("ip link set eth0 mtu {}", mtu + 400));
-        guest.place().command("ip route flush cache");
-        guest.place().command("ip -6 route flush cache");
+        forget_ways(guest);
     }
     let before = world.counted();
     transfer(a, b, b.v4.into(), 1 << 20);
@@ -138,23 +170,70 @@ fn larger_interfaces_do_no_harm(world: &World, mtu: u32) {
         assert_eq!(risen.at("blue", host, "too_big"), 0, "{risen:?}");
     }
     for address in b.addresses() {
+        // By datagrams, whose checksums are as the guest is set, and by pings, whose are finished.
+        let socket = a.place().datagrams((any(address), 0));
+        let datagram = vec![0; mtu as usize + 100];
+        learns_mtu(a, address, mtu, || {
+            // Refused by the guest itself as soon as it knows.
+            let _ = socket.send_to(&datagram, (address, 9));
+        });
+        forget_ways(a);
         let size = mtu + 100;
         let ping = format!("ping -n -c 1 -W 1 -M do -s {size} {address}");
         assert!(!a.place().output(&ping).status.success());
-        let get = format!("ip route get {address}");
-        until(&format!("the guest knows the MTU to {address}"), || {
-            a.place().command(&get).contains(&format!("mtu {mtu}"))
-        });
+        learns_mtu(a, address, mtu, || ());
         // What is not forbidden to be cut is cut then, by the one who answers as well, as soon as
         // that one has been told too.
         let ping = format!("ping -n -c 1 -W 1 -s {size} {address}");
         until("large packets are answered", || a.place().output(&ping).status.success());
     }
     let risen = world.counted().since(&before);
-    assert!(risen.at("blue", "h1", "too_big") >= 2, "{risen:?}");
+    assert!(risen.at("blue", "h1", "too_big") >= 4, "{risen:?}");
     for guest in [a, b] {
         guest.place().command(&format!("ip link set eth0 mtu {mtu}"));
     }
+}
+
+/// Has a guest forget what it was told of ways.
+fn forget_ways(guest: &Guest) {
+    guest.place().command("ip route flush cache");
+    guest.place().command("ip -6 route flush cache");
+}
+
+/// Does something until a guest knows the MTU of its way to an address.
+fn learns_mtu(guest: &Guest, address: IpAddr, mtu: u32, mut attempt: impl FnMut()) {
+    let get = format!("ip route get {address}");
+    until(&format!("{} knows that the MTU to {address} is {mtu}", guest.name), || {
+        attempt();
+        guest.place().command(&get).contains(&format!("mtu {mtu}"))
+    });
+}
+
+#[test]
+fn a_narrower_link_of_the_underlay_is_found_and_kept_to() {
+    let Some(world) = World::new("narrow", &spread()) else { return };
+    let (a, b) = (world.guest("blue/a"), world.guest("blue/b"));
+    transfer(a, b, b.v4.into(), 1 << 20);
+    // The fabric's end of the link to b's host: only what goes there is told.
+    world.fabric().command("ip link set host2 mtu 1400");
+    let before = world.counted();
+    for address in b.addresses() {
+        transfer(a, b, address, 1 << 20);
+        learns_mtu(a, address, 1400 - 74, || {
+            a.place().output(&format!("ping -n -c 1 -W 1 -M do -s 1360 {address}"));
+        });
+        let ping = |size: u32| format!("ping -n -c 1 -W 5 -M do -s {size} {address}");
+        let headers = if address.is_ipv4() { 28 } else { 48 };
+        a.place().command(&ping(1400 - 74 - headers));
+        transfer(a, b, address, 1 << 20);
+    }
+    let risen = world.counted().since(&before);
+    assert!(risen.at("blue", "h1", "too_big") >= 2, "{risen:?}");
+    // The way back is as wide as ever.
+    for address in a.addresses() {
+        transfer(b, a, address, 1 << 20);
+    }
+    assert_eq!(world.counted().since(&before).at("blue", "h3", "too_big"), 0);
 }
 
 #[test]

@@ -25,7 +25,16 @@ type Fate = (Vec<u8>, &'static str, &'static str);
 
 #[test]
 fn what_a_guest_must_not_send_is_dropped_for_its_reason_and_reaches_nobody() {
-    let Some(world) = World::new("strange", &streets()) else { return };
+    strange_frames_reach_nobody("strange", "{mtu: 1500}");
+}
+
+#[test]
+fn nor_does_it_on_nics_that_aggregate_and_insert_tags() {
+    strange_frames_reach_nobody("offloads", "{mtu: 1500, offloads: default}");
+}
+
+fn strange_frames_reach_nobody(name: &str, underlay: &str) {
+    let Some(world) = World::with_underlay(name, underlay, &streets()) else { return };
     let [a, near, b, e] = ["blue/a", "blue/near", "blue/b", "blue/e"].map(|name| world.guest(name));
     let listening: Vec<_> = [near, b, e].map(|guest| (guest, guest.place().frames("eth0"))).into();
     let underlay = world.host("h4").underlay;
@@ -98,8 +107,14 @@ fn of_servers(a: &Guest, b: &Guest) -> Vec<Fate> {
     let hidden = [&[ICMPV6, 0, 1, 4, 0, 0, 0, 0][..], &icmpv6(a.v6, b.v6, 134)].concat();
     let hidden = ip(a.v6.into(), b.v6.into(), 0, 255, &hidden);
     let all: Ipv6Addr = "ff02::1".parse().unwrap();
+    // A client looks at its own port only.
+    let disguised = udp(4000, 68, MARK);
+    let disguised = ip(a.v4.into(), b.v4.into(), UDP, 64, &disguised);
+    let v6_reply = ip(a.v6.into(), b.v6.into(), UDP, 64, &udp(547, 546, MARK));
     vec![
         (v4(b.v4), "h1", "dhcp_server"),
+        (ethernet(mac, IPV4, &disguised), "h1", "dhcp_server"),
+        (ethernet(mac, IPV6, &v6_reply), "h1", "dhcp_server"),
         (v4(Ipv4Addr::BROADCAST), "h1", "multicast"),
         (nd(b.v6, 134), "h1", "router_message"),
         (nd(all, 134), "h1", "router_message"),

@@ -54,6 +54,18 @@ pub(crate) fn icmp_socket(v6: bool) -> io::Result<UdpSocket> {
     socket(family, protocol).map(UdpSocket::from)
 }
 
+/// Has a socket hand over what is sent in one call as one buffer, to be cut into datagrams of so
+/// many bytes where it leaves the host.
+pub(crate) fn send_in_trains(socket: &UdpSocket, bytes: i32) -> io::Result<()> {
+    let length = size_of_val(&bytes) as libc::socklen_t;
+    let value = (&raw const bytes).cast();
+    // SAFETY: the value is as long as is said, and outlives the call.
+    checked(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, length)
+    })
+    .map(drop)
+}
+
 fn socket(family: i32, protocol: i32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers are passed.
     let fd: RawFd =

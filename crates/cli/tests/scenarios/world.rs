@@ -85,8 +85,7 @@ impl World {
 
     /// The same on another underlay.
     pub(crate) fn with_underlay(name: &str, underlay: &str, topology: &str) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        if !fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
+        if !is_root() {
             println!("SKIPPED: needs root");
             return None;
         }
@@ -128,6 +127,11 @@ impl World {
 
     pub(crate) fn host(&self, name: &str) -> &Host {
         self.status.hosts.iter().find(|host| host.name == name).unwrap()
+    }
+
+    /// The namespace that joins the hosts.
+    pub(crate) fn fabric(&self) -> Place {
+        Place::new(&PathBuf::from(format!("/run/netns/mz-{}.fabric", self.lab)))
     }
 
     /// Kills the agent of a host; it is gone when this returns.
@@ -188,17 +192,29 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let panicking = std::thread::panicking();
+        if panicking {
             println!("{}", self.what_is());
         }
+        let errors = self.errors();
         let output = run_mizar(&["lab", "down", &self.lab]);
         if !output.status.success() {
             println!("{}", said(&output));
         }
+        // Whatever else a test looks at, no agent may fail at its work.
+        assert!(panicking || errors.is_empty(), "{}", errors.join("\n"));
     }
 }
 
 impl World {
+    /// What agents say that should not happen.
+    fn errors(&self) -> Vec<String> {
+        let logs = self.status.hosts.iter().map(|host| &host.log);
+        let text: String = logs.filter_map(|log| fs::read_to_string(log).ok()).collect();
+        let is_error = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        text.lines().filter(is_error).map(str::to_owned).collect()
+    }
+
     /// For whoever has to find out why a test failed.
     fn what_is(&self) -> String {
         let mut text = said(&run_mizar(&["lab", "status", &self.lab]));
@@ -250,6 +266,12 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "in vain waited until {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Whether labs can be built.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// Whether the long tests run too.

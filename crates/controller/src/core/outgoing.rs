@@ -19,8 +19,16 @@ impl Core {
 
     /// Sends what there is to send to a host of a VPC.
     pub(super) fn send(&mut self, host: &Name, vni: Vni) {
-        let Some(sent) = self.desk.send(host, vni, self.generation) else { return };
+        let vpc = self.catalog.vpc(vni);
+        let lives = |endpoint: &Name| {
+            let endpoint = vpc.and_then(|vpc| vpc.endpoint_named(endpoint));
+            endpoint.is_some_and(|(_, endpoint)| endpoint.host == *host)
+        };
+        let Some(sent) = self.desk.send(host, vni, self.generation, lives) else { return };
         let update = self.update(host, vni, &sent);
+        if update.removed {
+            self.desk.remove(host, vni);
+        }
         let Some(outgoing) = self.outgoing.get(host) else { return };
         for batch in update.batches(BATCH_ROWS) {
             // A stream that has ended says so by itself.
@@ -43,9 +51,9 @@ impl Core {
             }
             Keys::Some(keys) => keys,
         };
-        let loses_network = keys.iter().any(|key| {
-            matches!(key, RowKey::Network(_)) && view.row(vni, host, key).is_none()
-        });
+        let loses_network = keys
+            .iter()
+            .any(|key| matches!(key, RowKey::Network(_)) && view.row(vni, host, key).is_none());
         if loses_network && !view.is_told(vni, host) {
             return VpcUpdate::removal(vni, generation);
         }

@@ -9,7 +9,8 @@ use crate::time::Time;
 use mizar_vpc::catalog::Record;
 use mizar_vpc::manifest::NetworkSpec;
 use mizar_vpc::{
-    DividerStep, Guard, NetworkId, Standing, Step, Vni, VpcSlotMaps, assign_dividers, assign_network,
+    DividerStep, Guard, NetworkId, Standing, Step, Vni, VpcSlotMaps, assign_dividers,
+    assign_network,
 };
 use std::collections::BTreeSet;
 use tracing::{info, warn};

@@ -23,7 +23,12 @@ impl Core {
     ///
     /// # Errors
     /// There is none, or it is not for those who ask.
-    pub(crate) fn get(&self, who: &Identity, reference: &Ref, now: Time) -> Result<Manifest, Refusal> {
+    pub(crate) fn get(
+        &self,
+        who: &Identity,
+        reference: &Ref,
+        now: Time,
+    ) -> Result<Manifest, Refusal> {
         access::check(&self.catalog, who, Verb::Read, reference)?;
         let found = match reference.kind {
             Kind::SlotMap => self.slot_map_manifest(reference),
@@ -73,7 +78,9 @@ impl Core {
     ) -> Result<Subscription, Refusal> {
         self.check_filter(who, &watch.filter)?;
         let past = match watch.from {
-            Some(from) => self.watchers.since(from, |event| self.sees(who, &watch.filter, event))?,
+            Some(from) => {
+                self.watchers.since(from, |event| self.sees(who, &watch.filter, event))?
+            }
             None => self.present(who, &watch.filter, now)?.into(),
         };
         Ok(self.watchers.subscribe(who.clone(), watch.filter.clone(), past))
@@ -168,15 +175,17 @@ impl Core {
                 let fleet = self.catalog.fleet().filter(|_| after.is_none());
                 Box::new(fleet.into_iter().map(move |it| global(it.name.clone())))
             }
-            Kind::Host => Box::new(self.catalog.hosts_after(after_name).map(move |it| {
-                global(it.record().name.clone())
-            })),
-            Kind::Tenant => Box::new(self.catalog.tenants_after(after_name).map(move |it| {
-                global(it.name.clone())
-            })),
-            Kind::Vpc => Box::new(self.catalog.vpcs_after(after_name).map(move |it| {
-                global(it.record().name.clone())
-            })),
+            Kind::Host => Box::new(
+                self.catalog
+                    .hosts_after(after_name)
+                    .map(move |it| global(it.record().name.clone())),
+            ),
+            Kind::Tenant => Box::new(
+                self.catalog.tenants_after(after_name).map(move |it| global(it.name.clone())),
+            ),
+            Kind::Vpc => Box::new(
+                self.catalog.vpcs_after(after_name).map(move |it| global(it.record().name.clone())),
+            ),
             Kind::Network | Kind::Endpoint | Kind::SlotMap => {
                 let within = after.and_then(|(vpc, name)| Some((vpc.as_ref()?, name)));
                 let begun = within.and_then(|(vpc, _)| self.catalog.vpc_named(vpc));
@@ -199,8 +208,7 @@ fn in_vpc<'a>(
     vpc: &'a VpcEntry,
     after: Option<&'a Name>,
 ) -> Box<dyn Iterator<Item = Ref> + 'a> {
-    let reference =
-        move |name: &Name| Ref::in_vpc(kind, vpc.record().name.clone(), name.clone());
+    let reference = move |name: &Name| Ref::in_vpc(kind, vpc.record().name.clone(), name.clone());
     match kind {
         Kind::Endpoint => {
             let endpoints = vpc.endpoints_after(after);

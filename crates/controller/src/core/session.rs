@@ -83,9 +83,17 @@ impl Core {
             info!(%host, "agent gone");
             self.outgoing.remove(host);
             // Who waited for it to let an endpoint go waits no longer.
-            let hosts: Vec<_> = self.desk.hosts().flat_map(|(name, state)| {
-                state.vpcs.iter().filter(|(_, it)| !it.is_settled()).map(|(vni, _)| (name.clone(), *vni))
-            }).collect();
+            let hosts: Vec<_> = self
+                .desk
+                .hosts()
+                .flat_map(|(name, state)| {
+                    state
+                        .vpcs
+                        .iter()
+                        .filter(|(_, it)| !it.is_settled())
+                        .map(|(vni, _)| (name.clone(), *vni))
+                })
+                .collect();
             self.unsent.extend(hosts);
         }
     }
@@ -132,7 +140,8 @@ impl Core {
                 self.progress_of(vni, &name, now);
             }
             if let RowKey::Port(name) = key
-                && let Some((_, endpoint)) = self.catalog.vpc(vni).and_then(|it| it.endpoint_named(name))
+                && let Some((_, endpoint)) =
+                    self.catalog.vpc(vni).and_then(|it| it.endpoint_named(name))
                 && endpoint.host != *host
             {
                 // The host that it has moved to may have waited.
@@ -146,7 +155,9 @@ impl Core {
     }
 
     fn set_alive(&mut self, host: &Name) {
-        let Some(record) = self.catalog.host(host).map(|host| host.record().clone()) else { return };
+        let Some(record) = self.catalog.host(host).map(|host| host.record().clone()) else {
+            return;
+        };
         if self.planner.set_host(&record, Standing::Alive) {
             self.planner.all_due(&self.catalog);
         }

@@ -6,8 +6,8 @@ use crate::engine::{Event, EventType};
 use crate::time::Time;
 use mizar_vpc::catalog::{EndpointRecord, HostRecord, NetworkRecord, Record, VpcRecord};
 use mizar_vpc::manifest::{
-    Condition, ConditionStatus, EndpointStatus, FleetStatus, HostStatus, Kind, Metadata,
-    NetworkStatus, Object, Phase, SlotMapSpec, SlotMapStatus, TenantStatus, VpcStatus,
+    Condition, ConditionStatus, EndpointStatus, FleetStatus, HostStatus, Metadata, NetworkStatus,
+    Object, Phase, SlotMapSpec, SlotMapStatus, TenantStatus, VpcStatus,
 };
 use mizar_vpc::{Guard, HolderState, Manifest, Name, Ref, RowKey, Slot, SlotMap, Vni};
 use std::collections::BTreeMap;
@@ -91,8 +91,11 @@ impl Core {
         let state = self.desk.host(&record.name);
         let mut errors = BTreeMap::new();
         for (vni, progress) in state.into_iter().flat_map(|state| &state.vpcs) {
-            let vpc = self.catalog.vpc(*vni).map_or_else(String::new, |it| it.record().name.to_string());
-            errors.extend(progress.errors.iter().map(|(key, why)| (format!("{vpc}: {key}"), why.clone())));
+            let vpc =
+                self.catalog.vpc(*vni).map_or_else(String::new, |it| it.record().name.to_string());
+            errors.extend(
+                progress.errors.iter().map(|(key, why)| (format!("{vpc}: {key}"), why.clone())),
+            );
             errors.extend(progress.refusal.iter().map(|why| (vpc.clone(), why.clone())));
         }
         let maps = self.maps.values().flat_map(|maps| maps.networks.values());
@@ -134,7 +137,11 @@ impl Core {
         let (attached, bounced) = (self.attached(record), self.bounced(record, now));
         let phase = phase(&attached, &bounced);
         let ready = Fact {
-            status: if phase == Phase::Ready { ConditionStatus::True } else { ConditionStatus::False },
+            status: if phase == Phase::Ready {
+                ConditionStatus::True
+            } else {
+                ConditionStatus::False
+            },
             reason: if phase == Phase::Ready { "" } else { phase.as_str() },
             message: String::new(),
         };
@@ -161,7 +168,8 @@ impl Core {
             RowState::There => Fact::yes(),
             RowState::Failed(why) => Fact::no("Failed", format!("host {host}: {why}")),
             RowState::Unheard => {
-                let message = format!("nothing was heard of host {host} since the controller started");
+                let message =
+                    format!("nothing was heard of host {host} since the controller started");
                 Fact { status: ConditionStatus::Unknown, ..Fact::no("Unheard", message) }
             }
             RowState::Missing if !self.outgoing.contains_key(host) => {
@@ -241,9 +249,4 @@ impl Fact {
         let Self { status, reason, message } = self;
         Condition { r#type: r#type.to_owned(), status, reason: reason.to_owned(), message }
     }
-}
-
-/// The kinds that have a status of their own.
-pub(super) const fn has_status(kind: Kind) -> bool {
-    !matches!(kind, Kind::SlotMap)
 }

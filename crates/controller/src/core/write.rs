@@ -12,7 +12,9 @@ use mizar_identity::Identity;
 use mizar_store::Transaction;
 use mizar_vpc::catalog::{Mode, Record};
 use mizar_vpc::manifest::Kind;
-use mizar_vpc::{Changed, Generation, Manifest, NetworkId, Ref, SlotMap, Standing, Vni, VpcSlotMaps};
+use mizar_vpc::{
+    Changed, Generation, Manifest, NetworkId, Ref, SlotMap, Standing, Vni, VpcSlotMaps,
+};
 use tracing::{error, warn};
 
 /// A write, and whoever asks for it.
@@ -116,7 +118,12 @@ impl Core {
         Ok(draft)
     }
 
-    fn change(&mut self, change: &Change, at: Generation, draft: &mut Draft) -> Result<(), Refusal> {
+    fn change(
+        &mut self,
+        change: &Change,
+        at: Generation,
+        draft: &mut Draft,
+    ) -> Result<(), Refusal> {
         let (manifest, mode) = match change {
             Change::Create(manifest) => (manifest, Mode::Create),
             Change::Replace(manifest) => (manifest, Mode::Replace),

@@ -37,6 +37,8 @@ pub(crate) struct Progress {
     pub(crate) at: Option<Generation>,
     /// What was sent and not acknowledged.
     flying: Option<(Generation, Keys)>,
+    /// That takes everything of the VPC away.
+    removes: bool,
     /// What was not sent, or has changed since.
     pub(super) dirty: Dirty,
     /// What it could not do, by row; for the update as a whole under no row.
@@ -108,21 +110,28 @@ impl Progress {
         if !whole && !frame && ready.is_empty() {
             return None;
         }
-        let (keys, base) =
-            if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
+        let (keys, base) = if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
         let generation = self.at.map_or(generation, |at| at.max(generation));
         self.flying = Some((generation, keys.clone()));
+        self.removes = false;
         Some(Sent { base, generation, keys, except })
     }
 
-    pub(super) fn acknowledge(&mut self, generation: Generation, applied: &Applied) -> Option<Keys> {
-        self.errors = applied
-            .errors
-            .iter()
-            .map(|error| (error.row.clone(), error.reason.clone()))
-            .collect();
+    /// What is under way takes everything away: there is nothing to go on from then.
+    pub(super) fn remove(&mut self) {
+        self.removes = true;
+    }
+
+    pub(super) fn acknowledge(
+        &mut self,
+        generation: Generation,
+        applied: &Applied,
+    ) -> Option<Keys> {
+        self.errors =
+            applied.errors.iter().map(|error| (error.row.clone(), error.reason.clone())).collect();
         let (_, keys) = self.flying.take_if(|(flying, _)| *flying == generation)?;
-        self.at = Some(generation);
+        self.at = Some(generation).filter(|_| !self.removes);
+        self.dirty.all |= self.removes && !self.dirty.is_empty();
         self.refusal = None;
         Some(keys)
     }

@@ -1,7 +1,7 @@
 //! The handle by which others ask the engine.
 
-use super::thread::StreamCommand;
 use super::request::{Event, List, Page, Refusal, RefusalKind, Watch, Write, Written};
+use super::thread::StreamCommand;
 use mizar_identity::Identity;
 use mizar_vpc::{Manifest, Ref};
 use std::collections::VecDeque;

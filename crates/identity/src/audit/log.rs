@@ -50,7 +50,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Appends lines, all or none. They are on disk when this comes back.
+    /// Appends lines. They are on disk when this comes back; after an error, some may be.
     pub(super) fn append<'a>(
         &mut self,
         lines: impl Iterator<Item = &'a [u8]>,

@@ -59,16 +59,6 @@ pub enum PkiError {
     /// No time, or one that no certificate can hold.
     #[error("lifetime {0:?} is out of range: it must be from 1 second to the year 9999")]
     Lifetime(Duration),
-    /// Only who is dialled has names.
-    #[error(
-        "{identity} has the address {address:?}: only a controller's certificate has addresses"
-    )]
-    Addresses {
-        /// Who.
-        identity: Identity,
-        /// The first of them.
-        address: String,
-    },
     /// A controller that nobody can dial.
     #[error(
         "the controller's certificate has no addresses: it needs at least one, as in localhost"

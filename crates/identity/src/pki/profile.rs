@@ -61,7 +61,7 @@ pub struct Constraints {
 }
 
 impl Subject {
-    /// Somebody who dials.
+    /// Somebody who dials. A controller is dialled: see [`Self::controller`].
     pub fn new(identity: Identity) -> Self {
         Self { identity, addresses: Vec::new() }
     }
@@ -76,15 +76,19 @@ impl Subject {
             ServerName::try_from(owned.clone()).map_err(|_| PkiError::Address(owned))
         };
         let addresses = addresses.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            return Err(PkiError::NoAddress);
-        }
-        Ok(Self { identity: Identity::Controller, addresses })
+        let subject = Self { identity: Identity::Controller, addresses };
+        subject.check()?;
+        Ok(subject)
     }
 
     /// Who.
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn check(&self) -> Result<(), PkiError> {
+        let is_lost = self.identity == Identity::Controller && self.addresses.is_empty();
+        if is_lost { Err(PkiError::NoAddress) } else { Ok(()) }
     }
 }
 
@@ -109,6 +113,7 @@ pub(super) fn certificate(
     not_after: SystemTime,
     now: SystemTime,
 ) -> Result<CertificateParams, PkiError> {
+    subject.check()?;
     let mut params = common(not_after, now)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;

@@ -151,6 +151,8 @@ fn lifetimes_and_addresses_out_of_range_are_refused_by_value() {
     let error = Subject::controller(&["a b"]).unwrap_err();
     assert!(error.to_string().contains("\"a b\""), "{error}");
     assert!(matches!(Subject::controller::<&str>(&[]), Err(PkiError::NoAddress)));
+    let lost = world.authority.issue(&Subject::new(Identity::Controller), HOUR, now());
+    assert!(matches!(lost, Err(PkiError::NoAddress)), "{lost:?}");
 }
 
 #[test]

@@ -8,8 +8,9 @@ use rustls::ServerConfig;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,6 +33,7 @@ pub struct Acceptor<I> {
     tls: Option<TlsAcceptor>,
     limits: Limits,
     handshakes: JoinSet<Option<Accepted>>,
+    strangers: Arc<Semaphore>,
 }
 
 /// A connection, and who is at the other end.
@@ -40,13 +42,19 @@ pub struct Accepted {
     pub io: Box<dyn Io>,
     /// Who.
     pub peer: Peer,
+    /// A stranger's place among the strangers, given back when he goes.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 impl<I: Incoming> Acceptor<I> {
     /// Those who connect prove who they are by certificates, or are nobody.
     pub fn tls(incoming: I, config: Arc<ServerConfig>, limits: Limits) -> Self {
-        let tls = Some(TlsAcceptor::from(config));
-        Self { incoming, tls, limits, handshakes: JoinSet::new() }
+        Self::new(incoming, Some(TlsAcceptor::from(config)), limits)
+    }
+
+    fn new(incoming: I, tls: Option<TlsAcceptor>, limits: Limits) -> Self {
+        let strangers = Arc::new(Semaphore::new(limits.strangers));
+        Self { incoming, tls, limits, handshakes: JoinSet::new(), strangers }
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -75,29 +83,40 @@ impl<I: Incoming> Acceptor<I> {
     }
 
     fn greet(&mut self, io: I::Io, address: PeerAddress) {
-        let (tls, patience) = (self.tls.clone(), self.limits.patience);
+        let (tls, limits, strangers) = (self.tls.clone(), self.limits, self.strangers.clone());
         self.handshakes.spawn(async move {
             let Some(tls) = tls else { return Some(local(io, address)) };
             let from = address.to_string();
-            let shaken = tokio::time::timeout(patience, shake(io, address, tls)).await;
+            let shaken = tokio::time::timeout(limits.patience, shake(io, address, tls)).await;
+            let refused = match shaken {
+                Ok(Ok(accepted)) if accepted.peer.identity.is_some() => return Some(accepted),
+                Ok(Ok(accepted)) => match strangers.try_acquire_owned() {
+                    Ok(place) => return Some(accepted.for_a_while(place, limits)),
+                    Err(_) => "too many without a certificate are here".to_owned(),
+                },
+                Ok(Err(error)) => tls::reason(&error),
+                Err(_) => format!("no handshake within {:?}", limits.patience),
+            };
             // What strangers do is no reason for anybody to get up at night.
-            match shaken {
-                Ok(Ok(accepted)) => return Some(accepted),
-                Ok(Err(error)) => {
-                    let reason = tls::reason(&error);
-                    tracing::info!(from, reason, "connection refused");
-                }
-                Err(_) => tracing::info!(from, ?patience, "connection refused: no handshake"),
-            }
+            tracing::info!(from, refused, "connection refused");
             None
         });
+    }
+}
+
+impl Accepted {
+    /// Who is nobody comes to join, which takes no time, and may not crowd out those who are known.
+    fn for_a_while(mut self, place: OwnedSemaphorePermit, limits: Limits) -> Self {
+        self.peer.expires = SystemTime::now().checked_add(limits.stay);
+        self.place = Some(place);
+        self
     }
 }
 
 impl Acceptor<UnixListener> {
     /// Whoever may connect to this socket is the local operator.
     pub fn local(incoming: UnixListener, limits: Limits) -> Self {
-        Self { incoming, tls: None, limits, handshakes: JoinSet::new() }
+        Self::new(incoming, None, limits)
     }
 }
 
@@ -114,15 +133,13 @@ async fn shake(
         fingerprint: certificate.as_ref().map(|certificate| certificate.fingerprint()),
         expires: certificate.as_ref().map(|certificate| certificate.not_after()),
     };
-    Ok(Accepted { io: Box::new(stream), peer })
+    Ok(Accepted { io: Box::new(stream), peer, place: None })
 }
 
 fn local(io: impl Io + 'static, address: PeerAddress) -> Accepted {
     let identity = Some(Identity::local());
-    Accepted {
-        io: Box::new(io),
-        peer: Peer { identity, address, fingerprint: None, expires: None },
-    }
+    let peer = Peer { identity, address, fingerprint: None, expires: None };
+    Accepted { io: Box::new(io), peer, place: None }
 }
 
 async fn rest(error: &io::Error) {
@@ -142,7 +159,8 @@ impl Incoming for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, PeerAddress)> {
         let (stream, address) = Self::accept(self).await?;
-        stream.set_nodelay(true)?;
+        // A peer that is gone already is found out about by the handshake.
+        let _ = stream.set_nodelay(true);
         Ok((stream, PeerAddress::Tcp(address)))
     }
 }
@@ -151,9 +169,12 @@ impl Incoming for UnixListener {
     type Io = UnixStream;
 
     async fn accept(&mut self) -> io::Result<(UnixStream, PeerAddress)> {
-        let (stream, _) = Self::accept(self).await?;
-        let peer = stream.peer_cred()?;
-        Ok((stream, PeerAddress::Unix { uid: peer.uid(), pid: peer.pid() }))
+        loop {
+            let (stream, _) = Self::accept(self).await?;
+            // Without it nobody could say who it was.
+            let Ok(peer) = stream.peer_cred() else { continue };
+            return Ok((stream, PeerAddress::Unix { uid: peer.uid(), pid: peer.pid() }));
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn converse<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let Accepted { io, peer } = accepted;
+    let Accepted { io, peer, place: _place } = accepted;
     let asked = Arc::new(AtomicBool::new(false));
     let answering = service_fn({
         let (peer, asked) = (peer.clone(), asked.clone());
@@ -47,7 +47,7 @@ pub(super) async fn converse<S, B>(
         () = silence(&asked, limits.patience) => return,
         () = stop(stopped) => None,
         () = expiry(&peer) => {
-            tracing::info!(from = %peer.address, "connection ends with its certificate");
+            tracing::info!(from = %peer.address, "connection ends: its peer's time is over");
             None
         }
     };

@@ -12,10 +12,18 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+mod join;
+
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(30);
+/// Requests of the one test that counts them.
+static ASKED: AtomicU32 = AtomicU32::new(0);
 
 /// Something that serves on a socket in the test's own folder.
 struct Server {
@@ -28,22 +36,26 @@ impl Server {
     async fn local(world: &World, limits: Limits) -> Self {
         let path = world.folder.path().join("local.sock");
         let listener = bind(&path).await.unwrap();
-        Self::start(path, Acceptor::local(listener, limits))
+        Self::start(path, Acceptor::local(listener, limits), router())
     }
 
     /// TLS, over a Unix socket: tests have no network.
     async fn tls(world: &World, limits: Limits) -> Self {
+        Self::tls_for(world, limits, router()).await
+    }
+
+    async fn tls_for(world: &World, limits: Limits, router: Router) -> Self {
         let path = world.folder.path().join("tls.sock");
         let listener = bind(&path).await.unwrap();
         let trust = world.authority.trust();
         let config = tls::server_config(world.credentials("controller"), &trust).unwrap();
-        Self::start(path, Acceptor::tls(listener, config, limits))
+        Self::start(path, Acceptor::tls(listener, config, limits), router)
     }
 
-    fn start(path: PathBuf, acceptor: Acceptor<UnixListener>) -> Self {
+    fn start(path: PathBuf, acceptor: Acceptor<UnixListener>, router: Router) -> Self {
         let (stop, stopped) = oneshot::channel();
         let stopped = async move { drop(stopped.await) };
-        let task = tokio::spawn(serve(acceptor, router(), stopped));
+        let task = tokio::spawn(serve(acceptor, router, stopped));
         Self { path, stop, task }
     }
 
@@ -57,15 +69,19 @@ fn router() -> Router {
         peer.identity.map_or("nobody".to_owned(), |identity| identity.to_string())
     };
     let slow = || async {
+        ASKED.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(300)).await;
         "done"
     };
-    let stuck = || async { std::future::pending::<&'static str>().await };
+    let stuck = || async {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<&'static str>().await
+    };
     Router::new().route("/who", get(who)).route("/slow", get(slow)).route("/stuck", get(stuck))
 }
 
 fn short() -> Limits {
-    let (patience, grace) = (Duration::from_millis(300), Duration::from_secs(2));
+    let (patience, grace) = (Duration::from_secs(1), Duration::from_secs(3));
     Limits { patience, grace, ..Limits::default() }
 }
 
@@ -157,7 +173,7 @@ async fn who_does_not_shake_hands_is_cut_off_and_holds_nobody_up() {
     }
     assert_eq!(ask_as(&server, &world, Some("host/h1"), Protocol::Http2).await, "host/h1");
     for mut stream in lazy {
-        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_u8()).await;
+        let read = tokio::time::timeout(LONG, stream.read_u8()).await;
         assert!(read.expect("cut off in time").is_err());
     }
 }
@@ -170,15 +186,42 @@ async fn who_asks_nothing_after_the_handshake_is_cut_off() {
     let host = LOCALHOST.try_into().unwrap();
     let dialled = secure(server.raw().await, &host, Arc::new(config.unwrap())).await.unwrap();
     let mut silent = TokioIo::new(dialled);
-    let read = tokio::time::timeout(Duration::from_secs(5), silent.read_u8()).await;
+    let read = tokio::time::timeout(LONG, silent.read_u8()).await;
     assert!(read.expect("cut off in time").is_err());
+}
+
+#[tokio::test]
+async fn strangers_are_few_and_do_not_stay() {
+    let world = World::new();
+    let stay = Duration::from_secs(4);
+    let server = Server::tls(&world, Limits { strangers: 1, stay, ..Limits::default() }).await;
+    let dial = async || {
+        let mut config = tls::client_config(None, &world.authority.trust()).unwrap();
+        config.alpn_protocols = Protocol::Http1.names();
+        let host = LOCALHOST.try_into().unwrap();
+        let dialled = secure(server.raw().await, &host, Arc::new(config)).await.unwrap();
+        let mut stream = TokioIo::new(dialled);
+        let _ = stream.write_all(b"GET /who HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        stream
+    };
+    let mut first = dial().await;
+    let mut heard = [0; 8];
+    first.read_exact(&mut heard).await.unwrap();
+    let mut second = dial().await;
+    let mut nothing = Vec::new();
+    let _ = tokio::time::timeout(LONG, second.read_to_end(&mut nothing)).await.unwrap();
+    assert!(nothing.is_empty(), "one is one too many");
+    assert_eq!(ask_as(&server, &world, Some("host/h1"), Protocol::Http2).await, "host/h1");
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(LONG, first.read_to_end(&mut rest)).await.unwrap();
+    assert!(String::from_utf8_lossy(&rest).ends_with("nobody"));
 }
 
 #[tokio::test]
 async fn a_connection_ends_with_its_certificate() {
     let world = World::new();
     let server = Server::tls(&world, Limits::default()).await;
-    let left = Duration::from_secs(3);
+    let left = Duration::from_secs(4);
     let credentials = world.credentials_at("host/h1", now() + left - HOUR, HOUR);
     let mut config = tls::client_config(Some(credentials), &world.authority.trust()).unwrap();
     config.alpn_protocols = Protocol::Http1.names();
@@ -189,22 +232,24 @@ async fn a_connection_ends_with_its_certificate() {
     let mut heard = Vec::new();
     let read = stream.read_to_end(&mut heard);
     // Whether the end is announced is another question than whether it comes.
-    let _ = tokio::time::timeout(Duration::from_secs(10), read).await.expect("cut off in time");
+    let _ = tokio::time::timeout(LONG, read).await.expect("cut off in time");
     assert!(String::from_utf8_lossy(&heard).ends_with("host/h1"));
 }
 
 #[tokio::test]
 async fn shutting_down_answers_what_has_been_asked_and_waits_for_no_more() {
     let world = World::new();
-    let server = Server::local(&world, Limits { grace: Duration::from_secs(1), ..short() }).await;
+    let server = Server::local(&world, short()).await;
     let (mut asked, mut stuck) = (server.raw().await, server.raw().await);
     asked.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     stuck.write_all(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while ASKED.load(Ordering::Relaxed) < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     server.stop.send(()).unwrap();
     let mut heard = String::new();
     asked.read_to_string(&mut heard).await.unwrap();
     assert!(heard.ends_with("done"), "{heard}");
-    tokio::time::timeout(Duration::from_secs(5), server.task).await.unwrap().unwrap();
+    tokio::time::timeout(LONG, server.task).await.unwrap().unwrap();
     assert!(UnixStream::connect(&server.path).await.is_err());
 }

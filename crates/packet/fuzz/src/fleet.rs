@@ -63,7 +63,21 @@ pub fn tables(source: &mut Source, host: usize) -> MemoryTables {
         vpc(source, &mut tables, vni);
     }
     tables.learned_capacity = usize::from(source.byte());
+    belong(&mut tables);
     tables
+}
+
+/// Endpoints of this host are at interfaces of their own VPC, as agents write them: nothing else is
+/// asked of tables for frames to stay where they belong.
+fn belong(tables: &mut MemoryTables) {
+    let locals = tables.endpoints.iter_mut().filter(|(_, row)| row.kind == Endpoint::LOCAL);
+    for ((vni, _), row) in locals {
+        let own = || tables.ports.iter().filter(|(_, port)| port.vni == *vni);
+        match own().nth(row.interface as usize % own().count().max(1)) {
+            Some((&interface, _)) => row.interface = interface,
+            None => row.kind = Endpoint::MOVED,
+        }
+    }
 }
 
 fn vpc(source: &mut Source, tables: &mut MemoryTables, vni: u32) {

@@ -122,11 +122,17 @@ pub fn journey(data: &[u8]) {
     let mut frame = frame(&[beside]);
     frame.bytes = bytes;
     let verdict = from_guest(&mut frame, &hosts[at], interface);
-    follow(&hosts, frame, verdict, vni);
+    follow(&hosts, at, frame, verdict, vni);
 }
 
-/// Follows a frame from host to host.
-fn follow(hosts: &[MemoryTables], mut frame: MemoryFrame, mut verdict: Verdict, vni: Option<u32>) {
+/// Follows a frame of a VPC from host to host, to whoever gets it.
+fn follow(
+    hosts: &[MemoryTables],
+    mut at: usize,
+    mut frame: MemoryFrame,
+    mut verdict: Verdict,
+    vni: Option<u32>,
+) {
     let mut sends = 0;
     loop {
         match verdict {
@@ -138,13 +144,17 @@ fn follow(hosts: &[MemoryTables], mut frame: MemoryFrame, mut verdict: Verdict, 
                 assert_eq!(outer.ip.checksum.get(), outer.ip.sum());
                 assert_eq!(vni, Some(outer.geneve.vni()), "it has left its VPC");
                 let to = Address::v4(outer.ip.dst);
-                let Some(next) = hosts.iter().find(|host| host.config.underlay == to) else {
+                let Some(next) = hosts.iter().position(|host| host.config.underlay == to) else {
                     return;
                 };
-                verdict = from_wire(&mut frame, next);
+                at = next;
+                verdict = from_wire(&mut frame, &hosts[at]);
             }
             Verdict::Deliver(delivery) => {
                 assert_eq!(vni, Some(delivery.vni), "it has left its VPC");
+                // What the frame says of itself is one thing, whose interface it is another.
+                let port = hosts[at].ports.get(&delivery.interface);
+                assert_eq!(vni, port.map(|port| port.vni), "a guest of another VPC gets it");
                 return;
             }
             Verdict::Refer(referral) => panic!("{referral:?} was left over"),

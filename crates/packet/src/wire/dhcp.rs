@@ -68,9 +68,7 @@ wire! {
 pub const SERVER_PORT: u16 = 67;
 /// The port of clients.
 pub const CLIENT_PORT: u16 = 68;
-/// The port of servers over IPv6 (RFC 8415).
-pub const V6_SERVER_PORT: u16 = 547;
-/// The port of clients over IPv6.
+/// The port of clients over IPv6 (RFC 8415).
 pub const V6_CLIENT_PORT: u16 = 546;
 /// Length of the server's and the boot file's names.
 pub const NAMES_LEN: usize = 64 + 128;
@@ -150,7 +148,25 @@ const _: () = assert!(Head::LEN == 44 && Options::LEN == 64 && COOKIE + Options:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zerocopy::IntoBytes;
+    use zerocopy::{FromBytes, IntoBytes};
+
+    #[test]
+    fn a_request_and_the_head_of_its_reply() {
+        let request = [
+            1, 1, 6, 0, 0xca, 0xfe, 0xba, 0xbe, 0, 3, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let reply = [
+            2, 1, 6, 0, 0xca, 0xfe, 0xba, 0xbe, 0, 0, 0x80, 0, 0, 0, 0, 0, 10, 0, 0, 7, 10, 0, 0,
+            1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let head = Head::read_from_bytes(&request).unwrap();
+        assert!(head.is_request());
+        assert_eq!((head.transaction.get(), head.mac), (0xcafe_babe, [2, 0, 0, 0, 0, 9]));
+        assert_eq!(head.reply([10, 0, 0, 7], [10, 0, 0, 1]).as_bytes(), reply);
+        assert!(!head.reply([0; 4], [0; 4]).is_request());
+        assert!(!Head { relay: [10, 0, 0, 3], ..head }.is_request());
+    }
 
     #[test]
     fn options_of_an_offer() {

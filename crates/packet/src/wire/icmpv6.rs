@@ -132,6 +132,51 @@ const _: () = assert!(Neighbour::LEN == 32 && RouterAdvertisement::LEN == 64);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::FromBytes;
+
+    #[test]
+    fn layout() {
+        let bytes = [2, 0, 0xab, 0xcd, 0, 0, 0x05, 0x92];
+        let icmp = Icmpv6::read_from_bytes(&bytes).unwrap();
+        assert_eq!((icmp.kind, icmp.code), (PACKET_TOO_BIG, 0));
+        assert_eq!((icmp.checksum.get(), icmp.data.get()), (0xabcd, 1426));
+    }
+
+    #[test]
+    fn a_router_advertisement_has_its_three_options() {
+        let prefix = [0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let message = RouterAdvertisement {
+            icmp: Icmpv6 {
+                kind: ROUTER_ADVERTISEMENT,
+                code: 0,
+                checksum: U16::new(0xabcd),
+                data: U32::new(64 << 24 | 9000),
+            },
+            reachable: U32::ZERO,
+            retransmit: U32::ZERO,
+            source: LinkLayer { kind: SOURCE_LINK_LAYER, len: 1, mac: [2, 0, 0, 0, 0, 1] },
+            mtu_header: U32::new(0x0501_0000),
+            mtu: U32::new(1426),
+            prefix: Prefix {
+                kind: 3,
+                len: 4,
+                prefix_len: 64,
+                flags: ON_LINK,
+                valid: U32::new(7200),
+                preferred: U32::new(u32::MAX),
+                reserved: U32::ZERO,
+                prefix,
+            },
+        };
+        let bytes = message.as_bytes();
+        assert_eq!(bytes[..16], [134, 0, 0xab, 0xcd, 64, 0, 0x23, 0x28, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[16..32], [1, 1, 2, 0, 0, 0, 0, 1, 5, 1, 0, 0, 0, 0, 5, 0x92]);
+        assert_eq!(
+            bytes[32..48],
+            [3, 4, 64, 0x80, 0, 0, 0x1c, 0x20, 255, 255, 255, 255, 0, 0, 0, 0]
+        );
+        assert_eq!(bytes[48..], prefix);
+    }
 
     #[test]
     fn a_neighbour_advertisement_has_the_checksum_that_an_independent_encoder_gives() {

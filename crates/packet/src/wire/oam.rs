@@ -136,5 +136,30 @@ mod tests {
         assert_eq!(bytes[50..58], [1, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[58..74], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]);
         assert!(bytes[74..].iter().all(|&byte| byte == 0));
+        // As an implementation that knows nothing of ours reads it.
+        let sliced = etherparse::SlicedPacket::from_ethernet(bytes).unwrap();
+        let Some(etherparse::NetSlice::Ipv4(ip)) = sliced.net else { panic!("{sliced:?}") };
+        let header = ip.header().to_header();
+        assert_eq!(header.header_checksum, header.calc_header_checksum());
+        let Some(etherparse::TransportSlice::Udp(udp)) = sliced.transport else { panic!() };
+        assert_eq!((udp.destination_port(), udp.payload().len()), (6081, 72));
+    }
+
+    #[test]
+    fn a_notice_names_the_endpoint_its_host_and_its_generation() {
+        let (endpoint, host) = (Address::v4([10, 0, 0, 7]), Address::v4([100, 64, 0, 3]));
+        let message = Message::about(NOTICE, 0xab_cdef, endpoint, host, 0x0001_0000_0000_0009);
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        let expected = [
+            &[1, 3, 0, 0, 0, 0xab, 0xcd, 0xef][..],
+            &[0; 8],
+            &[0, 1, 0, 0, 0, 0, 0, 9],
+            &mapped,
+            &[10, 0, 0, 7],
+            &mapped,
+            &[100, 64, 0, 3],
+            &[0; 8],
+        ];
+        assert_eq!(message.as_bytes(), expected.concat());
     }
 }

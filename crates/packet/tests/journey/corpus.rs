@@ -14,6 +14,29 @@ fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
+/// The names in a folder, without extensions.
+fn names(folder: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut names: Vec<_> = entries.map(|entry| stem(entry.unwrap().path())).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_target_is_built_has_inputs_and_is_replayed_here() {
+    let replayed = ["control_frame", "dhcp", "guest_frame", "journey", "wire_frame"];
+    assert_eq!(names("fuzz_targets"), replayed);
+    assert_eq!(names("corpus"), replayed);
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    for name in replayed {
+        let path = format!("path = \"fuzz_targets/{name}.rs\"");
+        assert!(manifest.contains(&path), "{name}");
+    }
+}
+
 #[test]
 fn guest_frames() {
     for (path, input) in inputs("guest_frame") {

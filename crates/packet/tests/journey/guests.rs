@@ -86,6 +86,11 @@ fn dhcp_replies_of_guests_are_refused() {
         refused(&mut world, &a, reply, Reason::DhcpServer);
         let reply = frames::udp6_ports(&a, to.v6, (547, 546), &[7; 100]);
         refused(&mut world, &a, reply, Reason::DhcpServer);
+        // Clients do not look at the port that a reply comes from.
+        let reply = frames::udp_ports(&a, to.v4, (4000, 68), &[2; 300]);
+        refused(&mut world, &a, reply, Reason::DhcpServer);
+        let reply = frames::udp6_ports(&a, to.v6, (4000, 546), &[7; 100]);
+        refused(&mut world, &a, reply, Reason::DhcpServer);
         // In pieces, the first of which says what it is.
         let udp = [&[0, 67, 0, 68, 1, 52, 0, 0][..], &[2; 56]].concat();
         let first = frames::fragment(&a, to.v4, (0, true), &udp);

@@ -76,6 +76,19 @@ fn finish_v4(frame: &mut [u8]) {
     frame[24..26].copy_from_slice(&header.calc_header_checksum().to_be_bytes());
 }
 
+/// Has the IP header tell the frame's length, or the largest that it can.
+fn tell_length(frame: &mut [u8]) {
+    let len = |headers: usize| u16::try_from(frame.len() - headers).unwrap_or(u16::MAX);
+    if frame[14] >> 4 == 6 {
+        let told = len(54).to_be_bytes();
+        frame[18..20].copy_from_slice(&told);
+    } else {
+        let told = len(14).to_be_bytes();
+        frame[16..18].copy_from_slice(&told);
+        finish_v4(frame);
+    }
+}
+
 /// The frame as it should be after it has crossed networks.
 fn one_hop_on(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
@@ -201,6 +214,32 @@ proptest! {
         } else {
             let segment_payload = if beside < 128 { 0 } else { usize::from(beside) * 10 };
             let frame = MemoryFrame { segment_payload, ..MemoryFrame::new(bytes) };
+            let _ = world.send_frame(&a, frame);
+        }
+    }
+
+    #[test]
+    fn no_length_breaks_anything(
+        packet in packet(),
+        len in 0usize..70_000,
+        segment_payload in prop_oneof![Just(0usize), 0usize..70_000],
+        told: bool,
+        on_the_wire: bool,
+    ) {
+        let mut world = World::new();
+        let (a, b) = (world.red.a, world.red.b);
+        let mut bytes = packet.frame(&a, &b);
+        if on_the_wire {
+            bytes = world.send(&a, bytes).wires[1].clone();
+        }
+        bytes.resize(len, 0);
+        if told && !on_the_wire && len > 60 {
+            tell_length(&mut bytes);
+        }
+        let frame = MemoryFrame { segment_payload, ..MemoryFrame::new(bytes) };
+        if on_the_wire {
+            let _ = from_wire(&mut { frame }, &world.hosts[b.host]);
+        } else {
             let _ = world.send_frame(&a, frame);
         }
     }

@@ -188,6 +188,8 @@ fn what_is_inside_is_checked_before_it_reaches_a_guest() {
         (frames::udp_ports(&a, b.v4, (67, 68), &[2; 300]), Reason::InnerRouterMessage),
         (frames::fragment(&a, b.v4, (0, true), &dhcp_in_pieces), Reason::InnerRouterMessage),
         (frames::udp6_ports(&a, b.v6, (547, 546), &[7; 99]), Reason::InnerRouterMessage),
+        (frames::udp_ports(&a, b.v4, (4000, 68), &[2; 300]), Reason::InnerRouterMessage),
+        (frames::udp6_ports(&a, b.v6, (4000, 546), &[7; 99]), Reason::InnerRouterMessage),
         (frames::icmp(&a, b.v4, 5, 1, &[0; 28]), Reason::InnerRouterMessage),
         (frames::icmp(&a, b.v4, 9, 0, &[0; 8]), Reason::InnerRouterMessage),
         (advertisement, Reason::InnerRouterMessage),

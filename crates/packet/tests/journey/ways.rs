@@ -160,6 +160,26 @@ fn fragments_travel_like_whole_packets_and_all_by_one_port() {
 }
 
 #[test]
+fn fragments_of_ipv6_travel_by_one_port_too() {
+    let mut world = World::new();
+    let (a, b) = (world.red.a, world.red.b);
+    let ports = [(0u16, true), (8, true), (16, false)].map(|(offset, more)| {
+        let mut payload = vec![17, 0];
+        payload.extend((offset << 3 | u16::from(more)).to_be_bytes());
+        payload.extend([0, 0, 0, 7]);
+        // Where the ports of a whole packet stand, the pieces have different bytes.
+        payload.extend([offset as u8; 64]);
+        let sent = frames::raw6(&a, b.v6, 64, 44, &payload);
+        let trip = world.send(&a, sent.clone());
+        trip.reached(&b, &[BOUNCER]);
+        assert_eq!(trip.frame.bytes[14..], sent[14..]);
+        [trip.wires[0][34], trip.wires[0][35]]
+    });
+    assert_eq!(ports[0], ports[1]);
+    assert_eq!(ports[0], ports[2]);
+}
+
+#[test]
 fn flows_spread_over_source_ports_and_each_keeps_its_own() {
     let mut world = World::new();
     let (a, b) = (world.red.a, world.red.b);

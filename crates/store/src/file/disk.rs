@@ -21,11 +21,11 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens and locks an existing file.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|e| failed(path, "open", redb::Error::Io(e)))?;
+        let file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => StoreError::Missing { path: path.to_owned() },
+                _ => failed(path, "open", redb::Error::Io(e)),
+            })?;
         Self::of(path, file)
     }
 

@@ -47,28 +47,42 @@ impl Guard {
     }
 
     /// Makes header and length durable as they were last flushed. The database must be closed.
-    ///
+    pub(super) fn take_back(&self) -> io::Result<()> {
+        self.0.take_back()
+    }
+
+    fn flushed(&self) -> MutexGuard<'_, Flushed> {
+        self.0.flushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
     /// redb sizes what it repairs by the length, and would note it in the header: one that was
     /// never flushed must not get there.
-    pub(super) fn take_back(&self) -> io::Result<()> {
-        let mut flushed = self.flushed();
+    fn take_back(&self) -> io::Result<()> {
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         let Flushed { header, length } = &*flushed;
         if header.is_none() && length.is_none() {
             return Ok(());
         }
         if let Some(length) = length {
-            self.0.disk.set_len(*length)?;
+            self.disk.set_len(*length)?;
         }
         if let Some(header) = header {
-            self.0.disk.write(0, header)?;
+            self.disk.write(0, header)?;
         }
-        self.0.disk.sync_data()?;
+        self.disk.sync_data()?;
         *flushed = Flushed::default();
         Ok(())
     }
+}
 
-    fn flushed(&self) -> MutexGuard<'_, Flushed> {
-        self.0.flushed.lock().unwrap_or_else(PoisonError::into_inner)
+/// Closing the database writes too. Who opens the file next would be shown what a failed flush has
+/// lost, and would build on it.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // There is nobody left to tell, and nothing left to try.
+        let _ = self.take_back();
     }
 }
 

@@ -89,7 +89,7 @@ impl Redb {
     ///
     /// # Errors
     ///
-    /// When another process has it open, when a newer version wrote it, or when it is no store.
+    /// When somebody has it open already, when a newer version wrote it, or when it is no store.
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
         if options.create && !path.exists() {
             match copy::create(path, options.cache) {
@@ -118,7 +118,9 @@ impl Redb {
     ///
     /// Also when there is a file already.
     pub fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
-        self.read(|snapshot| copy::write(snapshot, to, self.cache))
+        // Not within `read`, which would blame this store's disk for what the other one does.
+        let (snapshot, _) = self.snapshot()?;
+        copy::write(&snapshot, to, self.cache)
     }
 
     /// Reads from one point in time, which is history by then.

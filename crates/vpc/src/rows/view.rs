@@ -39,7 +39,8 @@ impl<'a> View<'a> {
             }
             RowKey::Port(name) => {
                 let (_, endpoint) = vpc.endpoint_named(name)?;
-                (endpoint.host == *host).then(|| Row::Port(port_row(endpoint)))
+                let lives = endpoint.host == *host && self.map(vni, endpoint.network).is_some();
+                lives.then(|| Row::Port(port_row(endpoint)))
             }
             RowKey::Held(address) => {
                 let endpoint = vpc.endpoint_at(*address).filter(|it| it.host != *host)?;
@@ -55,6 +56,8 @@ impl<'a> View<'a> {
         let Some(vpc) = self.catalog.vpc(vni) else { return VpcRows::default() };
         let ids = self.catalog.host(host).into_iter().flat_map(|host| host.endpoints(vni));
         let ports = ids.filter_map(|id| vpc.endpoint(id));
+        // Who sends into a network must know who holds its slots.
+        let ports = ports.filter(|endpoint| self.map(vni, endpoint.network).is_some());
         let ports = ports.map(|endpoint| (endpoint.name.clone(), port_row(endpoint)));
         let known = vpc.networks().filter(|network| self.knows(vpc, network, host));
         let networks = known.filter_map(|network| {

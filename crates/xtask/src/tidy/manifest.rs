@@ -7,11 +7,11 @@ use super::{File, Finding};
 /// of manifests, each behind a feature.
 const PURE: [(&str, &[&str]); 2] = [
     ("packet", &["proptest", "zerocopy"]),
-    ("vpc", &["ipnet", "mizar-packet", "proptest", "schemars", "serde", "thiserror"]),
+    ("vpc", &["hashbrown", "ipnet", "mizar-packet", "proptest", "schemars", "serde", "thiserror"]),
 ];
 
 /// Packages that only the named crates may use.
-const RESERVED: [(&str, &[&str]); 11] = [
+const RESERVED: [(&str, &[&str]); 14] = [
     ("aya", &["agent", "lab", "bench"]),
     ("aya-ebpf", &["ebpf"]),
     ("aya-obj", &["agent", "lab", "bench"]),
@@ -19,6 +19,9 @@ const RESERVED: [(&str, &[&str]); 11] = [
     ("netlink-packet-route", &["agent", "lab", "bench"]),
     ("redb", &["store"]),
     ("rtnetlink", &["agent", "lab", "bench"]),
+    ("rcgen", &["identity"]),
+    ("ring", &["identity"]),
+    ("x509-parser", &["identity"]),
     ("prost", &["proto"]),
     ("protox", &["proto"]),
     ("tonic-prost", &["proto"]),

@@ -89,6 +89,8 @@ struct State {
     /// What was to be done when it stopped.
     stopped: Option<Operation>,
     fault: Option<Fault>,
+    /// How many flushes go well before one fails.
+    spared: u64,
 }
 
 impl TestDisk {
@@ -133,6 +135,12 @@ impl TestDisk {
 
     pub(super) fn set_fault(&self, fault: Option<Fault>) {
         self.lock().fault = fault;
+    }
+
+    /// Lets the flush after the next so many fail.
+    pub(super) fn fail_flush_after(&self, spared: u64) {
+        let mut state = self.lock();
+        (state.fault, state.spared) = (Some(Fault::Flush), spared);
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
@@ -209,6 +217,10 @@ impl State {
 
     fn fail(&mut self, operation: &Operation) -> Option<io::Error> {
         match (self.fault?, operation) {
+            (_, Operation::Flush) if self.spared > 0 => {
+                self.spared -= 1;
+                None
+            }
             (Fault::Full, Operation::Write(offset, _)) if *offset >= 4096 => {
                 Some(io::ErrorKind::StorageFull.into())
             }

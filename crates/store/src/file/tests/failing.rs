@@ -133,3 +133,21 @@ fn a_read_that_fails_is_an_error_once() {
     assert!(store.scan(b"", &mut |_, _, _| ()).is_err());
     store.commit(&[put("a", 1)]).unwrap();
 }
+
+#[test]
+fn closing_with_a_flush_that_fails_loses_nothing() {
+    for spared in 0.. {
+        let (disk, store) = filled();
+        let before = Contents::of(&store);
+        disk.fail_flush_after(spared);
+        drop(store);
+        if disk.fault().is_some() {
+            assert!(spared > 2, "closing flushes several times");
+            break;
+        }
+        // Whoever opens it next must not build on what is shown and lost.
+        let store = disk.open().unwrap();
+        assert_eq!(Contents::of(&store), before);
+        assert_on_disk(&disk, &before);
+    }
+}

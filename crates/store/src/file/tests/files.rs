@@ -84,7 +84,8 @@ fn what_is_no_store_is_refused() {
 fn a_store_that_should_be_there_is_not_made() {
     let (_folder, path) = folder();
     let options = Options { create: false, ..Options::default() };
-    assert!(matches!(Redb::open(&path, &options).unwrap_err(), StoreError::Failed { .. }));
+    assert!(matches!(Redb::open(&path, &options).unwrap_err(), StoreError::Missing { .. }));
+    assert!(matches!(bump_epoch(&path, 0).unwrap_err(), StoreError::Missing { .. }));
     assert!(!path.exists());
     drop(open(&path).unwrap());
     Redb::open(&path, &options).unwrap();
@@ -121,6 +122,22 @@ fn a_backup_is_of_one_point_in_time_and_restored_in_a_new_epoch() {
     store.commit(&[put("anew")]).unwrap();
     assert_eq!(open(&backup).unwrap().epoch(), 1, "the backup is as it was");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_backup_that_fails_disturbs_nobody() {
+    let (folder, path) = folder();
+    let store = filled(&path);
+    let nowhere = folder.path().join("no/folder/backup");
+    let mut count = 0;
+    let visit = &mut |_: &[u8], _: &[u8], _| {
+        if count == 0 {
+            assert!(store.backup(&nowhere).is_err());
+        }
+        count += 1;
+    };
+    store.scan(b"", visit).unwrap();
+    assert_eq!(count, 500);
 }
 
 #[test]

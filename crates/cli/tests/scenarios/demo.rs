@@ -1,0 +1,19 @@
+//! The demo is what a newcomer sees first, so it must show what it promises.
+
+use crate::world::{is_full, is_root, mizar};
+
+#[test]
+fn the_demo_shows_what_it_promises_and_leaves_nothing() {
+    if !is_full() {
+        println!("SKIPPED: long; MIZAR_TEST_FULL runs it");
+        return;
+    }
+    if !is_root() {
+        println!("SKIPPED: needs root");
+        return;
+    }
+    // It ends with an error if any check fails.
+    let said = mizar(&["lab", "demo"]);
+    assert!(said.contains("checks passed in"), "{said}");
+    assert!(said.contains("everything removed again"), "{said}");
+}

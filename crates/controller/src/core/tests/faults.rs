@@ -1,0 +1,97 @@
+//! Stores that fail: nothing is half done.
+
+use super::*;
+use mizar_store::{
+    Conflict, Entry, Page as StorePage, Revision, Transaction, Visit, Watch as StoreWatch,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A store that can be told to refuse commits, as one on a full disk does.
+#[derive(Debug)]
+struct Failing {
+    inner: Memory,
+    is_full: AtomicBool,
+}
+
+impl Store for Failing {
+    fn epoch(&self) -> u16 {
+        self.inner.epoch()
+    }
+
+    fn revision(&self) -> Revision {
+        self.inner.revision()
+    }
+
+    fn commit(
+        &self,
+        transactions: &[Transaction],
+    ) -> Result<Vec<Result<Revision, Conflict>>, StoreError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(StoreError::Full { path: "store".into(), source });
+        }
+        self.inner.commit(transactions)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn range(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<StorePage, StoreError> {
+        self.inner.range(prefix, after, limit)
+    }
+
+    fn scan(&self, prefix: &[u8], visit: &mut Visit<'_>) -> Result<Revision, StoreError> {
+        self.inner.scan(prefix, visit)
+    }
+
+    fn watch(&self, prefix: &[u8], from: Revision) -> Result<StoreWatch, StoreError> {
+        self.inner.watch(prefix, from)
+    }
+
+    fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        self.inner.compact(before)
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_changes_and_afterwards_everything_goes_on() {
+    let store = Arc::new(Failing { inner: Memory::new(), is_full: AtomicBool::new(false) });
+    let mut world = World::with(store.clone());
+    world.write("{kind: Fleet, metadata: {name: fleet}, spec: {prefixes: [192.0.2.0/24]}}");
+    world.host(1);
+    world.host(2);
+    world.write("{kind: Vpc, metadata: {name: blue}, spec: {vni: 7}}");
+    store.is_full.store(true, Ordering::Relaxed);
+    let network = "{kind: Network, metadata: {vpc: blue, name: web}, spec: {v4: 10.0.0.0/24}}";
+    let changes = || {
+        vec![Change::Apply(manifest(network)), Change::Apply(manifest(&endpoint_yaml("a", "h1")))]
+    };
+    let refusal = world.try_write(changes()).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Unavailable);
+    assert!(refusal.detail.contains("no room left"), "{}", refusal.detail);
+    let blue = world.core.catalog.vpc_named(&name("blue")).unwrap();
+    assert_eq!((blue.networks().count(), blue.endpoint_count()), (0, 0));
+    assert!(world.core.maps.values().all(|maps| maps.networks.is_empty()));
+    store.is_full.store(false, Ordering::Relaxed);
+    world.try_write(changes()).unwrap();
+    world.settle();
+    world.check_rows();
+    assert_eq!(world.phase("a"), Phase::Ready);
+}
+
+#[test]
+fn a_request_is_made_as_a_whole_or_not_at_all() {
+    let mut world = World::example(2);
+    let good = Change::Apply(manifest(&endpoint_yaml("a", "h1")));
+    let bad = Change::Apply(manifest(&endpoint_yaml("b", "h9")));
+    let refusal = world.try_write(vec![good, bad]).unwrap_err();
+    assert_eq!(refusal.fields[0].change, 1);
+    assert_eq!(world.core.catalog.endpoint_count(), 0);
+    assert_eq!(world.core.catalog.vpc_named(&name("blue")).unwrap().endpoint_count(), 0);
+}

@@ -1,0 +1,1 @@
+//! Scripts of manifests and events, with what becomes of them as text.
