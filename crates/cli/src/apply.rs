@@ -57,8 +57,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let batches = batches(found);
     if args.dry_run && batches.len() > 1 {
         let message = format!(
-            "a dry run of {total} manifests takes several steps, and the later ones cannot see what \
-             the earlier ones would make: try at most {MOST_CHANGES} at once"
+            "a dry run of {total} manifests takes several steps, and the later ones cannot see \
+             what the earlier ones would make: try at most {MOST_CHANGES} at once"
         );
         return Err(Status::Failed.error(message));
     }
