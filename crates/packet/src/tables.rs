@@ -10,7 +10,7 @@ use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every layout in this module.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Slots of a network's endpoint table.
 pub const SLOTS: usize = 256;
@@ -104,7 +104,8 @@ rows! {
         pub reserved: u32,
     }
 
-    /// What this host knows for certain of one address: written by the agent only.
+    /// What this host knows for certain of one address: written by the agent only. [`crate::table`]
+    /// keeps of each kind only what is said of it here.
     pub struct Endpoint {
         /// Orders truths about this address.
         pub generation: u64,
@@ -394,7 +395,7 @@ pub trait Tables {
     /// The guest's interface whose host end has this index.
     fn port(&self, interface: u32) -> Option<&Port>;
     /// What is known for certain of an address.
-    fn endpoint(&self, key: &EndpointKey) -> Option<&Endpoint>;
+    fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint>;
     /// What was learned of an address.
     fn learned(&self, key: &EndpointKey) -> Option<Learned>;
     /// Writes a learned row; whether there was room.
