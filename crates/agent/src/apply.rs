@@ -17,7 +17,6 @@ use mizar_vpc::{Changes, Generation, HeldRow, RowKey, UpdateError, Vni, VpcRows,
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tracing::warn;
 
 mod reconcile;
 use reconcile::forget_moved;
@@ -70,7 +69,7 @@ impl Applier {
         let with_ports = ports.vnis();
         let vnis = installed.keys().copied().chain(with_ports.into_iter().map(Vni::get));
         let mut found: BTreeMap<u32, u64> = vnis.map(|vni| (vni, 0)).collect();
-        for (key, row) in maps.endpoints.rows()? {
+        for (key, row) in maps.endpoints.rows() {
             let newest = found.entry(key.vni).or_default();
             *newest = (*newest).max(row.generation);
             if row.kind == Endpoint::MOVED {
@@ -191,12 +190,8 @@ impl Applier {
 
     /// Changes that make the held endpoints of a VPC exactly those.
     fn replaced_held(&self, vni: Vni, held: Changes<IpAddr, HeldRow>) -> Changes<IpAddr, HeldRow> {
-        let rows = self.maps.endpoints.rows().unwrap_or_else(|error| {
-            warn!(%error, "held endpoints not listed");
-            Vec::new()
-        });
+        let rows = self.maps.endpoints.rows();
         let removals = rows
-            .into_iter()
             .filter(|(key, row)| key.vni == vni.get() && row.kind == Endpoint::HELD)
             .map(|(key, _)| IpAddr::from(key.address))
             .filter(|address| !held.upserts.contains_key(address))

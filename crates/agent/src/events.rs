@@ -110,6 +110,6 @@ impl Events {
     }
 
     fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint> {
-        self.maps.endpoints.get(key).ok().flatten()
+        self.maps.endpoints.get(key)
     }
 }

@@ -1,11 +1,10 @@
 //! Carries differences into the kernel's tables, and remembers what was carried.
 
-use crate::kernel::{Maps, RouteKey, Table, TableError};
+use crate::kernel::{Maps, RouteKey, TableError};
 use crate::plan::{Difference, VpcTables, difference};
 use mizar_packet::Address;
 use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Holders, REPLICAS, SLOTS};
 use std::collections::BTreeMap;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A row that could not be written or removed.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub(crate) fn recover(maps: &Maps) -> Result<BTreeMap<u32, VpcTables>, TableErro
         networks.insert(port.network, port.vni);
         all.entry(port.vni).or_default().ports.insert(interface, port);
     }
-    for (key, endpoint) in maps.endpoints.rows()? {
+    for (key, endpoint) in maps.endpoints.rows() {
         let tables = all.entry(key.vni).or_default();
         if endpoint.kind == Endpoint::LOCAL {
             tables.endpoints.insert(key.address, endpoint);
@@ -62,7 +61,9 @@ pub(crate) fn write(
 ) -> Vec<Failed> {
     let mut failed = Vec::new();
     let rows = difference(&current.holders, &desired.holders).write;
-    for (row, error) in put(&maps.holders, rows, &mut current.holders, |row| row) {
+    for (row, error) in
+        put(|rows| maps.holders.put_all(rows), rows, &mut current.holders, |row| row)
+    {
         failed.push(Failed::Network(row / SLOTS as u32, error));
     }
     if let Some(vpc) = desired.vpc.filter(|_| current.vpc != desired.vpc) {
@@ -72,7 +73,8 @@ pub(crate) fn write(
         }
     }
     let rows = difference(&current.routes, &desired.routes).write;
-    for (key, error) in put(&maps.routes, rows, &mut current.routes, |key| key) {
+    for (key, error) in put(|rows| maps.routes.put_all(rows), rows, &mut current.routes, |key| key)
+    {
         failed.push(Failed::Route(key, error));
     }
     let rows = difference(&current.ports, &desired.ports).write;
@@ -82,12 +84,16 @@ pub(crate) fn write(
     for (at, error) in maps.buckets.put_all(&buckets) {
         failed.push(Failed::Port(buckets[at].0, error));
     }
-    for (interface, error) in put(&maps.ports, rows, &mut current.ports, |index| index) {
+    for (interface, error) in
+        put(|rows| maps.ports.put_all(rows), rows, &mut current.ports, |index| index)
+    {
         failed.push(Failed::Port(interface, error));
     }
     let rows = difference(&current.endpoints, &desired.endpoints).write;
     let key = |address| EndpointKey::new(vni, address);
-    for (address, error) in put(&maps.endpoints, rows, &mut current.endpoints, key) {
+    for (address, error) in
+        put(|rows| maps.endpoints.put_all(rows), rows, &mut current.endpoints, key)
+    {
         failed.push(Failed::Endpoint(address, error));
     }
     failed
@@ -142,18 +148,17 @@ const NOBODY: Holders = Holders { hosts: [0; REPLICAS] };
 
 /// Writes rows; those that failed by their own keys. The others are remembered as `current`.
 fn put<Own, K, V>(
-    table: &Table<K, V>,
+    put_all: impl FnOnce(&[(K, V)]) -> Vec<(usize, TableError)>,
     rows: Vec<(Own, V)>,
     current: &mut BTreeMap<Own, V>,
     key: impl Fn(Own) -> K,
 ) -> Vec<(Own, TableError)>
 where
     Own: Ord + Copy,
-    K: FromBytes + IntoBytes + Immutable,
-    V: FromBytes + IntoBytes + Immutable + Copy,
+    V: Copy,
 {
     let keyed: Vec<(K, V)> = rows.iter().map(|(own, row)| (key(*own), *row)).collect();
-    let mut failed: BTreeMap<usize, TableError> = table.put_all(&keyed).into_iter().collect();
+    let mut failed: BTreeMap<usize, TableError> = put_all(&keyed).into_iter().collect();
     let mut errors = Vec::new();
     for (at, (own, row)) in rows.into_iter().enumerate() {
         match failed.remove(&at) {

@@ -233,6 +233,10 @@ impl Endpoint {
     pub const HELD: u32 = 2;
     /// It was on this host until lately.
     pub const MOVED: u32 = 3;
+
+    /// A row that says nothing yet.
+    pub const NOWHERE: Self =
+        Self { generation: 0, kind: 0, interface: 0, host: 0, vpc: 0, mac: [0; 6], flags: 0 };
 }
 
 impl Learned {

@@ -69,9 +69,9 @@ fn look<W: Words>(line: W, header: Header, probe: &Probe, key: &EndpointKey) -> 
 }
 
 /// All rows. One that changes meanwhile may be missed, or be there twice.
-pub fn rows<L: Lines>(lines: &L) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
+pub fn rows<L: Lines>(lines: L) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
     let buckets = lines.line(0).map_or(0, |line| Shape::load(line).buckets);
-    (1..=buckets).filter_map(|number| lines.line(number)).flat_map(bucket)
+    (1..=buckets).filter_map(move |number| lines.line(number)).flat_map(bucket)
 }
 
 fn bucket(line: impl Words) -> impl Iterator<Item = (EndpointKey, Endpoint)> {

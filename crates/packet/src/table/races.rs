@@ -72,7 +72,7 @@ fn in_all_orders(
     write: impl Fn(&mut Table<&[Line<Raced>]>) + Copy + Send + Sync + 'static,
     read: EndpointKey,
 ) -> BTreeSet<Option<u64>> {
-    let rows = rows(&lines).count() as u32;
+    let rows = rows(lines).count() as u32;
     let words = |line: &Line| -> Vec<u64> { line.words.iter().map(Word::load).collect() };
     let lines: Vec<Vec<u64>> = lines.iter().map(words).collect();
     let found = Arc::new(Mutex::new(BTreeSet::new()));

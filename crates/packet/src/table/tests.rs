@@ -115,7 +115,7 @@ fn where_no_slot_can_be_freed_one_row_is_refused_and_none_is_lost() {
     assert_eq!(table.put(&key(0), &row(0)), Ok(()), "nothing changes");
     assert_eq!(table.put(&key(0), &row(8)), Err(Full), "a change needs a free slot");
     assert!(taken.iter().all(|n| table.get(&key(*n)) == Some(row(*n))));
-    assert_eq!((rows(&&lines[..]).count(), table.len()), (6, 6));
+    assert_eq!((rows(&lines[..]).count(), table.len()), (6, 6));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn at_every_end(step: impl Fn(&mut Table<&[Line<Mortal>]>), check: impl Fn(&[Lin
         check(&lines, 0);
         let table = Table::open(&lines[..], 0).unwrap();
         check(&lines, table.len());
-        let mut seen: Vec<_> = rows(&&lines[..]).map(|(k, _)| (k.vni, k.address)).collect();
+        let mut seen: Vec<_> = rows(&lines[..]).map(|(k, _)| (k.vni, k.address)).collect();
         seen.sort();
         seen.dedup();
         assert_eq!(seen.len(), table.len() as usize, "a row is there twice");

@@ -139,7 +139,7 @@ impl<W: Word, L: Deref<Target = [Line<W>]>> Table<L> {
                 self.publish(older.line, self.header(older.line).without(older.slot));
             }
         }
-        self.rows = rows(&&self.lines[..]).count() as u32;
+        self.rows = rows(&self.lines[..]).count() as u32;
     }
 
     /// Another row of the same key, in its other bucket.
