@@ -4,7 +4,7 @@
 use crate::apply::{Applier, Outcome};
 use crate::config::fleet;
 use crate::error_chain;
-use crate::kernel::Maps;
+use crate::kernel::{self, Maps};
 use crate::netlink::{self, Event, Events, host_interface};
 use crate::stream::StreamEvent;
 use mizar_packet::Reason;
@@ -24,6 +24,8 @@ use tracing::{error, info, warn};
 
 /// How often rows that failed are tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// Rows of an update whose memory is given back once they are in the tables.
+const MANY_ROWS: usize = 1000;
 
 /// How the agent stands, for whoever asks.
 #[derive(Clone, Debug, Default)]
@@ -186,6 +188,9 @@ impl Driver {
                 self.applied(about, outcome).await;
             }
             Err(problem) => self.refuse(about, problem.to_string()).await,
+        }
+        if rows >= MANY_ROWS {
+            kernel::release_memory();
         }
     }
 

@@ -35,7 +35,7 @@ static LEARNED_COUNT: Array<u64, 64> = Array::new();
 #[btf_map]
 static HOSTS: Array<Host, 1024> = Array::new();
 #[btf_map]
-static HOST_INDEX: HashMap<Address, HostIndex, 1024> = HashMap::new();
+static HOST_INDEX: HashMap<Address, HostIndex, 1024, GROWING> = HashMap::new();
 #[btf_map]
 static VPCS: HashMap<u32, Vpc, 64> = HashMap::new();
 #[btf_map]

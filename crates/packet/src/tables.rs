@@ -1,15 +1,16 @@
 //! What one host's data plane looks up: the rows, their keys, and the [`Tables`] trait that lends
 //! them.
 //!
-//! The rows are what the kernel's maps hold, byte for byte, so their layout is a contract between
-//! the agent that writes them and the programs that read them, possibly of another build:
-//! [`LAYOUT`] is part of the maps' pin path and changes with any of them.
+//! The rows are what the kernel's maps hold, byte for byte (but for endpoints, which
+//! [`crate::table`] packs), so their layout is a contract between the agent that writes them and the
+//! programs that read them, possibly of another build: [`LAYOUT`] is part of the maps' pin path and
+//! changes with any of them.
 
 use crate::wire::ipv4;
 use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Version of every layout in this module.
+/// Version of every layout in this module and in [`crate::table`].
 pub const LAYOUT: u32 = 2;
 
 /// Slots of a network's endpoint table.

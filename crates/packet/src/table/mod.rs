@@ -182,7 +182,7 @@ struct Probe {
 /// The upper half of a hash as a fraction of a whole.
 #[inline(always)]
 const fn share(hash: u64, whole: u32) -> u32 {
-    ((hash >> 32) * whole as u64 >> 32) as u32
+    (((hash >> 32) * whole as u64) >> 32) as u32
 }
 
 /// Two hashes of a key whose upper halves are good. Those who choose addresses do not know the
