@@ -2,9 +2,9 @@
 //! them.
 //!
 //! The rows are what the kernel's maps hold, byte for byte (but for endpoints, which
-//! [`crate::table`] packs), so their layout is a contract between the agent that writes them and the
-//! programs that read them, possibly of another build: [`LAYOUT`] is part of the maps' pin path and
-//! changes with any of them.
+//! [`crate::table`] packs), so their layout is a contract between the agent that writes them and
+//! the programs that read them, possibly of another build: [`LAYOUT`] is part of the maps' pin path
+//! and changes with any of them.
 
 use crate::wire::ipv4;
 use crate::{Address, count::Counter};

@@ -9,7 +9,7 @@
 //! A line is 128 bytes, two neighbouring lines of the cache, all of it 64-bit words. An address may
 //! be in either of two buckets, which its hash names ([`Shape`]). The header says of each slot
 //! whether it is used, of what kind its row is, and seven bits of the hash, so that nearly all that
-//! is not looked for is told by the header; its other bits count how often it was written.
+//! is not looked for is told by the header; its other 34 bits count how often it was written.
 //!
 //! **What a reader sees.** Slots are written only while they are free. A row appears, and
 //! disappears, by one store of a header; it changes by being written to another slot and taken from
@@ -19,10 +19,10 @@
 //! is no row only if both headers are ([`find`]). It is tried [`TRIES`] times: more than one writer
 //! can spoil within the few nanoseconds that they take.
 //!
-//! **When it is full.** A table takes [`Shape::capacity`] rows, five for every two buckets, which is
-//! five of six slots: 51.2 bytes a row. Up to there a free slot is found by moving other rows to
-//! their other buckets; if none is, which takes addresses chosen by somebody who knows the seed,
-//! that one row is refused ([`Full`]) and nothing else changes.
+//! **When it is full.** A table takes [`Shape::capacity`] rows, five for every two buckets: five
+//! of six slots, 51.2 bytes a row. Up to there a free slot is found by moving other rows to their
+//! other buckets; if none is, which takes addresses chosen by somebody who knows the seed, that one
+//! row is refused ([`Full`]) and nothing else changes.
 //!
 //! **What it relies on.** One writer at a time. A reader's loads must be done in their order and a
 //! writer's stores seen in theirs, which [`Words::order`] and [`Word::order`] have to ensure where
