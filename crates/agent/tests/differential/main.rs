@@ -51,7 +51,7 @@ fn kernel_and_user_space_do_the_same() {
         run_tables(&mut kernel, seed.wrapping_add(number), &mut coverage);
     }
     let disturbances = disturbance.end();
-    print!("{coverage}{disturbances:>9} rows written meanwhile\n");
+    println!("{coverage}{disturbances:>9} rows written meanwhile");
     let unseen = coverage.unseen();
     assert!(unseen.is_empty(), "never seen, so not tested: {}", unseen.join(", "));
 }
