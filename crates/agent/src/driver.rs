@@ -9,7 +9,7 @@ use crate::apply::{Applier, Finished, Outcome, held_digests};
 use crate::config::fleet;
 use crate::error_chain;
 use crate::hosts::Hosts;
-use crate::kernel::Maps;
+use crate::kernel::{self, Maps};
 use crate::metrics::Metrics;
 use crate::netlink::{self, Event, Events};
 use crate::standing::Standing;
@@ -37,6 +37,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const BACKLOG: usize = 64;
 /// Answers that wait for the controller before nothing more is read.
 const UNSAID: usize = 64;
+/// Rows of an update whose memory is given back once they are in the tables.
+const MANY_ROWS: usize = 1000;
 
 /// What the driver works with.
 #[derive(Debug)]
@@ -235,6 +237,9 @@ impl Driver {
             }
             // A retry continues from where it stands.
             (None, Err(_)) => {}
+        }
+        if rows >= MANY_ROWS {
+            kernel::release_memory();
         }
     }
 
