@@ -211,7 +211,7 @@ fn a_host_that_this_underlay_does_not_reach_is_reported_by_row() {
         vpc.held.insert(address, HeldRow { host: "2001:db8::7".parse().unwrap(), ..row });
         vpc.held.extend([held(10)]);
         let ack = stream.update(VpcUpdate::full(Vni::MIN, at(1), vpc)).await;
-        let Outcome::Applied(errors) = ack.outcome else { panic!("{ack:?}") };
+        let errors = world::errors(&ack);
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].row, RowKey::Held(address));
         assert!(errors[0].reason.contains("2001:db8::7"), "{}", errors[0].reason);
