@@ -29,7 +29,7 @@ pub(crate) fn client(layout: &Layout) -> Client {
 pub(crate) async fn answers(layout: &Layout, deadline: Instant) -> Result<(), Error> {
     let client = client(layout);
     loop {
-        let Err(source) = list(&client, Kind::Fleet).await else { return Ok(()) };
+        let Err(source) = list(&client, Kind::Host).await else { return Ok(()) };
         let is_alive = Process::read(&layout.controller_record()).is_some_and(Process::is_alive);
         if !is_alive || Instant::now() >= deadline {
             return Err(silent(layout, source));
