@@ -143,7 +143,8 @@ impl Stream {
     async fn ack(&mut self) -> Result<Outcome> {
         loop {
             let message = self.from.next().await;
-            let message = message.with_context(|| format!("the agent of {} has gone", self.host))?;
+            let message =
+                message.with_context(|| format!("the agent of {} has gone", self.host))?;
             let message = message.with_context(|| format!("the stream of {} fails", self.host))?;
             match AgentMessage::try_from(message)? {
                 AgentMessage::Ack(Ack { outcome, .. }) => return Ok(outcome),

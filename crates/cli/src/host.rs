@@ -26,7 +26,7 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
         output: View,
         #[command(flatten)]
-        remote: remote::Options,
+        remote: remote::Remote,
     },
     /// Take a host out of service: it gives up its slots, and gets no new endpoints
     Cordon(Names),
@@ -47,7 +47,7 @@ pub(crate) struct Names {
     #[arg(required = true)]
     names: Vec<String>,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 pub(crate) async fn run(command: &Command) -> Result<()> {

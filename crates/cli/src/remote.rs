@@ -20,22 +20,22 @@ pub(crate) const SOCKET: &str = "/run/mizar/controller.sock";
 /// Which controller, and as whom.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Controller")]
-pub(crate) struct Options {
+pub(crate) struct Remote {
     /// Where the controller is: unix:PATH or https://HOST:PORT
-    #[arg(long, global = true, env = "MIZAR_CONTROLLER", value_name = "ADDRESS")]
+    #[arg(long, env = "MIZAR_CONTROLLER", value_name = "ADDRESS")]
     controller: Option<Address>,
     /// The context of the config file to use, in place of the current one
-    #[arg(long, global = true, env = "MIZAR_CONTEXT", value_name = "NAME")]
+    #[arg(long, env = "MIZAR_CONTEXT", value_name = "NAME")]
     context: Option<String>,
     /// Certificates of the CA that the controller is believed by
-    #[arg(long, global = true, env = "MIZAR_CA", value_name = "FILE")]
+    #[arg(long, env = "MIZAR_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Own key and certificate, in one file
-    #[arg(long, global = true, env = "MIZAR_CREDENTIALS", value_name = "FILE")]
+    #[arg(long, env = "MIZAR_CREDENTIALS", value_name = "FILE")]
     credentials: Option<PathBuf>,
 }
 
-impl Options {
+impl Remote {
     /// A client of the controller.
     ///
     /// # Errors

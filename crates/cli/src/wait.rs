@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\
@@ -146,7 +146,7 @@ impl Waiting {
     /// Looks at each, then at what changes since; and anew when the watch ends.
     async fn wait(&mut self, client: &Client) -> Result<(), ClientError> {
         loop {
-            let since = resource::version(client, self.filter()).await?;
+            let since = resource::version(client).await?;
             self.look(client).await?;
             if self.missing.is_empty() {
                 return Ok(());
@@ -283,7 +283,7 @@ mod tests {
 
     fn endpoint(status: &str) -> Manifest {
         let text = format!(
-            "{{kind: Endpoint, metadata: {{name: a, vpc: v}}, spec: {{network: n, host: h, \
+            "{{kind: Endpoint, metadata: {{name: a, vpc: v}}, spec: {{network: net, host: h1, \
              attachment: {{veth: {{netns: /n, interface: e}}}}}}, status: {status}}}"
         );
         serde_saphyr::from_str(&text).unwrap()

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: View,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\
@@ -147,9 +147,7 @@ impl Lines {
             EventBody::Added { .. } => "added",
             EventBody::Modified { .. } => "changed",
             EventBody::Deleted { .. } => "deleted",
-            EventBody::Bookmark { .. } | EventBody::Error { .. } => {
-                bail!("the event has no object")
-            }
+            EventBody::Bookmark { .. } | EventBody::Error { .. } => return Ok(()),
         };
         let Some(wide) = self.view.table() else {
             return output::print(&match self.view {

@@ -16,6 +16,7 @@ mod admit;
 pub mod body;
 mod json;
 mod limits;
+mod monitor;
 pub mod openapi;
 pub mod problem;
 mod query;
@@ -84,6 +85,7 @@ pub fn router_with(engine: Engine, limits: Limits) -> Router {
     let api = Api { engine, limits, usage: Arc::default() };
     let mut router = Router::new()
         .route("/openapi.json", get(openapi::serve))
+        .route("/metrics", get(monitor::metrics))
         .route("/v1/apply", post(writes::apply))
         .route("/v1/batch", post(writes::batch));
     for kind in Kind::ALL {
@@ -128,7 +130,7 @@ fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
 /// The answer at a path that does not exist.
 async fn nowhere(uri: Uri) -> Problem {
     let detail = format!(
-        "there is no path {:?}: there are /openapi.json, /v1/apply, /v1/batch, /v1/fleet, \
+        "there is no path {:?}: there are /openapi.json, /metrics, /v1/apply, /v1/batch, /v1/fleet, \
          /v1/hosts, /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
          /v1/vpcs/VPC/networks, endpoints and slotmaps, each also followed by /NAME where it is of \
          one VPC or of none",

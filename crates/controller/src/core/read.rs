@@ -115,6 +115,16 @@ impl Core {
         });
     }
 
+    /// All metrics as text.
+    ///
+    /// # Errors
+    /// They are not for those who ask.
+    pub(crate) fn metrics(&self, who: &Identity, now: Time) -> Result<String, Refusal> {
+        access::check_monitoring(who)?;
+        let text = self.metrics.text(&self.snapshot(now));
+        text.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))
+    }
+
     fn sees(&self, who: &Identity, filter: &Filter, event: &Event) -> bool {
         selects(filter, &event.object)
             && access::may_read(&self.catalog, who, &event.object.reference())

@@ -3,7 +3,7 @@
 use super::Core;
 use crate::desk::{Keys, SessionId};
 use crate::time::Time;
-use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, PROTOCOL};
+use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
 use mizar_vpc::{Name, RowKey, Standing, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
@@ -103,9 +103,11 @@ impl Core {
         match outcome {
             Outcome::Refused(reason) => {
                 warn!(%host, %vni, %generation, reason, "update refused");
+                self.metrics.answered(false);
                 self.desk.refuse(host, vni, reason);
             }
             Outcome::Applied(applied) => {
+                self.metrics.answered(true);
                 for report in &applied.ports {
                     self.timings.attached(vni, report);
                 }
@@ -150,8 +152,10 @@ impl Core {
         }
     }
 
-    fn beat(&mut self, host: &Name, beat: &mizar_proto::Beat, _now: Time) {
-        self.loads.insert(host.clone(), beat.clone());
+    fn beat(&mut self, host: &Name, beat: &Beat, now: Time) {
+        for vni in self.loads.take(host, beat, now) {
+            self.look_at_load(vni);
+        }
     }
 
     fn set_alive(&mut self, host: &Name) {
@@ -166,10 +170,6 @@ impl Core {
     /// The VPCs that a host has a part in.
     fn vpcs_of(&self, host: &Name) -> BTreeSet<Vni> {
         let lives = self.catalog.host(host).into_iter().flat_map(|host| host.vpcs());
-        let roles = self.maps.iter().filter(|(_, maps)| {
-            let keeps = maps.networks.values().flat_map(|map| map.hosts().chain(map.former()));
-            maps.dividers.iter().chain(&maps.former_dividers).chain(keeps).any(|it| it == host)
-        });
-        lives.chain(roles.map(|(vni, _)| *vni)).collect()
+        lives.chain(self.roles.vpcs(host)).collect()
     }
 }

@@ -20,6 +20,9 @@ impl Core {
         let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
         let is_ready = attached.is_so() && bounced.is_so();
         self.timings.reach(vni, name, (attached.is_so(), bounced.is_so()), now);
+        for (step, took) in self.timings.take_reached() {
+            self.metrics.reached(step, took);
+        }
         if self.watchers.is_anybody_there() || is_ready {
             let Some(object) = self.manifest_with_status(&endpoint.into(), now) else { return };
             let (r#type, resource_version) = (EventType::Modified, self.generation);
@@ -191,7 +194,7 @@ impl Core {
         let Some(map) = self.view().map(endpoint.vni, endpoint.network) else {
             return Fact::no("NoBouncers", "no host takes the network's slots".to_owned());
         };
-        let (mut missing, mut bare) = (Vec::new(), false);
+        let (mut missing, mut bare) = (Vec::<String>::new(), false);
         for address in endpoint.addresses() {
             let key = RowKey::Held(address);
             let mut have = 0;
@@ -200,20 +203,26 @@ impl Core {
                     have += 1;
                     continue;
                 }
-                match self.desk.row(holder, endpoint.vni, &key) {
-                    RowState::There if self.is_alive(holder, now) => have += 1,
-                    RowState::There => missing.push(format!("{holder} is silent")),
-                    RowState::Missing if !self.outgoing.contains_key(holder) => {
-                        missing.push(format!("{holder} has no stream"));
+                let problem = match self.desk.row(holder, endpoint.vni, &key) {
+                    RowState::There if self.is_alive(holder, now) => {
+                        have += 1;
+                        continue;
                     }
-                    RowState::Missing => missing.push(format!("{holder} has not acknowledged it")),
-                    RowState::Failed(why) => missing.push(format!("{holder}: {why}")),
-                    RowState::Unheard => missing.push(format!("{holder} was not heard of yet")),
+                    RowState::There => format!("{holder} is silent"),
+                    RowState::Missing if !self.outgoing.contains_key(holder) => {
+                        format!("{holder} has no stream")
+                    }
+                    RowState::Missing => format!("{holder} has not acknowledged it"),
+                    RowState::Failed(why) => format!("{holder}: {why}"),
+                    RowState::Unheard => format!("{holder} was not heard of yet"),
+                };
+                // Both addresses have the same bouncers.
+                if !missing.contains(&problem) {
+                    missing.push(problem);
                 }
             }
             bare |= have == 0;
         }
-        missing.dedup();
         match (missing.is_empty(), bare) {
             (true, false) => Fact::yes(),
             (_, true) => Fact::no("Bare", missing.join(", ")),

@@ -8,6 +8,7 @@ type Exception = (&'static str, &'static str);
 
 /// Where `unsafe` may stand outside `crates/ebpf`.
 const UNSAFE_SHIMS: &[Exception] = &[
+    ("crates/agent/src/kernel/mapping.rs", "mmap(2) gives a pointer"),
     ("crates/agent/src/kernel/require.rs", "statfs(2)"),
     ("crates/agent/src/kernel/sys.rs", "bpf(2) takes pointers"),
     ("crates/agent/src/netlink/ethtool.rs", "the ethtool ioctl takes a pointer"),
