@@ -10,7 +10,6 @@ const VARIABLE: &str = "MIZAR_LOG";
 
 /// How to log.
 #[derive(Debug, clap::Args)]
-#[group(id = "logging-options")]
 pub(crate) struct Options {
     /// How log lines look; $MIZAR_LOG says which there are, as in MIZAR_LOG=debug
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]

@@ -19,7 +19,6 @@ pub(crate) enum Format {
 
 /// The option that chooses the [`Format`].
 #[derive(Clone, Copy, Debug, clap::Args)]
-#[group(id = "output-options")]
 pub(crate) struct Options {
     /// How the answer looks
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
