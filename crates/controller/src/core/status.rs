@@ -3,6 +3,7 @@
 use super::Core;
 use crate::desk::RowState;
 use crate::engine::{Event, EventType};
+use crate::planner;
 use crate::time::Time;
 use mizar_vpc::catalog::{EndpointRecord, HostRecord, NetworkRecord, Record, VpcRecord};
 use mizar_vpc::manifest::{
@@ -92,10 +93,14 @@ impl Core {
 
     fn host_status(&self, record: &HostRecord, now: Time) -> HostStatus {
         let state = self.desk.host(&record.name);
-        let mut errors = BTreeMap::new();
+        let (mut errors, mut behind) = (BTreeMap::new(), Vec::new());
         for (vni, progress) in state.into_iter().flat_map(|state| &state.vpcs) {
-            let vpc =
-                self.catalog.vpc(*vni).map_or_else(String::new, |it| it.record().name.to_string());
+            let vpc = self.catalog.vpc(*vni).map(|it| it.record().name.to_string());
+            // One that is gone has no name any more.
+            let vpc = vpc.unwrap_or_else(|| format!("VNI {vni}"));
+            if !progress.is_settled() || progress.refusal.is_some() {
+                behind.push(vpc.clone());
+            }
             errors.extend(
                 progress.errors.iter().map(|(key, why)| (format!("{vpc}: {key}"), why.clone())),
             );
@@ -109,6 +114,7 @@ impl Core {
             version: state.map(|state| state.version.clone()).unwrap_or_default(),
             endpoints: self.catalog.host(&record.name).map_or(0, |host| host.endpoint_count()),
             slots: slots.sum::<usize>() as u64,
+            behind,
             errors,
         }
     }
@@ -132,6 +138,7 @@ impl Core {
             v6_gateway: record.v6_gateway,
             bouncers: map.into_iter().flat_map(SlotMap::hosts).cloned().collect(),
             epoch: map.map_or(0, SlotMap::epoch),
+            settled: map.is_some_and(planner::is_at_rest),
             endpoints: network.map_or(0, |network| network.endpoint_count()),
         }
     }

@@ -318,6 +318,42 @@ fn a_bouncer_that_is_cut_off_makes_endpoints_degraded_and_says_so() {
 }
 
 #[test]
+fn hosts_and_slot_maps_say_whether_they_have_settled() {
+    let mut world = World::example(3);
+    let behind = |world: &World, host: &str| {
+        let reference = Ref::global(Kind::Host, name(host));
+        match world.core.get(&Identity::local(), &reference, world.time()) {
+            Ok(Manifest::Host(it)) => it.status.unwrap().behind,
+            other => panic!("{other:?}"),
+        }
+    };
+    let bouncers = |world: &World| {
+        let reference = Ref::in_vpc(Kind::Network, name("blue"), name("web"));
+        match world.core.get(&Identity::local(), &reference, world.time()) {
+            Ok(Manifest::Network(it)) => it.status.map(|it| (it.bouncers, it.settled)).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let network = |host: &str| {
+        format!(
+            "{{kind: Network, metadata: {{vpc: blue, name: web}}, spec: {{v4: 10.0.0.0/16, v6: \
+             'fd00::/64', bouncers: {{hosts: [{host}]}}}}}}"
+        )
+    };
+    world.write(&network("h1"));
+    world.settle();
+    assert_eq!(bouncers(&world), (vec![name("h1")], true));
+    world.endpoint("a", "h2");
+    assert_eq!([behind(&world, "h1"), behind(&world, "h2")], [["blue"], ["blue"]]);
+    world.settle();
+    assert!(behind(&world, "h1").is_empty() && behind(&world, "h2").is_empty());
+    world.write(&network("h3"));
+    assert!(!bouncers(&world).1, "h3 has no rows yet");
+    world.settle();
+    assert_eq!(bouncers(&world), (vec![name("h3")], true));
+}
+
+#[test]
 fn a_row_that_cannot_be_installed_is_told() {
     let mut world = World::example(2);
     world.settle();
