@@ -79,7 +79,7 @@ impl Api {
         let recorded = Recorded::begin(self.audit.clone(), entry).await?;
         let done = async move {
             let result = doing.await;
-            recorded.end(&result).await;
+            recorded.with_outcome(&result).end().await;
             result.map(|done| done.answer)
         };
         let done = tokio::spawn(done.in_current_span()).await;
@@ -99,19 +99,23 @@ impl Recorded {
         Ok(Self { audit, entry })
     }
 
-    async fn end<T>(self, result: &Result<Done<T>, Problem>) {
-        let Some(audit) = self.audit else { return };
-        let mut entry = Entry { time: SystemTime::now(), ..self.entry };
+    fn with_outcome<T>(mut self, result: &Result<Done<T>, Problem>) -> Self {
+        self.entry.time = SystemTime::now();
         match result {
             Ok(done) => {
-                entry.outcome = Outcome::Done;
-                entry.revision.clone_from(&done.revision);
+                self.entry.outcome = Outcome::Done;
+                self.entry.revision.clone_from(&done.revision);
                 if let Some(objects) = &done.objects {
-                    entry.objects.clone_from(objects);
+                    self.entry.objects.clone_from(objects);
                 }
             }
-            Err(problem) => entry.outcome = Outcome::Refused(problem.detail.clone()),
+            Err(problem) => self.entry.outcome = Outcome::Refused(problem.detail.clone()),
         }
+        self
+    }
+
+    async fn end(self) {
+        let Self { audit: Some(audit), entry } = self else { return };
         if let Err(error) = audit.note(&entry).await {
             // The entry that asks is on disk; this is all that is known of its end.
             let reason = chain(&error);
