@@ -5,7 +5,9 @@ use mizar_identity::connect::ConnectError;
 use mizar_identity::credentials::CredentialsError;
 use mizar_identity::tls::Protocol;
 use mizar_identity::trust::TrustError;
-use mizar_identity::{Address, AddressError, Connector, Credentials, Identity, Renewer, Trust, enrol};
+use mizar_identity::{
+    Address, AddressError, Connector, Credentials, Identity, Renewer, Trust, enrol,
+};
 use mizar_vpc::Name;
 use std::convert::Infallible;
 use std::path::PathBuf;

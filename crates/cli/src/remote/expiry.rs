@@ -65,8 +65,7 @@ mod tests {
     fn a_warning_comes_in_the_last_fifth_and_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        let ca =
-            Authority::init(folder.path(), &Constraints::default(), 1000 * DAY, now).unwrap();
+        let ca = Authority::init(folder.path(), &Constraints::default(), 1000 * DAY, now).unwrap();
         let issue = |who: &str| {
             let subject = Subject::new(who.parse().unwrap());
             ca.issue(&subject, 90 * DAY, now).unwrap().certificate

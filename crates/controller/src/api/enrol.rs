@@ -176,7 +176,9 @@ pub(super) async fn renew(
 }
 
 fn gone(host: &Name) -> String {
-    format!("host {host} is not in the fleet, so its certificate is not renewed: apply its manifest")
+    format!(
+        "host {host} is not in the fleet, so its certificate is not renewed: apply its manifest"
+    )
 }
 
 fn office(api: &Api) -> Result<Office, Problem> {
@@ -239,7 +241,8 @@ fn is_alive(manifest: &Manifest) -> bool {
 }
 
 fn no_token(id: &str) -> Problem {
-    let detail = format!("there is no join token {id:?}: GET /v1/tokens lists those that there are");
+    let detail =
+        format!("there is no join token {id:?}: GET /v1/tokens lists those that there are");
     Problem::new(ProblemKind::NotFound, detail)
 }
 

@@ -4,8 +4,8 @@ mod enrol;
 mod paths;
 
 use super::body::{
-    ApplyBody, BatchBody, EventBody, ListBody, TokenBody, TokenListBody, TokenMadeBody, TokenOrderBody,
-    WrittenBody,
+    ApplyBody, BatchBody, EventBody, ListBody, TokenBody, TokenListBody, TokenMadeBody,
+    TokenOrderBody, WrittenBody,
 };
 use super::problem::Problem;
 use axum::Json;

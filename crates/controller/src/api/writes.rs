@@ -42,12 +42,7 @@ pub(super) async fn batch(
     write(&api, &asker, "batch", Write { changes, dry_run }).await
 }
 
-async fn write(
-    api: &Api,
-    asker: &Asker,
-    verb: &str,
-    write: Write,
-) -> Result<Response, Problem> {
+async fn write(api: &Api, asker: &Asker, verb: &str, write: Write) -> Result<Response, Problem> {
     let dry_run = write.dry_run;
     let written = api.write(asker, verb, write).await?;
     Ok(axum::Json(WrittenBody::new(written, dry_run)).into_response())

@@ -69,7 +69,8 @@ async fn tokens_do_not_disturb_the_engine_nor_its_restart() {
     let tokens = Tokens::new(store.clone());
     let who = Identity::local();
     let tenant = |name: &str| {
-        let json = serde_json::json!({ "kind": "Tenant", "metadata": { "name": name }, "spec": {} });
+        let json =
+            serde_json::json!({ "kind": "Tenant", "metadata": { "name": name }, "spec": {} });
         Change::Create(serde_json::from_value::<Manifest>(json).unwrap())
     };
     let write = |name: &str| Write { changes: vec![tenant(name)], dry_run: false };
