@@ -32,7 +32,7 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Every write is in FOLDER/audit.log, one line of JSON when it is asked for and one that says what came of it.
+Every write is in FOLDER/audit.log: a line of JSON when it is asked for, and one when it is done.
 
 Examples:
   mizar controller

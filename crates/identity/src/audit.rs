@@ -3,8 +3,8 @@
 //! A thread of its own writes what is recorded, many entries with one `fdatasync`. What has been
 //! recorded is on disk when [`Audit::record`] comes back; when it comes back with an error it is
 //! not known to be, and whoever asked for the write is to be refused. The next entry tries the disk
-//! again. The log may tell of a write that was not done after all, never the other way round: a write
-//! is on record as asked for before it is made, and a second entry says what came of it.
+//! again. The log may tell of a write that was not done after all, never the other way round: a
+//! write is on record as asked for before it is made, and a second entry says what came of it.
 
 mod entry;
 mod log;

@@ -91,8 +91,8 @@ fn make_room(dir: &Path, own: &Path, who: &Identity) -> Result<()> {
     fs::remove_file(&probe).with_context(cannot)?;
     match Credentials::load(own) {
         Ok(found) if found.certificate().identity() != who => bail!(
-            "{} is the certificate of {}, and this is {who}: remove it, or name another folder with \
-             --dir; nothing was asked for",
+            "{} is the certificate of {}, and this is {who}: remove it, or name another folder \
+             with --dir; nothing was asked for",
             own.display(),
             found.certificate().identity()
         ),

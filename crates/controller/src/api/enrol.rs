@@ -120,11 +120,11 @@ pub(super) async fn join(
         let checked = found.record.check(&secret, &join.host, SystemTime::now());
         checked.map_err(|reason| refused(&SpendError::Refused(reason)))?;
         let host = host_in_fleet(&engine, &join.host).await?;
-        let is_alive = host.as_ref().is_some_and(is_alive);
-        if is_alive && found.record.host != HostPattern::Exactly(join.host.clone()) {
+        let is_there = host.as_ref().is_some_and(is_connected);
+        if is_there && found.record.host != HostPattern::Exactly(join.host.clone()) {
             let detail = format!(
-                "host {0} is alive, and the token is for {1}: to let it join anew, make a token for \
-                 {0} alone, with `mizar host token {0}`",
+                "host {0} is connected, and the token is for {1}: to let it join anew, make a token \
+                 for {0} alone, with `mizar host token {0}`",
                 join.host, found.record.host
             );
             return Err(Problem::new(ProblemKind::Forbidden, detail));
@@ -233,7 +233,7 @@ async fn host_in_fleet(engine: &Engine, host: &Name) -> Result<Option<Manifest>,
     }
 }
 
-fn is_alive(manifest: &Manifest) -> bool {
+fn is_connected(manifest: &Manifest) -> bool {
     match manifest {
         Manifest::Host(host) => host.status.as_ref().is_some_and(|status| status.connected),
         _ => false,

@@ -72,7 +72,8 @@ fn renew() -> Value {
 fn request() -> Value {
     json!({
         "type": "string", "maxLength": pki::Request::LONGEST,
-        "description": "A certificate request in PEM, of a key on P-256. What it asks for is ignored.",
+        "description":
+            "A certificate request in PEM, of a key on P-256. What it asks for is ignored.",
     })
 }
 
