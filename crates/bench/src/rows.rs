@@ -9,7 +9,9 @@ use crate::namespace::Namespace;
 use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
 use anyhow::Result;
-use mizar_vpc::{Generation, HeldRow, HostConfig, NetworkRow, SlotHolders, Vni, VpcRows, VpcUpdate};
+use mizar_vpc::{
+    Generation, HeldRow, HostConfig, NetworkRow, SlotHolders, Vni, VpcRows, VpcUpdate,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 

@@ -87,7 +87,11 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     Ok(results.into_iter().filter(|it| ids.contains(&it.id)).collect())
 }
 
-async fn measure(folder: &Path, underlay: &[Namespace], effort: Effort) -> Result<Vec<Measurement>> {
+async fn measure(
+    folder: &Path,
+    underlay: &[Namespace],
+    effort: Effort,
+) -> Result<Vec<Measurement>> {
     let sizes = if effort.quick { &SIZES[..3] } else { &SIZES[..] };
     if effort.quick {
         note("--quick leaves out networks of 1,000,000 endpoints, and all they are needed for");
@@ -320,8 +324,7 @@ fn store_size(folder: &Path) -> Result<Measurement> {
     let mut endpoints = 0_u64;
     open_store(folder)?.scan(b"e", &mut |_, _, _| endpoints += 1)?;
     let each = |bytes: u64| bytes as f64 / endpoints as f64;
-    let baseline =
-        Baseline { name: "on disk", value: each(metadata.blocks() * 512), unit: "B" };
+    let baseline = Baseline { name: "on disk", value: each(metadata.blocks() * 512), unit: "B" };
     let bar = Some(Bar::AtMost(400.0));
     let figure = figure("store.bytes_per_endpoint", each(metadata.len()), "B", bar);
     Ok(Measurement { baseline: Some(baseline), ..figure })
@@ -362,8 +365,7 @@ fn is_connected(manifest: &Manifest) -> bool {
 fn host(name: &Name, net: u8, number: u16) -> Manifest {
     let [high, low] = number.to_be_bytes();
     let underlay = [100, net, high, low].into();
-    let spec =
-        HostSpec { underlay, zone: None, weight: HostSpec::DEFAULT_WEIGHT, cordoned: false };
+    let spec = HostSpec { underlay, zone: None, weight: HostSpec::DEFAULT_WEIGHT, cordoned: false };
     Manifest::Host(Object::new(Metadata::new(None, name.clone()), spec))
 }
 

@@ -6,9 +6,7 @@ use http::Method;
 use mizar_controller::api::body::{BatchBody, ChangeBody, DeleteBody, EventBody, MOST_CHANGES};
 use mizar_controller::client::{Client, Watching};
 use mizar_controller::engine::{Filter, List, Watch};
-use mizar_vpc::manifest::{
-    EndpointSpec, Metadata, NetworkSpec, Object, Phase, RoleSpec, VpcSpec,
-};
+use mizar_vpc::manifest::{EndpointSpec, Metadata, NetworkSpec, Object, Phase, RoleSpec, VpcSpec};
 use mizar_vpc::{Attachment, Generation, Kind, Labels, Manifest, Name, Ref};
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
