@@ -38,7 +38,7 @@ impl Paths {
     fn refused(&self, refused: Refused, manifest: &Manifest, path: &str) -> Error {
         match refused {
             Refused::Invalid { field, problem, .. } => {
-                let problem = self.translated(problem, path).to_string();
+                let problem = self.translated(*problem, path).to_string();
                 Error::Field { path: join(path, &field), problem }
             }
             Refused::Exists(reference) => {
