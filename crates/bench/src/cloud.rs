@@ -7,7 +7,7 @@ use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Outcome, pb};
 use mizar_vpc::{HostConfig, Name, VpcUpdate};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -42,12 +42,7 @@ impl Cloud {
     /// Begins without agents, with a BPF file system of its own.
     pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::tempdir().context("create a folder")?;
-        crate::sys::unshare_mounts().context("have mounts of its own")?;
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        mount_change("/", private).context("keep mounts from spreading")?;
-        let pins = folder.path().join("bpf");
-        std::fs::create_dir(&pins).context("create the folder of the pins")?;
-        mount("bpf", &pins, "bpf", MountFlags::empty(), None).context("mount a BPF file system")?;
+        mount_pins(folder.path())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -160,8 +155,19 @@ impl Stream {
     }
 }
 
+/// Gives this thread, and those that it starts, mounts of their own, with a BPF file system at `bpf`
+/// in a folder.
+pub(crate) fn mount_pins(folder: &Path) -> Result<()> {
+    crate::sys::unshare_mounts().context("have mounts of its own")?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).context("keep mounts from spreading")?;
+    let pins = folder.join("bpf");
+    std::fs::create_dir(&pins).context("create the folder of the pins")?;
+    mount("bpf", &pins, "bpf", MountFlags::empty(), None).context("mount a BPF file system")
+}
+
 /// The `mizar` program, which is built beside this one.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this program")?;
     let program = own.with_file_name("mizar");
     ensure!(

@@ -7,11 +7,13 @@
 mod assembly;
 mod attach;
 mod cloud;
+mod fleet;
 mod memory;
 mod namespace;
 mod packet;
 mod path;
 mod report;
+mod rows;
 mod statistics;
 mod sys;
 
@@ -55,6 +57,8 @@ const GROUPS: &[Group] = &[
     Group { ids: path::DEFAULT, run: path::run_default },
     Group { ids: memory::IDS, run: memory::run },
     Group { ids: attach::IDS, run: attach::run },
+    Group { ids: fleet::IDS, run: fleet::run },
+    Group { ids: rows::IDS, run: rows::run },
 ];
 
 fn main() -> Result<()> {

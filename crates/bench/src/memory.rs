@@ -138,7 +138,7 @@ fn row_in_kernel(pins: &Path) -> Result<f64> {
 }
 
 /// Resident memory of a process but for the kernel's tables, in bytes.
-fn resident(process: u32) -> Result<u64> {
+pub(crate) fn resident(process: u32) -> Result<u64> {
     let path = format!("/proc/{process}/smaps");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let bytes = resident_but_for_tables(&text);

@@ -16,6 +16,13 @@ pub(crate) fn middle(rounds: &[f64]) -> Middle {
     Middle { median: at(&sorted, 0.5), spread: at(&sorted, 0.75) - at(&sorted, 0.25) }
 }
 
+/// The value that 99 of 100 rounds are at or below.
+pub(crate) fn p99(rounds: &[f64]) -> f64 {
+    let mut sorted = rounds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    at(&sorted, 0.99)
+}
+
 /// The value at a part of the way through sorted ones, between two of them if need be.
 fn at(sorted: &[f64], part: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };

@@ -1,5 +1,8 @@
 //! `mizar host`: the machines of the underlay.
 
+mod join;
+mod token;
+
 use crate::output;
 use crate::remote;
 use crate::resource::{self, Selection, View, show};
@@ -32,13 +35,19 @@ pub(crate) enum Command {
     Cordon(Names),
     /// Put hosts into service again
     Uncordon(Names),
+    /// Make a join token, by which a host gets its first certificate
+    Token(token::Args),
+    /// On a host: get its first certificate, for a join token
+    Join(join::Args),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   mizar host list -o wide
   mizar host cordon h3       before maintenance: its slots move away, its endpoints stay
-  mizar host uncordon h3";
+  mizar host uncordon h3
+  mizar host token h4               on any machine, as an operator
+  mizar host join TOKEN --name h4   on h4";
 
 /// Which hosts.
 #[derive(Debug, clap::Args)]
@@ -58,6 +67,8 @@ pub(crate) async fn run(command: &Command) -> Result<()> {
             let (hosts, _) = resource::all(&client, selection.filter(Kind::Host)).await?;
             output::print(&show(Kind::Host, &hosts, *output, true)?)
         }
+        Command::Token(args) => token::run(args).await,
+        Command::Join(args) => join::run(args).await,
         Command::Cordon(names) => cordon(names, true).await,
         Command::Uncordon(names) => cordon(names, false).await,
     }

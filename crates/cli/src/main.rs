@@ -21,6 +21,7 @@ mod host;
 mod lab;
 mod logging;
 mod output;
+mod pki;
 mod remote;
 mod resource;
 mod suggest;
@@ -82,11 +83,14 @@ enum Command {
     Watch(watch::Args),
     /// Wait until resources are ready, degraded or deleted
     Wait(wait::Args),
-    /// List hosts, and take them out of service
+    /// List hosts, take them out of service, and let new ones join
     #[command(subcommand)]
     Host(host::Command),
     /// Show which hosts carry most
     Top(top::Args),
+    /// Make a CA, and certificates for people and hosts
+    #[command(subcommand)]
+    Pki(pki::Command),
     /// Choose which controller to ask
     #[command(subcommand)]
     Config(config::Command),
@@ -124,6 +128,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Wait(args) => wait::run(&args).await.map(done),
             Command::Host(command) => host::run(&command).await.map(done),
             Command::Top(args) => top::run(&args).await.map(done),
+            Command::Pki(command) => pki::run(&command).await.map(done),
             Command::Config(command) => config::run(&command).map(done),
             Command::Completion(args) => completion::run(&args, Cli::command()).map(done),
         }

@@ -1,6 +1,7 @@
 //! The controller that commands ask.
 
 mod config;
+mod expiry;
 mod missing;
 
 pub(crate) use config::{Config, Context};
@@ -42,17 +43,39 @@ impl Remote {
     /// No controller is known, or files are missing or unusable; says what to do.
     pub(crate) fn client(&self) -> Result<Client> {
         let context = self.context()?;
-        let address = &context.controller;
-        if let Address::Unix(socket) = address {
+        if let Address::Unix(socket) = &context.controller {
             return Ok(Client::new(Connector::local(socket)));
         }
+        let (own, trust) = self.proofs(&context)?;
+        Ok(Client::new(connector(&context.controller, &own, &trust, Protocol::Http)?))
+    }
+
+    /// Where the controller is, as whom it is asked, and whose controllers are believed.
+    ///
+    /// # Errors
+    /// As [`Self::client`], or it is a local one, where nobody needs a certificate.
+    pub(crate) fn own(&self) -> Result<(Address, Arc<Credentials>, Trust)> {
+        let context = self.context()?;
+        if matches!(context.controller, Address::Unix(_)) {
+            return Err(Status::Failed.error(format!(
+                "nobody shows a certificate to {}: name a controller by https://HOST:PORT, with \
+                 --controller or --context",
+                context.controller
+            )));
+        }
+        let (own, trust) = self.proofs(&context)?;
+        Ok((context.controller, own, trust))
+    }
+
+    fn proofs(&self, context: &Context) -> Result<(Arc<Credentials>, Trust)> {
+        let address = &context.controller;
         let ca = file(self.ca.as_ref().or(context.ca.as_ref()), "ca", address)?;
         let own = self.credentials.as_ref().or(context.credentials.as_ref());
         let own = file(own, "credentials", address)?;
         let trust = Trust::load(ca).context("cannot read the CA's certificates")?;
         let own = Credentials::load(own).context("cannot read the own key and certificate")?;
-        let connector = Connector::new(address, Some(Arc::new(own)), &trust, Protocol::Http)?;
-        Ok(Client::new(connector))
+        expiry::warn(&own);
+        Ok((Arc::new(own), trust))
     }
 
     /// The command line comes first, then the config file, then this machine's own controller.
@@ -76,6 +99,19 @@ impl Remote {
              NAME --controller ADDRESS`"
         )))
     }
+}
+
+/// What dials a controller over TLS.
+///
+/// # Errors
+/// The CA's certificates are unusable.
+pub(crate) fn connector(
+    address: &Address,
+    own: &Arc<Credentials>,
+    trust: &Trust,
+    protocol: Protocol,
+) -> Result<Connector> {
+    Ok(Connector::new(address, Some(own.clone()), trust, protocol)?)
 }
 
 fn file<'a>(path: Option<&'a PathBuf>, option: &str, address: &Address) -> Result<&'a PathBuf> {

@@ -18,6 +18,7 @@ pub mod engine;
 mod load;
 mod marks;
 mod metrics;
+mod office;
 mod planner;
 mod records;
 mod refusal;
@@ -29,4 +30,5 @@ mod timings;
 mod watchers;
 
 pub use core::CoreError;
-pub use serve::{Options, RunError, run, service};
+pub use office::Office;
+pub use serve::{Options, RunError, Secure, SecureError, run, service};

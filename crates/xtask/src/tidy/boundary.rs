@@ -27,6 +27,9 @@ const PROTOBUF_GLUE: &[Exception] = &[
     ("crates/agent/tests/host/world.rs", "serves an agent's stream, and calls its local service"),
     ("crates/bench/src/cloud.rs", "serves the agents' streams"),
     ("crates/cli/src/client.rs", "calls an agent's local service"),
+    ("crates/controller/src/serve.rs", "serves the agents' streams"),
+    ("crates/controller/src/stream.rs", "serves the agents' streams"),
+    ("crates/controller/tests/secured/world.rs", "dials an agent's stream"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),
     ("crates/lab/src/server/session.rs", "serves the agents' streams"),
 ];
