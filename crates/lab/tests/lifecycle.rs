@@ -246,7 +246,7 @@ async fn two_labs_live_side_by_side_and_end_one_by_one() {
 async fn controller_process() {
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
     if let (Some(data), Some(socket)) = (path("DATA"), path("SOCKET")) {
-        let options = mizar_controller::Options { data, socket, cache: 1 << 20 };
+        let options = mizar_controller::Options { data, socket, cache: 1 << 20, secure: None };
         mizar_controller::run(options).await.unwrap();
     }
 }
