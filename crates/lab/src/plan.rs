@@ -16,6 +16,7 @@ use std::str::FromStr;
 
 mod paths;
 pub(crate) use paths::Paths;
+use paths::Place;
 
 /// Name of a guest's interface.
 pub const GUEST_INTERFACE: &str = "eth0";
@@ -137,7 +138,7 @@ pub(crate) fn attachment(layout: &Layout, vpc: &Name, endpoint: &Name) -> Attach
 }
 
 /// A manifest and where in the topology it is.
-type Planned = (Manifest, String);
+type Planned = (Manifest, Place);
 
 fn manifests(topology: &Topology) -> Result<Vec<Planned>, Error> {
     let lab = lab_name(&topology.lab)?;
@@ -146,7 +147,7 @@ fn manifests(topology: &Topology) -> Result<Vec<Planned>, Error> {
     let (mut networks, mut endpoints) = (Vec::new(), Vec::new());
     let fleet = FleetSpec { prefixes: vec![value("fleet", FLEET, "prefix")?] };
     let metadata = Metadata::new(None, parse("fleet", "fleet")?);
-    planned.push((Manifest::Fleet(Object::new(metadata, fleet)), "fleet".to_owned()));
+    planned.push((Manifest::Fleet(Object::new(metadata, fleet)), place(0, "fleet")));
     for (index, name) in (0..).zip(host_names(topology)?) {
         planned.push(host(&lab, name, index)?);
     }
@@ -162,18 +163,17 @@ fn manifests(topology: &Topology) -> Result<Vec<Planned>, Error> {
         for network in &vpc.networks {
             let path = format!("{path}.networks[{}]", network.name);
             let network_name = label(&path, &network.name)?;
-            networks.push(network_manifest(&name, &network_name, network, &path)?);
+            let manifest = network_manifest(&name, &network_name, network, &path)?;
+            networks.push((manifest, place(networks.len(), &path)));
             for endpoint in &network.endpoints {
                 let path = format!("{path}.endpoints[{}]", endpoint.name);
-                endpoints.push(endpoint_manifest(
-                    &layout,
-                    (&name, &network_name),
-                    endpoint,
-                    &path,
-                )?);
+                let network = (&name, &network_name);
+                let manifest = endpoint_manifest(&layout, network, endpoint, &path)?;
+                endpoints.push((manifest, place(endpoints.len(), &path)));
             }
         }
-        planned.push((Manifest::Vpc(Object::new(Metadata::new(None, name), spec)), path));
+        let place = place(planned.len(), &path);
+        planned.push((Manifest::Vpc(Object::new(Metadata::new(None, name), spec)), place));
     }
     endpoints.sort_by_key(|(manifest, _)| left_open(manifest));
     planned.extend(networks.into_iter().chain(endpoints));
@@ -193,7 +193,7 @@ fn host(lab: &Name, name: Name, index: u16) -> Result<Planned, Error> {
         weight: HostSpec::DEFAULT_WEIGHT,
         cordoned: false,
     };
-    Ok((Manifest::Host(Object::new(metadata, spec)), path))
+    Ok((Manifest::Host(Object::new(metadata, spec)), place(index.into(), &path)))
 }
 
 fn network_manifest(
@@ -201,7 +201,7 @@ fn network_manifest(
     name: &Name,
     network: &topology::Network,
     path: &str,
-) -> Result<Planned, Error> {
+) -> Result<Manifest, Error> {
     let replicas = network.replicas.map(|replicas| number(&format!("{path}.replicas"), replicas));
     let spec = NetworkSpec {
         v4: optional(path, "v4", network.v4.as_deref(), "IPv4 prefix, as in 10.0.0.0/24")?,
@@ -211,7 +211,7 @@ fn network_manifest(
         ..NetworkSpec::default()
     };
     let metadata = Metadata::new(Some(vpc.clone()), name.clone());
-    Ok((Manifest::Network(Object::new(metadata, spec)), path.to_owned()))
+    Ok(Manifest::Network(Object::new(metadata, spec)))
 }
 
 fn endpoint_manifest(
@@ -219,7 +219,7 @@ fn endpoint_manifest(
     (vpc, network): (&Name, &Name),
     endpoint: &topology::Endpoint,
     path: &str,
-) -> Result<Planned, Error> {
+) -> Result<Manifest, Error> {
     let name = label(path, &endpoint.name)?;
     let mac = endpoint.mac.as_deref().map(|text| parse(&format!("{path}.mac"), text));
     let spec = EndpointSpec {
@@ -231,7 +231,11 @@ fn endpoint_manifest(
         attachment: attachment(layout, vpc, &name),
     };
     let metadata = Metadata::new(Some(vpc.clone()), name);
-    Ok((Manifest::Endpoint(Object::new(metadata, spec)), path.to_owned()))
+    Ok(Manifest::Endpoint(Object::new(metadata, spec)))
+}
+
+fn place(number: usize, path: &str) -> Place {
+    Place { path: path.to_owned(), number }
 }
 
 /// How much of an endpoint has to be chosen.

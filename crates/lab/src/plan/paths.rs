@@ -4,23 +4,32 @@
 use super::{Error, Planned};
 use mizar_controller::api::problem::{Detail, Problem as ApiProblem};
 use mizar_vpc::catalog::Mode;
-use mizar_vpc::{Catalog, Generation, Manifest, Problem, Ref, Refused};
+use mizar_vpc::{Catalog, Generation, Manifest, Problem, Refused};
 use std::collections::BTreeMap;
 
 /// Paths of resources in the topology, by the text of what names them, as in `endpoint blue/a`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Paths(BTreeMap<String, String>);
+pub(crate) struct Paths(BTreeMap<String, Place>);
+
+/// Where in the topology a resource is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// As in `vpcs[blue].networks[web].endpoints[a]`.
+    pub(super) path: String,
+    /// How many of its kind come before it.
+    pub(super) number: usize,
+}
 
 impl Paths {
     /// Checks manifests against each other; their paths.
     pub(super) fn check(planned: &[Planned]) -> Result<Self, Error> {
         let mut paths = Self::default();
         let mut catalog = Catalog::default();
-        for (manifest, path) in planned {
+        for (manifest, place) in planned {
             // Any time will do.
             let made = catalog.apply(manifest, Mode::Create, Generation::MAX);
-            made.map_err(|refused| paths.refused(refused, manifest, path))?;
-            paths.0.insert(manifest.reference().to_string(), path.clone());
+            made.map_err(|refused| paths.refused(refused, manifest, place))?;
+            paths.0.insert(manifest.reference().to_string(), place.clone());
         }
         Ok(paths)
     }
@@ -28,47 +37,48 @@ impl Paths {
     /// What a controller refuses.
     pub(crate) fn problem(&self, problem: &ApiProblem) -> Error {
         let placed = problem.errors.iter().find_map(|Detail { object, field, problem, .. }| {
-            let path = self.0.get(object.as_ref()?)?;
-            Some(Error::Field { path: join(path, field), problem: problem.clone() })
+            let place = self.0.get(object.as_ref()?)?;
+            Some(Error::Field { path: join(&place.path, field), problem: problem.clone() })
         });
         placed.unwrap_or_else(|| Error::Refused(problem.to_string()))
     }
 
-    /// Why the catalog refuses the manifest that is at that path.
-    fn refused(&self, refused: Refused, manifest: &Manifest, path: &str) -> Error {
+    /// Why the catalog refuses the manifest that is at that place.
+    fn refused(&self, refused: Refused, manifest: &Manifest, place: &Place) -> Error {
+        let path = &place.path;
         match refused {
-            Refused::Invalid { field, problem, .. } => {
-                let problem = self.translated(*problem, path).to_string();
-                Error::Field { path: join(path, &field), problem }
-            }
+            Refused::Invalid { field, problem, .. } => self.invalid(&field, *problem, place),
             Refused::Exists(reference) => {
-                let by = self.of(&reference).unwrap_or(path).to_owned();
-                let problem = Problem::Taken { value: manifest.metadata().name.to_string(), by };
-                Error::Field { path: format!("{path}.name"), problem: problem.to_string() }
+                let other = self.0.get(&reference.to_string()).unwrap_or(place);
+                let (value, by) = (manifest.metadata().name.to_string(), other.path.clone());
+                let problem = Problem::Taken { value, by }.to_string();
+                Error::Field { path: format!("{path}.name"), problem }
             }
-            other => Error::Field { path: path.to_owned(), problem: other.to_string() },
+            other => Error::Field { path: path.clone(), problem: other.to_string() },
         }
     }
 
-    fn of(&self, reference: &Ref) -> Option<&str> {
-        self.0.get(&reference.to_string()).map(String::as_str)
-    }
-
-    /// The same problem, which calls others by their paths.
-    fn translated(&self, problem: Problem, path: &str) -> Problem {
-        let others = |by: String| match self.0.get(&by) {
-            Some(path) => path.clone(),
-            // A field of the same resource.
-            None if by.starts_with(SPEC) => join(path, &by),
-            None => by,
-        };
-        match problem {
-            Problem::Taken { value, by } => Problem::Taken { value, by: others(by) },
+    /// Why the catalog refuses a field of the manifest that is at that place.
+    fn invalid(&self, field: &str, problem: Problem, place: &Place) -> Error {
+        let path = &place.path;
+        let (path, problem) = match problem {
+            Problem::Taken { value, by } => {
+                let (path, by) = match self.0.get(&by) {
+                    // Whoever asks for more is tried first, but it is the later one that is wrong.
+                    Some(other) if other.number > place.number => (&other.path, path.clone()),
+                    Some(other) => (path, other.path.clone()),
+                    // A field of the same resource.
+                    None => (path, join(path, &by)),
+                };
+                (path, Problem::Taken { value, by })
+            }
             Problem::Overlap { prefix, other, by } => {
-                Problem::Overlap { prefix, other, by: others(by) }
+                let by = self.0.get(&by).map_or(by, |place| place.path.clone());
+                (path, Problem::Overlap { prefix, other, by })
             }
-            other => other,
-        }
+            problem => (path, problem),
+        };
+        Error::Field { path: join(path, field), problem: problem.to_string() }
     }
 }
 
