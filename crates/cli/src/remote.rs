@@ -21,6 +21,7 @@ pub(crate) const SOCKET: &str = "/run/mizar/controller.sock";
 /// Which controller, and as whom.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Controller")]
+#[group(skip)]
 pub(crate) struct Options {
     /// Where the controller is: unix:PATH or https://HOST:PORT
     #[arg(long, global = true, env = "MIZAR_CONTROLLER", value_name = "ADDRESS")]
