@@ -148,7 +148,7 @@ impl World {
             host: host.parse().unwrap(),
             protocol: PROTOCOL,
             version: String::new(),
-            underlay: None,
+            underlay: "100.64.0.1".parse().ok(),
             positions: std::collections::BTreeMap::new(),
         });
         let (say, said) = tokio::sync::mpsc::channel(1);
