@@ -147,7 +147,7 @@ impl World {
         let hello = AgentMessage::Hello(Hello {
             host: host.parse().unwrap(),
             protocol: PROTOCOL,
-            version: String::new(),
+            version: "test".to_owned(),
             underlay: "100.64.0.1".parse().ok(),
             positions: std::collections::BTreeMap::new(),
         });
