@@ -54,7 +54,7 @@ pub(crate) enum Command {
     /// Renew the own certificate at the controller, which operators may
     Renew {
         #[command(flatten)]
-        remote: crate::remote::Options,
+        remote: crate::remote::Remote,
     },
 }
 

@@ -3,7 +3,7 @@
 use crate::output;
 use crate::remote;
 use crate::resource::{self, Selection, View, cells, header};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use mizar_controller::api::body::EventBody;
 use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};

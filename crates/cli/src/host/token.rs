@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     at: Option<Address>,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,14 +42,14 @@ enum Command {
         #[command(flatten)]
         output: output::Options,
         #[command(flatten)]
-        remote: remote::Options,
+        remote: remote::Remote,
     },
     /// Delete a token: nobody joins with it any longer
     Delete {
         /// Its number, as in the list
         id: mizar_vpc::Name,
         #[command(flatten)]
-        remote: remote::Options,
+        remote: remote::Remote,
     },
 }
 
@@ -91,7 +91,7 @@ async fn make(args: &Args, host: &HostPattern) -> Result<()> {
     output::print(&made.token)
 }
 
-async fn list(output: output::Options, remote: &remote::Options) -> Result<()> {
+async fn list(output: output::Options, remote: &remote::Remote) -> Result<()> {
     let client = remote.client()?;
     let tokens: TokenListBody = client.ask(Method::GET, "/v1/tokens", None::<&()>).await?;
     output.show(&tokens, |tokens| {
@@ -104,7 +104,7 @@ async fn list(output: output::Options, remote: &remote::Options) -> Result<()> {
     })
 }
 
-async fn delete(id: &mizar_vpc::Name, remote: &remote::Options) -> Result<()> {
+async fn delete(id: &mizar_vpc::Name, remote: &remote::Remote) -> Result<()> {
     let path = format!("/v1/tokens/{id}");
     let _: TokenBody = remote.client()?.ask(Method::DELETE, &path, None::<&()>).await?;
     output::print(&format!("token {id} deleted"))

@@ -47,7 +47,7 @@ pub(super) fn issue(who: &Identity, pki: &Path, out: &Path, days: Option<u32>) -
 ///
 /// # Errors
 /// The controller refuses, or there is none.
-pub(super) async fn renew(remote: &remote::Options) -> Result<()> {
+pub(super) async fn renew(remote: &remote::Remote) -> Result<()> {
     let (address, credentials, trust) = remote.own()?;
     let connector = remote::connector(&address, &credentials, &trust, Protocol::Http1)?;
     let mut ask = |request| {
