@@ -1,8 +1,8 @@
 //! `mizar`, the one program: what it can do, and who does it.
 //!
 //! Exit status: 0 if it worked, 1 if not, 2 if the command line is wrong; [`exit`] has the others.
-//! `mizar lab exec` passes on the status of what it ran. What was asked for goes to standard output,
-//! everything else to standard error.
+//! `mizar lab exec` passes on the status of what it ran. What was asked for goes to standard
+//! output, everything else to standard error.
 
 mod agent;
 mod apply;

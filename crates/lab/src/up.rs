@@ -98,8 +98,8 @@ pub async fn up(
 }
 
 /// Changes a lab that is up to another topology: networks and endpoints are added, removed and
-/// moved. Its hosts and underlay stay as they are. What is in the VPCs and not in the topology goes,
-/// whoever has made it.
+/// moved. Its hosts and underlay stay as they are. What is in the VPCs and not in the topology
+/// goes, whoever has made it.
 ///
 /// # Errors
 ///

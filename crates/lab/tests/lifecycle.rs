@@ -1,7 +1,8 @@
 //! Labs come and go, also by force, and leave nothing behind.
 //!
 //! The agents of these labs are programs that do nothing, so that no lab becomes ready: what is
-//! tested is everything around them. The controllers are real: this very test program, started again.
+//! tested is everything around them. The controllers are real: this very test program, started
+//! again.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
@@ -38,7 +39,8 @@ impl World {
             "#!/bin/sh\n\
              case \"$1\" in\n\
              agent) echo 'ERROR no kernel for this'; exec sleep 1000 ;;\n\
-             controller) DATA=\"$3\" SOCKET=\"$5\" exec {} --exact --ignored controller_process ;;\n\
+             controller) DATA=\"$3\" SOCKET=\"$5\" \
+             exec {} --exact --ignored controller_process ;;\n\
              esac\n",
             std::env::current_exe().unwrap().display()
         );

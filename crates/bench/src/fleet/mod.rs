@@ -213,7 +213,7 @@ async fn provision(
     note(&format!("meanwhile others were made at {rate:.0} a second"));
     let mut results = Vec::new();
     for (times, name) in [(&alone, "ready"), (&busy?, "busy")] {
-        let bars = if name == "ready" { [8.0, 25.0] } else { [8.0, 25.0] };
+        let bars = [8.0, 25.0];
         for (size, times) in times {
             let [p50, p99_of] = [middle(times), middle(&[p99(times)])];
             for (part, value, bar) in [("p50", p50, bars[0]), ("p99", p99_of, bars[1])] {

@@ -50,7 +50,7 @@ fn certificates_of_the_wrong_role_are_refused_with_the_reason() {
     needs_root!();
     let world = World::new();
     let refused = world.by("host/h1", "get hosts").refusal(5);
-    assert!(refused.contains("host/h1 may not read host"), "{refused}");
+    assert!(refused.contains("host/h1 may not list resources"), "{refused}");
     let refused = world.by("tenant/acme/bob", "host token h1").refusal(5);
     assert!(refused.contains("tenant/acme/bob may not create token"), "{refused}");
     let refused = world.by("tenant/acme/bob", "pki renew").refusal(1);

@@ -148,8 +148,8 @@ impl Core {
                 events.push(Arc::new(Event { r#type, object, resource_version }));
             }
             if events.len() > crate::watchers::MOST_PRESENT {
-                let detail = "there are too many to begin with: list them in pages, then watch from \
-                              the version that the list says";
+                let detail = "there are too many to begin with: list them in pages, then watch \
+                              from the version that the list says";
                 return Err(Refusal::new(RefusalKind::Gone, detail));
             }
         }

@@ -147,8 +147,8 @@ impl World {
         let hello = AgentMessage::Hello(Hello {
             host: host.parse().unwrap(),
             protocol: PROTOCOL,
-            version: String::new(),
-            underlay: None,
+            version: "test".to_owned(),
+            underlay: "100.64.0.1".parse().ok(),
             positions: std::collections::BTreeMap::new(),
         });
         let (say, said) = tokio::sync::mpsc::channel(1);

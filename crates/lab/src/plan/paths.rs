@@ -47,25 +47,7 @@ impl Paths {
     fn refused(&self, refused: Refused, manifest: &Manifest, place: &Place) -> Error {
         let path = &place.path;
         match refused {
-            Refused::Invalid { field, problem: Problem::Taken { value, by }, .. } => {
-                let (path, by) = match self.0.get(&by) {
-                    // Whoever asks for more is tried first, but it is the later one that is wrong.
-                    Some(other) if other.number > place.number => (&other.path, path.clone()),
-                    Some(other) => (path, other.path.clone()),
-                    // A field of the same resource.
-                    None => (path, join(path, &by)),
-                };
-                let problem = Problem::Taken { value, by }.to_string();
-                Error::Field { path: join(path, &field), problem }
-            }
-            Refused::Invalid { field, problem: Problem::Overlap { prefix, other, by }, .. } => {
-                let by = self.0.get(&by).map_or(by, |place| place.path.clone());
-                let problem = Problem::Overlap { prefix, other, by }.to_string();
-                Error::Field { path: join(path, &field), problem }
-            }
-            Refused::Invalid { field, problem, .. } => {
-                Error::Field { path: join(path, &field), problem: problem.to_string() }
-            }
+            Refused::Invalid { field, problem, .. } => self.invalid(&field, *problem, place),
             Refused::Exists(reference) => {
                 let other = self.0.get(&reference.to_string()).unwrap_or(place);
                 let (value, by) = (manifest.metadata().name.to_string(), other.path.clone());
@@ -74,6 +56,29 @@ impl Paths {
             }
             other => Error::Field { path: path.clone(), problem: other.to_string() },
         }
+    }
+
+    /// Why the catalog refuses a field of the manifest that is at that place.
+    fn invalid(&self, field: &str, problem: Problem, place: &Place) -> Error {
+        let path = &place.path;
+        let (path, problem) = match problem {
+            Problem::Taken { value, by } => {
+                let (path, by) = match self.0.get(&by) {
+                    // Whoever asks for more is tried first, but it is the later one that is wrong.
+                    Some(other) if other.number > place.number => (&other.path, path.clone()),
+                    Some(other) => (path, other.path.clone()),
+                    // A field of the same resource.
+                    None => (path, join(path, &by)),
+                };
+                (path, Problem::Taken { value, by })
+            }
+            Problem::Overlap { prefix, other, by } => {
+                let by = self.0.get(&by).map_or(by, |place| place.path.clone());
+                (path, Problem::Overlap { prefix, other, by })
+            }
+            problem => (path, problem),
+        };
+        Error::Field { path: join(path, field), problem: problem.to_string() }
     }
 }
 

@@ -22,7 +22,7 @@ const RESERVED: [(&str, &[&str]); 14] = [
     ("rcgen", &["identity"]),
     ("ring", &["identity"]),
     ("x509-parser", &["identity"]),
-    ("prost", &["proto"]),
+    ("prost", &["controller", "proto"]),
     ("protox", &["proto"]),
     ("tonic-prost", &["proto"]),
     ("tonic-prost-build", &["proto"]),

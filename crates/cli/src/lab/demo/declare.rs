@@ -50,7 +50,8 @@ async fn declare(world: &World) -> Result<((), String)> {
     let ready = millis(&status, "ready")?;
     let attached = millis(&status, "attached")?;
     let said = format!(
-        "{reference} is {address}: attached {attached} after it was asked for, Ready {ready} after; \
+        "{reference} is {address}: attached {attached} after it was asked for, Ready {ready} \
+         after; \
          {ASKER} reaches it"
     );
     Ok(((), said))
