@@ -51,6 +51,11 @@ impl Core {
         let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
         self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
         self.planner.look_at_moving();
+        for vni in told {
+            // What it still has from before is acknowledged by its coming.
+            let keys = self.watched_keys(host, vni);
+            self.follow_keys(host, vni, &keys, now);
+        }
         Ok(Opened { session, messages })
     }
 
@@ -111,6 +116,9 @@ impl Core {
                 for report in &applied.ports {
                     self.timings.attached(vni, report);
                 }
+                let state = self.desk.host(host).and_then(|state| state.vpcs.get(&vni));
+                let mended: BTreeSet<_> =
+                    state.into_iter().flat_map(|it| it.errors.keys().cloned()).collect();
                 let keys = self.desk.acknowledge(host, (vni, generation), &applied);
                 if keys.is_some() && !self.view().is_told(vni, host) {
                     self.desk.drop_vpc(host, vni);
@@ -118,15 +126,30 @@ impl Core {
                 let failed = applied.errors.iter().map(|error| error.row.clone());
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
-                    Some(Keys::All) => self.timings.awaited(vni),
+                    Some(Keys::All) => {
+                        let mut keys = self.watched_keys(host, vni);
+                        keys.extend(self.timings.awaited(vni));
+                        keys
+                    }
                     None => BTreeSet::new(),
                 };
-                let keys: BTreeSet<_> = keys.into_iter().chain(failed).collect();
+                let keys: BTreeSet<_> = keys.into_iter().chain(failed).chain(mended).collect();
                 self.follow_keys(host, vni, &keys, now);
             }
         }
         self.planner.look_at_moving_of(vni);
         self.unsent.insert((host.clone(), vni));
+    }
+
+    /// The rows of a host that watchers have to hear of when all of them have come. Without
+    /// watchers it is nobody's business: a status is derived when it is asked for.
+    fn watched_keys(&self, host: &Name, vni: Vni) -> BTreeSet<RowKey> {
+        if !self.watchers.is_anybody_there() {
+            return BTreeSet::new();
+        }
+        let rows = self.view().vpc_rows(vni, host);
+        let ports = rows.ports.into_keys().map(RowKey::Port);
+        ports.chain(rows.held.into_keys().map(RowKey::Held)).collect()
     }
 
     /// Rows have come to a host: endpoints may have become ready, and others may follow.
