@@ -123,7 +123,7 @@ pub(super) async fn join(
         let is_there = host.as_ref().is_some_and(is_connected);
         if is_there && found.record.host != HostPattern::Exactly(join.host.clone()) {
             let detail = format!(
-                "host {0} is connected, and the token is for {1}: to let it join anew, make a token \
+                "host {0} is connected, and the token is for {1}: to let it join anew, make one \
                  for {0} alone, with `mizar host token {0}`",
                 join.host, found.record.host
             );
