@@ -27,7 +27,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::warn;
 
 mod digest;
 mod reconcile;
@@ -127,9 +126,8 @@ impl Applier {
         let with_ports = ports.vnis();
         let vnis = installed.keys().copied().chain(with_ports.into_iter().map(Vni::get));
         let mut found: BTreeMap<u32, u64> = vnis.map(|vni| (vni, 0)).collect();
-        let rows = maps.endpoints.rows()?;
-        used.set_endpoints(rows.len());
-        for (key, row) in rows {
+        used.set_endpoints(maps.endpoints.rows().count());
+        for (key, row) in maps.endpoints.rows() {
             let newest = found.entry(key.vni).or_default();
             *newest = (*newest).max(row.generation);
             if row.kind == Endpoint::MOVED {
@@ -308,7 +306,8 @@ impl Applier {
         let rows = update.len();
         let held = known.rows.apply_but_held(update)?;
         scope.follow(known.rows.rows());
-        let removed = scope.ports.iter().filter(|name| !known.rows.rows().ports.contains_key(*name));
+        let removed =
+            scope.ports.iter().filter(|name| !known.rows.rows().ports.contains_key(*name));
         let interfaces = removed.filter_map(|name| Some(self.ports.get(vni, name)?.interface));
         scope.gone.ports.extend(interfaces);
         let held =
@@ -339,13 +338,8 @@ impl Applier {
         vni: Vni,
         held: Changes<IpAddr, HeldRow>,
     ) -> Changes<IpAddr, HeldRow> {
-        let rows = self.maps.endpoints.rows().unwrap_or_else(|error| {
-            warn!(%error, "held endpoints not listed");
-            Vec::new()
-        });
-        self.used.set_endpoints(rows.len());
+        let rows = self.maps.endpoints.rows();
         let removals = rows
-            .into_iter()
             .filter(|(key, row)| key.vni == vni.get() && row.kind == Endpoint::HELD)
             .map(|(key, _)| IpAddr::from(key.address))
             .filter(|address| !held.upserts.contains_key(address))

@@ -9,7 +9,7 @@ use crate::apply::{Applier, Finished, Outcome, held_digests};
 use crate::config::fleet;
 use crate::error_chain;
 use crate::hosts::Hosts;
-use crate::kernel::Maps;
+use crate::kernel::{self, Maps};
 use crate::metrics::Metrics;
 use crate::netlink::{self, Event, Events};
 use crate::standing::Standing;
@@ -18,9 +18,7 @@ use crate::usage::Used;
 use mizar_packet::Reason;
 use mizar_packet::count::Counter;
 use mizar_packet::tables::Config;
-use mizar_proto::{
-    Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError,
-};
+use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError};
 use mizar_vpc::{Assembly, Batch, Generation, HostConfig, Name, Vni};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,6 +37,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const BACKLOG: usize = 64;
 /// Answers that wait for the controller before nothing more is read.
 const UNSAID: usize = 64;
+/// Rows of an update whose memory is given back once they are in the tables.
+const MANY_ROWS: usize = 1000;
 
 /// What the driver works with.
 #[derive(Debug)]
@@ -160,7 +160,10 @@ impl Driver {
         for vni in self.parts.applier.failed() {
             if let Some(generation) = self.parts.applier.position(vni) {
                 let errors = self.parts.applier.errors(vni).cloned().unwrap_or_default();
-                self.say_applied((vni, generation), Applied { errors: rows(errors), ..Applied::default() });
+                self.say_applied(
+                    (vni, generation),
+                    Applied { errors: rows(errors), ..Applied::default() },
+                );
             }
         }
     }
@@ -227,12 +230,16 @@ impl Driver {
             }
             (Some(generation), Err(problem)) => self.refuse((vni, generation), problem.to_string()),
             (None, Ok(outcome)) => {
-                if let Some(generation) = self.parts.applier.position(vni).filter(|_| outcome.news) {
+                if let Some(generation) = self.parts.applier.position(vni).filter(|_| outcome.news)
+                {
                     self.applied((vni, generation), outcome, took);
                 }
             }
             // A retry continues from where it stands.
             (None, Err(_)) => {}
+        }
+        if rows >= MANY_ROWS {
+            kernel::release_memory();
         }
     }
 

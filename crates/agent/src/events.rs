@@ -124,7 +124,7 @@ impl Events {
     }
 
     fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint> {
-        self.maps.endpoints.get(key).ok().flatten()
+        self.maps.endpoints.get(key)
     }
 }
 

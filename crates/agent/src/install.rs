@@ -35,7 +35,7 @@ pub(crate) fn recover(maps: &Maps) -> Result<BTreeMap<u32, VpcTables>, TableErro
         networks.insert(port.network, port.vni);
         all.entry(port.vni).or_default().ports.insert(interface, port);
     }
-    for (key, endpoint) in maps.endpoints.rows()? {
+    for (key, endpoint) in maps.endpoints.rows() {
         let tables = all.entry(key.vni).or_default();
         if endpoint.kind == Endpoint::LOCAL {
             tables.endpoints.insert(key.address, endpoint);

@@ -23,6 +23,7 @@ mod hosts;
 mod indices;
 mod install;
 pub mod kernel;
+mod link;
 mod local;
 mod metrics;
 pub mod netlink;
@@ -40,10 +41,12 @@ mod usage;
 
 pub use hosts::HostError;
 pub use indices::Exhausted;
+pub use link::LinkError;
 pub use node::StartError;
 pub use options::{ModeChoice, Options};
 
 use driver::Driver;
+use link::Link;
 use local::Local;
 use metrics::Metrics;
 use mizar_vpc::{Name, NameError};
@@ -67,9 +70,9 @@ pub enum RunError {
     /// Its host's name is none.
     #[error(transparent)]
     Host(#[from] NameError),
-    /// The controller's address.
-    #[error("controller {0:?} cannot be dialled: it must be unix: and an absolute path")]
-    Controller(String),
+    /// The way to the controller.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// It could not start, or something that it needs has ended.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -103,8 +106,7 @@ pub enum RunError {
 pub async fn run(options: Options) -> Result<(), RunError> {
     let since = SystemTime::now();
     let host: Name = options.host.parse()?;
-    let controller = options::unix_path(&options.controller)
-        .ok_or_else(|| RunError::Controller(options.controller.clone()))?;
+    let (controller, renewing) = Link::open(&options, &host)?.split();
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let _lock = lock(&options.socket)?;
@@ -144,6 +146,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             ended.map_err(|error| StartError::from(error).into())
         }
         ended = local.serve(listener) => ended.map_err(RunError::Service),
+        never = renewing => match never {},
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

@@ -20,8 +20,8 @@ type Label = [(&'static str, &'static str); 1];
 
 /// Upper ends of the histograms' buckets: from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] = [
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
-    2.5, 10.0,
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+    1.0, 2.5, 10.0,
 ];
 
 /// What is counted as it happens.
@@ -165,6 +165,7 @@ mod tests {
         let (helped, typed) = (words("# HELP "), words("# TYPE "));
         assert_eq!(helped, typed);
         let documentation = include_str!("../../../docs/metrics.md");
+        let (documentation, _) = documentation.split_once("## Controller").unwrap();
         let documented: BTreeSet<&str> = documentation
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
@@ -173,7 +174,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
     fn promtool_finds_nothing_wrong() {
         use std::io::Write;
         use std::process::{Command, Stdio};

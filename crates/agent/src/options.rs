@@ -14,8 +14,12 @@ pub struct Options {
     pub nic: String,
     /// This host's underlay address; by default the NIC's first IPv4 address.
     pub underlay: Option<Ipv4Addr>,
-    /// The controller, as `unix:PATH`.
+    /// The controller, as `unix:PATH` or `https://HOST:PORT`.
     pub controller: String,
+    /// The file with this host's key and certificate, for a controller that is not local.
+    pub credentials: Option<PathBuf>,
+    /// The file with the certificates of the CA that such a controller is believed by.
+    pub ca: Option<PathBuf>,
     /// Where the local service listens.
     pub socket: PathBuf,
     /// A folder on a BPF file system for what outlives the agent.
@@ -46,11 +50,6 @@ impl FromStr for ModeChoice {
     }
 }
 
-/// The path of a `unix:PATH` address.
-pub(crate) fn unix_path(address: &str) -> Option<PathBuf> {
-    address.strip_prefix("unix:").filter(|path| path.starts_with('/')).map(PathBuf::from)
-}
-
 /// The underlay address among those of the NIC.
 pub(crate) fn underlay_of(addresses: &[ipnet::IpNet]) -> Option<Ipv4Addr> {
     addresses.iter().find_map(|net| match net.addr() {
@@ -69,13 +68,6 @@ mod tests {
         assert_eq!("tc".parse(), Ok(ModeChoice::Fixed(NicMode::Tc)));
         let error = "xdp".parse::<ModeChoice>().unwrap_err().to_string();
         assert!(error.contains("\"xdp\"") && error.contains("auto, native, generic or tc"));
-    }
-
-    #[test]
-    fn a_controller_is_an_absolute_path() {
-        assert_eq!(unix_path("unix:/run/c.sock"), Some(PathBuf::from("/run/c.sock")));
-        assert_eq!(unix_path("unix:c.sock"), None);
-        assert_eq!(unix_path("http://c"), None);
     }
 
     #[test]

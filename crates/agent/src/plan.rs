@@ -238,11 +238,8 @@ mod tests {
             networks: [(id, network)].into(),
             ..VpcRows::default()
         };
-        let assigned = Assigned {
-            vpc: 3,
-            networks: [(id, 5)].into(),
-            hosts: [(HERE, 1), (THERE, 2)].into(),
-        };
+        let assigned =
+            Assigned { vpc: 3, networks: [(id, 5)].into(), hosts: [(HERE, 1), (THERE, 2)].into() };
         (rows, assigned)
     }
 

@@ -133,7 +133,9 @@ impl Ports {
                 None => std::future::pending().await,
             };
             let done = match job {
-                Job::Attach(vni, name, spec, result) => self.attach_done((vni, name), *spec, result),
+                Job::Attach(vni, name, spec, result) => {
+                    self.attach_done((vni, name), *spec, result)
+                }
                 Job::Detach(vni, name, result) => self.detach_done((vni, name), result),
             };
             if self.jobs.is_empty() {
@@ -162,8 +164,8 @@ impl Ports {
     pub(crate) fn gone(&mut self, interface: u32) -> Option<(Vni, Name)> {
         let key = self.by_interface.get(&interface).cloned();
         match &key {
-            Some(key) => drop(self.remove(key)),
-            None if !self.jobs.is_empty() => drop(self.vanished.insert(interface)),
+            Some(key) => self.remove(key),
+            None if !self.jobs.is_empty() => _ = self.vanished.insert(interface),
             None => {}
         }
         key
@@ -184,7 +186,8 @@ impl Ports {
             }
             Ok(attached) => {
                 let Attached { interface, outcome, .. } = attached;
-                let took = attached.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>();
+                let took =
+                    attached.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>();
                 if outcome != Outcome::Kept {
                     info!(%vni, endpoint = %name, interface, ?took, "guest attached");
                 }
@@ -198,17 +201,14 @@ impl Ports {
     }
 
     fn detach_done(&mut self, key: (Vni, Name), result: netlink::Result<bool>) -> Done {
-        let (vni, name) = key.clone();
-        let result = match result {
-            Ok(was) => {
-                self.remove(&key);
-                if was {
-                    info!(%vni, endpoint = %name, "guest detached");
-                }
-                Ok(())
-            }
-            Err(error) => Err(error_chain(&error)),
-        };
+        if result.is_ok() {
+            self.remove(&key);
+        }
+        let (vni, name) = key;
+        if let Ok(true) = result {
+            info!(%vni, endpoint = %name, "guest detached");
+        }
+        let result = result.map(drop).map_err(|error| error_chain(&error));
         Done { vni, name, what: What::Detached(result) }
     }
 

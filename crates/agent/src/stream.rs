@@ -4,24 +4,26 @@
 //! needs the agent alone goes on.
 
 use crate::error_chain;
-use hyper_util::rt::TokioIo;
+use mizar_identity::Connector;
+use mizar_identity::connect::ConnectError;
 use mizar_proto::pb::controller_client::ControllerClient;
 use mizar_proto::pb::controller_message::Message;
 use mizar_proto::{AgentMessage, ControllerMessage, pb};
 use mizar_vpc::{Generation, Vni};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Error};
+use tracing::warn;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A stream that stood this long was no failure to be paused for.
 const STOOD: Duration = Duration::from_secs(10);
+/// A controller that does not answer this often, or this long, is gone.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Messages in each direction that wait; more are held back at the sender.
 const QUEUE: usize = 16;
 
@@ -46,13 +48,14 @@ pub(crate) enum StreamEvent {
 }
 
 /// Keeps a stream to the controller open, for as long as somebody listens to what happens.
-pub(crate) fn dial(controller: PathBuf) -> mpsc::Receiver<StreamEvent> {
+pub(crate) fn dial(controller: Connector) -> mpsc::Receiver<StreamEvent> {
     let (tell, events) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
+        let mut complaint = String::new();
         loop {
             let start = Instant::now();
-            let reason = match converse(&controller, &tell).await {
+            let reason = match converse(&controller, &tell, &mut complaint).await {
                 Ok(()) => "the controller has ended it".to_owned(),
                 Err(Ended::Listener) => return,
                 Err(Ended::Stream(reason)) => reason,
@@ -76,8 +79,16 @@ enum Ended {
     Stream(String),
 }
 
-async fn converse(controller: &Path, tell: &mpsc::Sender<StreamEvent>) -> Result<(), Ended> {
-    let channel = connect(controller).await.map_err(|error| Ended::Stream(error_chain(&error)))?;
+async fn converse(
+    controller: &Connector,
+    tell: &mpsc::Sender<StreamEvent>,
+    complaint: &mut String,
+) -> Result<(), Ended> {
+    let channel = connect(controller).await.map_err(|error| {
+        complain(&error, complaint);
+        Ended::Stream(error_chain(&error))
+    })?;
+    complaint.clear();
     let (say, said) = mpsc::channel(QUEUE);
     listener(tell.send(StreamEvent::Opening(say)).await)?;
     let said = ReceiverStream::new(said).map(pb::AgentMessage::from);
@@ -104,16 +115,28 @@ fn read(message: pb::ControllerMessage) -> StreamEvent {
     }
 }
 
-async fn connect(controller: &Path) -> Result<Channel, tonic::transport::Error> {
-    let path = controller.to_owned();
-    // The name is never looked up: the connector dials the socket whatever it is.
-    Endpoint::from_static("http://controller.invalid")
-        .connect_timeout(Duration::from_secs(5))
-        .connect_with_connector(tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        }))
+async fn connect(controller: &Connector) -> Result<Channel, Error> {
+    Endpoint::from(controller.address().origin())
+        .http2_keep_alive_interval(SIGN_OF_LIFE)
+        .keep_alive_timeout(SIGN_OF_LIFE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(controller.clone())
         .await
+}
+
+/// A controller may be away for a while, and nobody needs to know. That one side does not believe
+/// the other does not pass by itself: it is told, once for each reason.
+fn complain(error: &Error, told: &mut String) {
+    let sources = std::iter::successors(Some(error as &dyn std::error::Error), |it| it.source());
+    let failed = sources.filter_map(|source| source.downcast_ref::<ConnectError>()).next();
+    let is_distrust = |error: &&ConnectError| {
+        matches!(error, ConnectError::Credentials(_) | ConnectError::Handshake { .. })
+    };
+    let Some(reason) = failed.filter(is_distrust).map(|error| error_chain(error)) else { return };
+    if *told != reason {
+        warn!(reason, "the controller is not reached; what this host has been told stays");
+        *told = reason;
+    }
 }
 
 fn listener<E>(sent: Result<(), E>) -> Result<(), Ended> {

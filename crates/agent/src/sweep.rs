@@ -81,9 +81,8 @@ impl Sweeper {
         learned: &[(EndpointKey, Learned)],
     ) -> Result<BTreeSet<HostIndex>, TableError> {
         let mut hosts: BTreeSet<_> = learned.iter().map(|(_, row)| row.host).collect();
-        let endpoints = self.maps.endpoints.rows()?;
-        self.used.set_endpoints(endpoints.len());
-        hosts.extend(endpoints.into_iter().map(|(_, row)| row.host));
+        self.used.set_endpoints(self.maps.endpoints.rows().count());
+        hosts.extend(self.maps.endpoints.rows().map(|(_, row)| row.host));
         hosts.extend(self.maps.holders.rows()?.into_iter().flat_map(|(_, row)| row.hosts));
         hosts.extend(self.maps.vpcs.rows()?.into_iter().flat_map(|(_, row)| row.dividers));
         Ok(hosts)

@@ -7,9 +7,10 @@
 use crate::Effort;
 use crate::cloud::{Cloud, Stream};
 use crate::namespace::Namespace;
-use crate::report::{Bar, Measurement};
+use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
 use anyhow::{Context, Result};
+use mizar_proto::{Applied, Step};
 use mizar_vpc::{
     Attachment, Generation, HeldRow, HostConfig, Name, NetworkRow, PortRow, SlotHolders, Vni,
     VpcRows, VpcUpdate,
@@ -39,20 +40,24 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     let mut results = Vec::new();
     for (count, id) in STEPS {
         let usual = (count == USUAL).then_some("attach.p50_ms");
-        let wanted: Vec<_> =
-            usual.into_iter().chain([id]).filter(|id| ids.contains(id)).collect();
+        let wanted: Vec<_> = usual.into_iter().chain([id]).filter(|id| ids.contains(id)).collect();
         if wanted.is_empty() {
             continue;
         }
         host.grow(count)?;
-        let times = (0..rounds).map(|_| host.round()).collect::<Result<Vec<_>>>()?;
-        let middle = middle(&times);
+        let rounds = (0..rounds).map(|_| host.round()).collect::<Result<Vec<_>>>()?;
+        let (times, own): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+        let (middle, own) = (middle(&times), middle(&own));
         results.extend(wanted.into_iter().map(|id| Measurement {
             id,
             value: middle.median,
             unit: "ms",
             bar: Some(Bar::AtMost(BAR_MS)),
-            baseline: None,
+            baseline: Some(Baseline {
+                name: "of that, the link and the guest's addresses",
+                value: own.median,
+                unit: "ms",
+            }),
             spread: middle.spread,
         }));
     }
@@ -106,26 +111,29 @@ impl Host {
         self.tell(after).map(drop)
     }
 
-    /// One endpoint comes, and goes again; how long its coming took, in milliseconds.
-    fn round(&mut self) -> Result<f64> {
+    /// One endpoint comes, and goes again; how long its coming took, and of that what the agent
+    /// says of the steps that the kernel's network stack takes, in milliseconds.
+    fn round(&mut self) -> Result<(f64, f64)> {
         let without = self.rows.clone();
         let mut with = without.clone();
         with.ports.extend([port(self.guests.len(), &self.guest)?]);
-        let took = self.tell(with)?;
+        let (took, applied) = self.tell(with)?;
         self.tell(without)?;
-        Ok(took)
+        let report = applied.ports.first().context("the agent reports no endpoint")?;
+        let kernel = report.steps.iter().filter(|(step, _)| **step != Step::Rows);
+        Ok((took, kernel.map(|(_, time)| time.as_secs_f64() * 1e3).sum()))
     }
 
-    fn tell(&mut self, after: VpcRows) -> Result<f64> {
+    fn tell(&mut self, after: VpcRows) -> Result<(f64, Applied)> {
         let before = self.generation()?;
         self.revision += 1;
         let (old, new) = ((before, &self.rows), (self.generation()?, &after));
         let update = VpcUpdate::diff(Vni::MIN, old, new);
         let start = Instant::now();
-        self.cloud.update(&mut self.stream, update)?;
+        let applied = self.cloud.update(&mut self.stream, update)?;
         let took = start.elapsed().as_secs_f64() * 1e3;
         self.rows = after;
-        Ok(took)
+        Ok((took, applied))
     }
 }
 

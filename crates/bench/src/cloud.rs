@@ -155,7 +155,8 @@ impl Stream {
     }
 }
 
-/// Gives this thread, and those that it starts, mounts of their own, with a BPF file system at `bpf`
+/// Gives this thread, and those that it starts, mounts of their own, with a BPF file system at
+/// `bpf`
 /// in a folder.
 pub(crate) fn mount_pins(folder: &Path) -> Result<()> {
     crate::sys::unshare_mounts().context("have mounts of its own")?;

@@ -1,7 +1,8 @@
 //! What a host's agent and tables take of its memory.
 //!
 //! Tables have their memory from the start, whatever is in them; the agent's grows. Both count: the
-//! agent's resident memory, its program included, and what the kernel says that the tables take.
+//! agent's resident memory, its program included, and what the kernel says that the tables take. A
+//! table that the agent has mapped is in both and counted once, with the tables.
 //! What the kernel needs for guests' interfaces themselves is not the agent's.
 
 use crate::Effort;
@@ -136,11 +137,49 @@ fn row_in_kernel(pins: &Path) -> Result<f64> {
     Ok(bytes as f64 / f64::from(capacity))
 }
 
-/// Resident memory of a process, in bytes.
+/// Resident memory of a process but for the kernel's tables, in bytes.
 pub(crate) fn resident(process: u32) -> Result<u64> {
-    let path = format!("/proc/{process}/status");
+    let path = format!("/proc/{process}/smaps");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kilobytes.with_context(|| format!("{path} has no VmRSS"))? * 1024)
+    let bytes = resident_but_for_tables(&text);
+    bytes.with_context(|| format!("{path} does not say what is resident"))
+}
+
+/// The sum over the areas of a process, as `smaps` lists them, that are no tables.
+fn resident_but_for_tables(smaps: &str) -> Option<u64> {
+    let mut of_table = false;
+    let mut kilobytes = None;
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Rss:") if !of_table => {
+                kilobytes = Some(kilobytes.unwrap_or(0) + words.next()?.parse::<u64>().ok()?);
+            }
+            // The first line of an area begins with its addresses and ends with what it is of.
+            Some(first) if !first.ends_with(':') => of_table = line.ends_with("bpf-map"),
+            _ => {}
+        }
+    }
+    Some(kilobytes? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_resident_leaves_out_mapped_tables() {
+        let smaps = "\
+7f0000000000-7f0000002000 r--p 00000000 00:1f 42 /usr/bin/mizar
+Size:                  8 kB
+Rss:                   8 kB
+VmFlags: rd mr mw me
+7f0000010000-7f0000020000 rw-s 00000000 00:0f 1045 anon_inode:bpf-map
+Rss:                  64 kB
+7ffd00000000-7ffd00001000 rw-p 00000000 00:00 0 [stack]
+Rss:                   4 kB
+";
+        assert_eq!(resident_but_for_tables(smaps), Some(12 * 1024));
+        assert_eq!(resident_but_for_tables(""), None);
+    }
 }

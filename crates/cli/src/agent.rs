@@ -39,6 +39,8 @@ interfaces stay when it ends, and traffic goes on: the next one takes them over.
 
 Examples:
   mizar agent --host h1 --nic eth0 --controller unix:/run/mizar/controller.sock
+  mizar agent --host h1 --nic eth0 --controller https://controller.example:6443 \\
+      --credentials /etc/mizar/host.pem --ca /etc/mizar/ca.crt
   mizar agent status
   mizar agent counters -o json
   mizar agent metrics
@@ -67,9 +69,15 @@ struct RunArgs {
     /// This host's underlay address [default: the NIC's first IPv4 address]
     #[arg(long, value_name = "ADDRESS")]
     underlay: Option<std::net::Ipv4Addr>,
-    /// The controller, as unix:PATH
+    /// The controller, as unix:PATH or https://HOST:PORT
     #[arg(long, required = true, value_name = "ADDRESS")]
     controller: String,
+    /// This host's key and certificate, as `mizar host join` writes them; they renew by themselves
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Certificates of the CA that the controller is believed by
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Where this agent answers questions
     #[arg(long, default_value = SOCKET, value_name = "PATH")]
     socket: PathBuf,
@@ -189,6 +197,8 @@ impl From<RunArgs> for mizar_agent::Options {
             nic: args.nic,
             underlay: args.underlay,
             controller: args.controller,
+            credentials: args.credentials,
+            ca: args.ca,
             socket: args.socket,
             pins: args.pins,
             mode: args.mode,

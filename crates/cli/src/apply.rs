@@ -23,9 +23,9 @@ const BAR: &str = "{bar:30} {pos}/{len} {per_sec} {eta} left";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
     #[command(flatten)]
-    files: files::Options,
+    files: files::Files,
     /// Check, and say what would change, but change nothing
     #[arg(long)]
     dry_run: bool,
@@ -57,8 +57,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let batches = batches(found);
     if args.dry_run && batches.len() > 1 {
         let message = format!(
-            "a dry run of {total} manifests takes several steps, and the later ones cannot see what \
-             the earlier ones would make: try at most {MOST_CHANGES} at once"
+            "a dry run of {total} manifests takes several steps, and the later ones cannot see \
+             what the earlier ones would make: try at most {MOST_CHANGES} at once"
         );
         return Err(Status::Failed.error(message));
     }

@@ -26,7 +26,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VPC")]
     vpc: Option<Name>,
     /// What these manifests name, in place of KIND and NAMES
-    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["kind", "vpc"])]
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    #[arg(conflicts_with_all = ["kind", "vpc"])]
     files: Vec<PathBuf>,
     /// Delete what uses them too
     #[arg(long)]
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     patience: wait::Patience,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\

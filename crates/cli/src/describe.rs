@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VPC")]
     vpc: Option<Name>,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\

@@ -15,9 +15,9 @@ use std::process::ExitCode;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
     #[command(flatten)]
-    files: files::Options,
+    files: files::Files,
 }
 
 const EXAMPLES: &str = "\

@@ -21,7 +21,7 @@ const MOST_ERRORS: usize = 20;
 
 /// The option that names the files.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct Files {
     /// Manifests: a file, a folder with .yaml, .yml and .json files, or - for standard input; may
     /// be given several times
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
@@ -211,7 +211,7 @@ mod tests {
         assert!(said.starts_with("a.yaml:10:7: spec.v4: "), "{said}");
         let said = errors(&NETWORK.replace("v4:", "v44:"));
         assert!(
-            said.starts_with("a.yaml:6:3: spec: unknown field `v44`, expected one of v4"),
+            said.starts_with("a.yaml:6:3: spec.v44: unknown field `v44`, expected one of v4"),
             "{said}"
         );
         assert_eq!(
@@ -245,6 +245,13 @@ mod tests {
         assert_eq!(said, "a.yaml:1: metadata.vpc: a network is in a VPC: say in which");
         let said = errors(&VPC.replace("name: blue", "name: blue, vpc: red"));
         assert_eq!(said, "a.yaml:1: metadata.vpc: a vpc is in no VPC: leave it out");
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_boolean_is_a_name() {
+        let folder = folder(&[("a.yaml", &VPC.replace("blue", "on"))]);
+        let found = read(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(found[0].manifest.reference().to_string(), "vpc on");
     }
 
     #[test]

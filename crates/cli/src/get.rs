@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: View,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\

@@ -1,5 +1,8 @@
 //! `mizar host`: the machines of the underlay.
 
+mod join;
+mod token;
+
 use crate::output;
 use crate::remote;
 use crate::resource::{self, Selection, View, show};
@@ -26,19 +29,25 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
         output: View,
         #[command(flatten)]
-        remote: remote::Options,
+        remote: remote::Remote,
     },
     /// Take a host out of service: it gives up its slots, and gets no new endpoints
     Cordon(Names),
     /// Put hosts into service again
     Uncordon(Names),
+    /// Make a join token, by which a host gets its first certificate
+    Token(token::Args),
+    /// On a host: get its first certificate, for a join token
+    Join(join::Args),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   mizar host list -o wide
   mizar host cordon h3       before maintenance: its slots move away, its endpoints stay
-  mizar host uncordon h3";
+  mizar host uncordon h3
+  mizar host token h4               on any machine, as an operator
+  mizar host join TOKEN --name h4   on h4";
 
 /// Which hosts.
 #[derive(Debug, clap::Args)]
@@ -47,7 +56,7 @@ pub(crate) struct Names {
     #[arg(required = true)]
     names: Vec<String>,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 pub(crate) async fn run(command: &Command) -> Result<()> {
@@ -58,6 +67,8 @@ pub(crate) async fn run(command: &Command) -> Result<()> {
             let (hosts, _) = resource::all(&client, selection.filter(Kind::Host)).await?;
             output::print(&show(Kind::Host, &hosts, *output, true)?)
         }
+        Command::Token(args) => token::run(args).await,
+        Command::Join(args) => join::run(args).await,
         Command::Cordon(names) => cordon(names, true).await,
         Command::Uncordon(names) => cordon(names, false).await,
     }

@@ -4,9 +4,10 @@ mod apply;
 mod counters;
 mod demo;
 mod down;
+mod env;
 mod exec;
+mod guest;
 mod list;
-mod serve;
 mod status;
 mod up;
 
@@ -36,9 +37,10 @@ pub(crate) enum Command {
     List(list::Args),
     /// Build a cloud of four hosts and show that it does what it promises
     Demo(demo::Args),
-    /// Serve a lab's agents; `up` starts this
-    #[command(hide = true)]
-    Serve(serve::Args),
+    /// Print how to ask a lab's controller, for a shell to evaluate
+    Env(env::Args),
+    /// Make a namespace for another guest, and print the manifest of its endpoint
+    Guest(guest::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -50,6 +52,7 @@ Examples:
   mizar lab exec blue/client -- ping -c 3 10.0.1.3
   mizar lab exec h1 -- ip route
   mizar lab counters
+  eval \"$(mizar lab env)\"; mizar get endpoints
   mizar lab down";
 
 /// Does what the command line says.
@@ -66,7 +69,8 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
         Command::Down(args) => down::run(&args).await?,
         Command::List(args) => list::run(&args)?,
         Command::Demo(args) => return demo::run(&args).await,
-        Command::Serve(args) => serve::run(&args).await?,
+        Command::Env(args) => env::run(&args).await?,
+        Command::Guest(args) => guest::run(&args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

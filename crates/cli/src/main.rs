@@ -1,8 +1,8 @@
 //! `mizar`, the one program: what it can do, and who does it.
 //!
 //! Exit status: 0 if it worked, 1 if not, 2 if the command line is wrong; [`exit`] has the others.
-//! `mizar lab exec` passes on the status of what it ran. What was asked for goes to standard output, everything else to
-//! standard error.
+//! `mizar lab exec` passes on the status of what it ran. What was asked for goes to standard
+//! output, everything else to standard error.
 
 mod agent;
 mod apply;
@@ -21,6 +21,7 @@ mod host;
 mod lab;
 mod logging;
 mod output;
+mod pki;
 mod remote;
 mod resource;
 mod suggest;
@@ -36,7 +37,8 @@ use std::process::ExitCode;
 
 /// The network of a cloud: VPCs with their own, overlapping address spaces, in the kernel.
 #[derive(Debug, Parser)]
-#[command(name = "mizar", version, arg_required_else_help = true, after_help = [EXAMPLES, exit::HELP].concat())]
+#[command(name = "mizar", version, arg_required_else_help = true)]
+#[command(after_help = [EXAMPLES, exit::HELP].concat())]
 struct Cli {
     #[command(flatten)]
     log: logging::Options,
@@ -81,11 +83,14 @@ enum Command {
     Watch(watch::Args),
     /// Wait until resources are ready, degraded or deleted
     Wait(wait::Args),
-    /// List hosts, and take them out of service
+    /// List hosts, take them out of service, and let new ones join
     #[command(subcommand)]
     Host(host::Command),
     /// Show which hosts carry most
     Top(top::Args),
+    /// Make a CA, and certificates for people and hosts
+    #[command(subcommand)]
+    Pki(pki::Command),
     /// Choose which controller to ask
     #[command(subcommand)]
     Config(config::Command),
@@ -123,6 +128,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Wait(args) => wait::run(&args).await.map(done),
             Command::Host(command) => host::run(&command).await.map(done),
             Command::Top(args) => top::run(&args).await.map(done),
+            Command::Pki(command) => pki::run(&command).await.map(done),
             Command::Config(command) => config::run(&command).map(done),
             Command::Completion(args) => completion::run(&args, Cli::command()).map(done),
         }

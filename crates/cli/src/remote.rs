@@ -1,6 +1,7 @@
 //! The controller that commands ask.
 
 mod config;
+mod expiry;
 mod missing;
 
 pub(crate) use config::{Config, Context};
@@ -20,39 +21,61 @@ pub(crate) const SOCKET: &str = "/run/mizar/controller.sock";
 /// Which controller, and as whom.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Controller")]
-pub(crate) struct Options {
+pub(crate) struct Remote {
     /// Where the controller is: unix:PATH or https://HOST:PORT
-    #[arg(long, global = true, env = "MIZAR_CONTROLLER", value_name = "ADDRESS")]
+    #[arg(long, env = "MIZAR_CONTROLLER", value_name = "ADDRESS")]
     controller: Option<Address>,
     /// The context of the config file to use, in place of the current one
-    #[arg(long, global = true, env = "MIZAR_CONTEXT", value_name = "NAME")]
+    #[arg(long, env = "MIZAR_CONTEXT", value_name = "NAME")]
     context: Option<String>,
     /// Certificates of the CA that the controller is believed by
-    #[arg(long, global = true, env = "MIZAR_CA", value_name = "FILE")]
+    #[arg(long, env = "MIZAR_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Own key and certificate, in one file
-    #[arg(long, global = true, env = "MIZAR_CREDENTIALS", value_name = "FILE")]
+    #[arg(long, env = "MIZAR_CREDENTIALS", value_name = "FILE")]
     credentials: Option<PathBuf>,
 }
 
-impl Options {
+impl Remote {
     /// A client of the controller.
     ///
     /// # Errors
     /// No controller is known, or files are missing or unusable; says what to do.
     pub(crate) fn client(&self) -> Result<Client> {
         let context = self.context()?;
-        let address = &context.controller;
-        if let Address::Unix(socket) = address {
+        if let Address::Unix(socket) = &context.controller {
             return Ok(Client::new(Connector::local(socket)));
         }
+        let (own, trust) = self.proofs(&context)?;
+        Ok(Client::new(connector(&context.controller, &own, &trust, Protocol::Http)?))
+    }
+
+    /// Where the controller is, as whom it is asked, and whose controllers are believed.
+    ///
+    /// # Errors
+    /// As [`Self::client`], or it is a local one, where nobody needs a certificate.
+    pub(crate) fn own(&self) -> Result<(Address, Arc<Credentials>, Trust)> {
+        let context = self.context()?;
+        if matches!(context.controller, Address::Unix(_)) {
+            return Err(Status::Failed.error(format!(
+                "nobody shows a certificate to {}: name a controller by https://HOST:PORT, with \
+                 --controller or --context",
+                context.controller
+            )));
+        }
+        let (own, trust) = self.proofs(&context)?;
+        Ok((context.controller, own, trust))
+    }
+
+    fn proofs(&self, context: &Context) -> Result<(Arc<Credentials>, Trust)> {
+        let address = &context.controller;
         let ca = file(self.ca.as_ref().or(context.ca.as_ref()), "ca", address)?;
         let own = self.credentials.as_ref().or(context.credentials.as_ref());
         let own = file(own, "credentials", address)?;
         let trust = Trust::load(ca).context("cannot read the CA's certificates")?;
         let own = Credentials::load(own).context("cannot read the own key and certificate")?;
-        let connector = Connector::new(address, Some(Arc::new(own)), &trust, Protocol::Http)?;
-        Ok(Client::new(connector))
+        expiry::warn(&own);
+        Ok((Arc::new(own), trust))
     }
 
     /// The command line comes first, then the config file, then this machine's own controller.
@@ -76,6 +99,19 @@ impl Options {
              NAME --controller ADDRESS`"
         )))
     }
+}
+
+/// What dials a controller over TLS.
+///
+/// # Errors
+/// The CA's certificates are unusable.
+pub(crate) fn connector(
+    address: &Address,
+    own: &Arc<Credentials>,
+    trust: &Trust,
+    protocol: Protocol,
+) -> Result<Connector> {
+    Ok(Connector::new(address, Some(own.clone()), trust, protocol)?)
 }
 
 fn file<'a>(path: Option<&'a PathBuf>, option: &str, address: &Address) -> Result<&'a PathBuf> {

@@ -134,7 +134,7 @@ pub(crate) async fn all(
 
 /// The fleet is one resource, which may not exist, and has no list.
 async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Generation), ClientError> {
-    let version = version(client, Filter::all(Kind::Fleet)).await?;
+    let version = version(client).await?;
     let name = "fleet".parse().expect("a literal DNS label");
     match client.get(&Ref::global(Kind::Fleet, name)).await {
         Ok(fleet) => Ok((vec![fleet], version)),
@@ -147,10 +147,10 @@ async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Generation), ClientErr
 ///
 /// # Errors
 /// The controller refuses, or does not answer.
-pub(crate) async fn version(client: &Client, filter: Filter) -> Result<Generation, ClientError> {
-    // All lists tell the same version.
-    let filter = if filter.kind == Kind::Fleet { Filter::all(Kind::Vpc) } else { filter };
-    Ok(client.list(&List { filter, limit: 1, after: None }).await?.resource_version)
+pub(crate) async fn version(client: &Client) -> Result<Generation, ClientError> {
+    // All lists tell the same version, and everybody has one of VPCs, be it empty.
+    let list = List { filter: Filter::all(Kind::Vpc), limit: 1, after: None };
+    Ok(client.list(&list).await?.resource_version)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2, value_name = "SECONDS", requires = "watch")]
     interval: u64,
     #[command(flatten)]
-    remote: remote::Options,
+    remote: remote::Remote,
 }
 
 const EXAMPLES: &str = "\

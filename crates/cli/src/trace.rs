@@ -24,6 +24,7 @@ use ends::{Ends, full_name};
 use fleet::{Fleet, Host};
 use mizar_lab::Status;
 use mizar_packet::Address;
+use mizar_packet::tables::Port;
 use packet::{Packet, Protocol};
 use report::{Place, Trace};
 use std::process::ExitCode;
@@ -155,8 +156,9 @@ fn departure(
     let tables = host.tables.as_ref().map_err(|why| {
         anyhow!("the tables of host {}, where the packet departs, cannot be read: {why}", host.name)
     })?;
-    let (vni, mac) = (ends.from.vni.get(), ends.from.mac.octets());
-    let port = tables.ports.iter().find(|(_, port)| port.vni == vni && port.mac == mac);
+    let (vni, src) = (ends.from.vni.get(), Address::from(ends.src));
+    let is_own = |port: &Port| port.v6 == src || Address::v4(port.v4) == src;
+    let port = tables.ports.iter().find(|(_, port)| port.vni == vni && is_own(port));
     let (interface, port) = port.ok_or_else(|| {
         anyhow!(
             "{} is not attached on host {}: `mizar lab status` says why",

@@ -56,6 +56,14 @@ pub(crate) fn check(
     decide(who, verb, reference.kind, owner)
 }
 
+/// Refuses the numbers of the fleet to those who may not see its hosts.
+///
+/// # Errors
+/// Says who might.
+pub(crate) fn check_monitoring(who: &Identity) -> Result<(), Refusal> {
+    decide(who, Verb::Read, Kind::Host, None)
+}
+
 /// Whether somebody may see a resource.
 pub(crate) fn may_read(catalog: &Catalog, who: &Identity, reference: &Ref) -> bool {
     check(catalog, who, Verb::Read, reference).is_ok()

@@ -14,21 +14,27 @@
 
 mod admit;
 pub mod body;
+mod enrol;
 mod json;
 mod limits;
+mod monitor;
 pub mod openapi;
 pub mod problem;
 mod query;
+mod record;
 mod resources;
 mod target;
 mod watch;
 mod writes;
 
 use crate::engine::Engine;
+use crate::office::Office;
 use axum::Router;
 use axum::http::Uri;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use limits::Usage;
+use mizar_identity::Audit;
+use mizar_identity::enrol as paths;
 use mizar_vpc::Kind;
 use problem::{Problem, ProblemKind};
 use std::sync::Arc;
@@ -43,6 +49,8 @@ pub struct Limits {
     pub body: usize,
     /// Requests of one peer that are being answered, without watches.
     pub requests: usize,
+    /// The same for all who show no certificate: they come to join.
+    pub strangers: usize,
     /// Watches of one peer.
     pub watches: usize,
     /// How long an answer may take.
@@ -59,6 +67,21 @@ struct Api {
     engine: Engine,
     limits: Limits,
     usage: Arc<Usage>,
+    audit: Option<Audit>,
+    office: Option<Office>,
+}
+
+/// What an API is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What answers.
+    pub engine: Engine,
+    /// What bounds those who ask.
+    pub limits: Limits,
+    /// Where writes are put on record; simulators need none.
+    pub audit: Option<Audit>,
+    /// What gives out identities; without one, nobody joins and nothing is renewed.
+    pub office: Option<Office>,
 }
 
 impl Default for Limits {
@@ -66,6 +89,7 @@ impl Default for Limits {
         Self {
             body: 1 << 20,
             requests: 1024,
+            strangers: 64,
             watches: 64,
             answer: Duration::from_secs(30),
             untaken: Duration::from_secs(60),
@@ -81,11 +105,22 @@ pub fn router(engine: Engine) -> Router {
 
 /// As [`router`], with other limits.
 pub fn router_with(engine: Engine, limits: Limits) -> Router {
-    let api = Api { engine, limits, usage: Arc::default() };
+    router_of(Parts { engine, limits, audit: None, office: None })
+}
+
+/// As [`router`], made of these.
+pub fn router_of(parts: Parts) -> Router {
+    let Parts { engine, limits, audit, office } = parts;
+    let api = Api { engine, limits, usage: Arc::default(), audit, office };
     let mut router = Router::new()
         .route("/openapi.json", get(openapi::serve))
+        .route("/metrics", get(monitor::metrics))
         .route("/v1/apply", post(writes::apply))
-        .route("/v1/batch", post(writes::batch));
+        .route("/v1/batch", post(writes::batch))
+        .route("/v1/tokens", get(enrol::list_tokens).post(enrol::create_token))
+        .route("/v1/tokens/{name}", delete(enrol::delete_token))
+        .route(paths::JOIN, post(enrol::join))
+        .route(paths::CERTIFICATES, post(enrol::renew));
     for kind in Kind::ALL {
         for (path, methods) in routes(kind) {
             router = router.route(&path, methods);
@@ -128,10 +163,10 @@ fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
 /// The answer at a path that does not exist.
 async fn nowhere(uri: Uri) -> Problem {
     let detail = format!(
-        "there is no path {:?}: there are /openapi.json, /v1/apply, /v1/batch, /v1/fleet, \
-         /v1/hosts, /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
-         /v1/vpcs/VPC/networks, endpoints and slotmaps, each also followed by /NAME where it is of \
-         one VPC or of none",
+        "there is no path {:?}: there are /openapi.json, /metrics, /v1/apply, /v1/batch, \
+         /v1/tokens, /v1/join, /v1/certificates, /v1/fleet, /v1/hosts, /v1/tenants, /v1/vpcs, \
+         /v1/networks, /v1/endpoints, /v1/slotmaps and /v1/vpcs/VPC/networks, endpoints and \
+         slotmaps, each also followed by /NAME where it is of one VPC or of none",
         uri.path()
     );
     Problem::new(ProblemKind::Path, detail)

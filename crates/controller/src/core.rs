@@ -1,17 +1,21 @@
 //! The controller's state, and what becomes of it: all that decides something, and none of the
-//! threads, sockets and clocks that bring it about.
+//! threads and sockets that bring it about. Time is an argument; only how long the store takes is
+//! measured here.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, HostState};
+use crate::load::Loads;
 use crate::marks::Mark;
+use crate::metrics::{Metrics, Snapshot};
 use crate::planner::Planner;
 use crate::records::{self, RecordError, Stored};
+use crate::roles::Roles;
 use crate::time::Time;
 use crate::timings::Timings;
 use crate::watchers::Watchers;
-use mizar_proto::{Beat, ControllerMessage};
+use mizar_proto::ControllerMessage;
 use mizar_store::{Store, StoreError};
 use mizar_vpc::View;
-use mizar_vpc::{Catalog, Generation, GenerationError, Name, SlotMaps, Vni};
+use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +59,12 @@ pub(crate) struct Core {
     store: Arc<dyn Store>,
     catalog: Catalog,
     maps: SlotMaps,
+    roles: Roles,
     desk: Desk,
     planner: Planner,
     timings: Timings,
-    /// What hosts said last of their tables and their load.
-    loads: BTreeMap<Name, Beat>,
+    loads: Loads,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) watchers: Watchers,
     /// Where messages to hosts go, while they have streams.
     outgoing: BTreeMap<Name, mpsc::UnboundedSender<ControllerMessage>>,
@@ -94,11 +99,13 @@ impl Core {
         Ok(Self {
             store,
             catalog,
+            roles: Roles::of(&maps),
             maps,
             desk: Desk::default(),
             planner,
             timings: Timings::default(),
-            loads: BTreeMap::new(),
+            loads: Loads::default(),
+            metrics: Arc::new(Metrics::new()),
             watchers: Watchers::new(generation),
             outgoing: BTreeMap::new(),
             unsent: BTreeSet::new(),
@@ -110,6 +117,27 @@ impl Core {
     /// What hosts must know.
     pub(crate) fn view(&self) -> View<'_> {
         View { catalog: &self.catalog, maps: &self.maps }
+    }
+
+    /// How things stand, for whoever monitors.
+    pub(crate) fn snapshot(&self, now: Time) -> Snapshot {
+        let hosts = || self.desk.hosts();
+        let lags = |state: &HostState| state.vpcs.values().any(|it| !it.is_settled());
+        let networks = self.catalog.vpcs().map(|vpc| vpc.networks().count() as u64);
+        Snapshot {
+            hosts: self.catalog.hosts().count() as u64,
+            connected: self.outgoing.len() as u64,
+            alive: hosts().filter(|(host, _)| self.is_alive(host, now)).count() as u64,
+            vpcs: self.catalog.vpcs().count() as u64,
+            networks: networks.sum(),
+            endpoints: self.catalog.endpoint_count(),
+            waiting: self.timings.waiting() as u64,
+            unsettled: hosts().filter(|(_, state)| lags(state)).count() as u64,
+            watchers: self.watchers.len() as u64,
+            frozen: self.planner.guard != Guard::Free,
+            revision: self.generation.revision(),
+            epoch: self.generation.epoch().into(),
+        }
     }
 
     /// Notes what hosts have to be told.

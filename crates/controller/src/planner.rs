@@ -35,8 +35,6 @@ pub(crate) struct Planner {
     moving: BTreeSet<Due>,
     /// Since when the latest states of what is not at rest stand.
     since: BTreeMap<Due, Vec<Since>>,
-    /// Packets that each network's VPC had bounced in a second.
-    pub(crate) rates: BTreeMap<Vni, u64>,
 }
 
 /// Since when a state stands.
@@ -62,7 +60,6 @@ impl Planner {
             due: BTreeSet::new(),
             moving: BTreeSet::new(),
             since: BTreeMap::new(),
-            rates: BTreeMap::new(),
         };
         for host in catalog.hosts() {
             // Until the leases of the last controller's hosts have run out for certain, all live.

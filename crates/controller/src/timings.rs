@@ -19,8 +19,8 @@ pub(crate) struct Timings {
     waiting: BTreeMap<Place, Steps>,
     done: BTreeMap<Place, Steps>,
     order: VecDeque<Place>,
-    /// How long those took that became ready since they were last taken.
-    ready: Vec<Duration>,
+    /// The steps that endpoints have come to since they were last taken.
+    reached: Vec<(&'static str, Duration)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,13 +75,15 @@ impl Timings {
     ) {
         let place = (vni, name.clone());
         let Some(steps) = self.waiting.get_mut(&place) else { return };
-        steps.reach("attached", attached, now);
-        steps.reach("bounced", bounced, now);
-        if !attached || !bounced {
+        let is_ready = attached && bounced;
+        for (step, is) in [("attached", attached), ("bounced", bounced), ("ready", is_ready)] {
+            if let Some(after) = steps.reach(step, is, now) {
+                self.reached.push((step, after));
+            }
+        }
+        if !is_ready {
             return;
         }
-        steps.reach("ready", true, now);
-        self.ready.push(now.since(steps.begun));
         if let Some(steps) = self.waiting.remove(&place) {
             self.done.insert(place.clone(), steps);
             self.order.push_back(place);
@@ -93,9 +95,10 @@ impl Timings {
         }
     }
 
-    /// How long those took that became ready since the last time.
-    pub(crate) fn take_ready(&mut self) -> Vec<Duration> {
-        std::mem::take(&mut self.ready)
+    /// The steps that endpoints have come to since the last time, and how long after they were
+    /// stored.
+    pub(crate) fn take_reached(&mut self) -> Vec<(&'static str, Duration)> {
+        std::mem::take(&mut self.reached)
     }
 
     /// How many are not ready.
@@ -117,9 +120,11 @@ impl Timings {
 }
 
 impl Steps {
-    fn reach(&mut self, step: &'static str, reached: bool, now: Time) {
-        if reached && self.reached.iter().all(|(other, _)| *other != step) {
-            self.reached.push((step, now.since(self.begun)));
-        }
+    /// How long the step took, if it is reached for the first time.
+    fn reach(&mut self, step: &'static str, reached: bool, now: Time) -> Option<Duration> {
+        let is_new = reached && self.reached.iter().all(|(other, _)| *other != step);
+        let after = is_new.then(|| now.since(self.begun))?;
+        self.reached.push((step, after));
+        Some(after)
     }
 }

@@ -39,6 +39,11 @@ impl Watchers {
         !self.watchers.is_empty()
     }
 
+    /// How many watch.
+    pub(crate) fn len(&self) -> usize {
+        self.watchers.len()
+    }
+
     /// Tells an event to those whom it concerns. Who does not keep up is left behind.
     pub(crate) fn tell(
         &mut self,

@@ -3,13 +3,14 @@
 //! The sizes here are the smallest sensible ones; the agent sets those of its configuration at
 //! load.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, RingBuf};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::btf_map;
 use mizar_packet::count::{Counter, PER_VPC};
 use mizar_packet::programs;
+use mizar_packet::table::{self, LINE_WORDS};
 use mizar_packet::tables::{
     Bucket, Config, Endpoint, EndpointKey, Event, Holders, Host, HostIndex, Learned, NetworkIndex,
     Port, Route, SLOTS, Vpc, VpcIndex,
@@ -18,13 +19,15 @@ use mizar_packet::{Address, Tables};
 
 /// Memory for rows is taken as they come: a host that holds few has no use for that of many.
 const GROWING: usize = BPF_F_NO_PREALLOC as usize;
+/// The agent writes it as memory of its own.
+const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
 #[btf_map]
 static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map]
 static PORTS: HashMap<u32, Port, 1024> = HashMap::new();
 #[btf_map]
-static ENDPOINTS: HashMap<EndpointKey, Endpoint, 1024, GROWING> = HashMap::new();
+static ENDPOINTS: Array<[u64; LINE_WORDS], 64, MAPPED> = Array::new();
 #[btf_map]
 static LEARNED: HashMap<EndpointKey, Learned, 1024, GROWING> = HashMap::new();
 #[btf_map]
@@ -32,7 +35,7 @@ static LEARNED_COUNT: Array<u64, 64> = Array::new();
 #[btf_map]
 static HOSTS: Array<Host, 1024> = Array::new();
 #[btf_map]
-static HOST_INDEX: HashMap<Address, HostIndex, 1024> = HashMap::new();
+static HOST_INDEX: HashMap<Address, HostIndex, 1024, GROWING> = HashMap::new();
 #[btf_map]
 static VPCS: HashMap<u32, Vpc, 64> = HashMap::new();
 #[btf_map]
@@ -61,6 +64,36 @@ pub static WIRE_TC_SLOTS: ProgramArray<{ programs::WIRE_SLOTS as usize }> = Prog
 pub struct RouteKey {
     vni: u32,
     address: Address,
+}
+
+/// The table of endpoints.
+struct EndpointLines;
+
+impl table::Lines for EndpointLines {
+    type Line = Line;
+
+    #[inline(always)]
+    fn line(&self, number: u32) -> Option<Line> {
+        ENDPOINTS.get_ptr(number).map(|words| Line(words.cast()))
+    }
+}
+
+/// A line of a table that the agent may be writing.
+#[derive(Clone, Copy)]
+struct Line(*const u64);
+
+impl table::Words for Line {
+    #[inline(always)]
+    fn load(self, word: usize) -> u64 {
+        // SAFETY: a line is as long as a row of the map, and words are asked for by constants.
+        unsafe { self.0.add(word).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn order(self) {
+        // The compiler keeps volatile loads in their order, and so does the machine.
+        const { assert!(cfg!(any(not(target_arch = "bpf"), bpf_target_arch = "x86_64"))) };
+    }
 }
 
 static NO_CONFIG: Config = Config::EMPTY;
@@ -94,8 +127,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn endpoint(&self, key: &EndpointKey) -> Option<&Endpoint> {
-        unsafe { ENDPOINTS.get(key) }
+    fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint> {
+        table::find(&EndpointLines, key)
     }
 
     #[inline(always)]

@@ -3,7 +3,8 @@
 //! A thread of its own writes what is recorded, many entries with one `fdatasync`. What has been
 //! recorded is on disk when [`Audit::record`] comes back; when it comes back with an error it is
 //! not known to be, and whoever asked for the write is to be refused. The next entry tries the disk
-//! again. The log may tell of a write that was not done after all, never the other way round.
+//! again. The log may tell of a write that was not done after all, never the other way round: a
+//! write is on record as asked for before it is made, and a second entry says what came of it.
 
 mod entry;
 mod log;
@@ -55,7 +56,8 @@ pub enum AuditError {
 
 struct Waiting {
     line: Vec<u8>,
-    done: oneshot::Sender<Result<(), AuditError>>,
+    /// Whoever waits for it to be on disk.
+    done: Option<oneshot::Sender<Result<(), AuditError>>>,
 }
 
 impl Default for Rotation {
@@ -89,14 +91,31 @@ impl Audit {
     /// # Errors
     /// It is not known to be on record. What it would have recorded must not happen.
     pub async fn record(&self, entry: &Entry) -> Result<(), AuditError> {
+        let (done, recorded) = oneshot::channel();
+        self.send(entry, Some(done)).await?;
+        recorded.await.map_err(|_| AuditError::Closed(self.path.clone()))?
+    }
+
+    /// Adds an entry that nobody waits for: what came of a write that is on record as asked for.
+    /// It reaches the disk with the next entry or sooner; a failure is told to the program's log.
+    ///
+    /// # Errors
+    /// It cannot be added.
+    pub async fn note(&self, entry: &Entry) -> Result<(), AuditError> {
+        self.send(entry, None).await
+    }
+
+    async fn send(
+        &self,
+        entry: &Entry,
+        done: Option<oneshot::Sender<Result<(), AuditError>>>,
+    ) -> Result<(), AuditError> {
         let line = entry.line();
         if line.len() > Log::LONGEST {
             return Err(AuditError::Length(line.len()));
         }
-        let closed = || AuditError::Closed(self.path.clone());
-        let (done, recorded) = oneshot::channel();
-        self.queue.send(Waiting { line, done }).await.map_err(|_| closed())?;
-        recorded.await.map_err(|_| closed())?
+        let sent = self.queue.send(Waiting { line, done }).await;
+        sent.map_err(|_| AuditError::Closed(self.path.clone()))
     }
 }
 
@@ -113,7 +132,7 @@ fn write(mut log: Log, mut waiting: mpsc::Receiver<Waiting>) {
             tracing::error!(reason, "writes are refused: the audit log cannot be written");
         }
         well = written.is_ok();
-        for Waiting { done, .. } in batch.drain(..) {
+        for done in batch.drain(..).filter_map(|waiting| waiting.done) {
             // Who has stopped waiting does not want to know.
             let _ = done.send(written.clone().map_err(AuditError::from));
         }

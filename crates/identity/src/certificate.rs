@@ -3,6 +3,8 @@
 use crate::clock;
 use crate::fingerprint::Fingerprint;
 use crate::identity::{Identity, IdentityError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::time::SystemTime;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -15,6 +17,41 @@ pub struct Certificate {
     not_after: SystemTime,
     fingerprint: Fingerprint,
     public_key: Vec<u8>,
+}
+
+/// What people are told of a certificate, trusted or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Whose it is; `None`: a CA's.
+    pub identity: Option<Identity>,
+    /// From when it is valid.
+    pub not_before: SystemTime,
+    /// Until when it is valid.
+    pub not_after: SystemTime,
+    /// What it is recognised by.
+    pub fingerprint: Fingerprint,
+}
+
+/// All certificates in a text in PEM, whatever else is in it.
+///
+/// # Errors
+/// There are none, or one is malformed, or that of nobody and no CA.
+pub fn summaries(pem: &str) -> Result<Vec<Summary>, CertificateError> {
+    let ders = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let ders = ders.ok().filter(|ders| !ders.is_empty()).ok_or(CertificateError::Malformed)?;
+    ders.iter().map(|der| summary(der)).collect()
+}
+
+fn summary(der: &[u8]) -> Result<Summary, CertificateError> {
+    let malformed = |_| CertificateError::Malformed;
+    let (_, parsed) = X509Certificate::from_der(der).map_err(malformed)?;
+    let identity = if parsed.is_ca() { None } else { Some(Certificate::read(der)?.identity) };
+    Ok(Summary {
+        identity,
+        not_before: clock::from_unix(parsed.validity().not_before.timestamp()),
+        not_after: clock::from_unix(parsed.validity().not_after.timestamp()),
+        fingerprint: Fingerprint::of(der),
+    })
 }
 
 /// Why a certificate says nothing to Mizar.

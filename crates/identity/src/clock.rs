@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// `2026-03-01T12:00:00Z`, to the millisecond where there are any.
-pub(crate) fn text(at: SystemTime) -> String {
+pub fn text(at: SystemTime) -> String {
     // Not SystemTime's own conversion, which panics far from today.
     let millis = i128::try_from(unix(at).as_millis()).unwrap_or(i128::MAX);
     let at = OffsetDateTime::from_unix_timestamp_nanos(millis.saturating_mul(1_000_000));

@@ -11,7 +11,7 @@
 //!   `controller`. A certificate carries exactly one, as a URI.
 //! - [`pki`] makes a development CA, certificates, and signs what hosts request. Who a request is
 //!   for is decided by whoever signs, never by the request.
-//! - [`token`] lets a host without a certificate ask for its first one.
+//! - [`token`] lets a host without a certificate ask for its first one; [`enrol`] is how it asks.
 //! - [`tls`] makes rustls configurations: TLS 1.3 only, both sides proven. [`credentials`] are a
 //!   file with a key and a chain that can be replaced under live connections; [`renew`] does it.
 //! - [`serve`] accepts connections and tells each request who its [`Peer`] is; [`connect`] dials.
@@ -25,9 +25,10 @@
 pub mod address;
 pub mod audit;
 pub mod certificate;
-mod clock;
+pub mod clock;
 pub mod connect;
 pub mod credentials;
+pub mod enrol;
 mod errors;
 mod file;
 pub mod fingerprint;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How the agents of these hosts stand; those that do not answer are left out.
 pub(crate) async fn statuses(
     layout: &Layout,
-    hosts: impl Iterator<Item = &Name>,
+    hosts: impl IntoIterator<Item = &Name>,
 ) -> BTreeMap<Name, Status> {
     let ask = |host: &Name| {
         let (host, socket) = (host.clone(), layout.agent_socket(host.as_str()));
@@ -27,7 +27,7 @@ pub(crate) async fn statuses(
             asked.ok().flatten().map(|status| (host, status))
         }
     };
-    join_all(hosts.map(ask)).await.into_iter().flatten().collect()
+    join_all(hosts.into_iter().map(ask)).await.into_iter().flatten().collect()
 }
 
 async fn status(socket: PathBuf) -> Option<Status> {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Processes ended: the server, agents, and what was started in hosts and guests.
+    /// Processes ended: the controller, agents, and what was started in hosts and guests.
     pub processes: usize,
     /// Network namespaces removed.
     pub namespaces: usize,
@@ -109,11 +109,11 @@ pub(crate) async fn remove(layout: &Layout) -> Result<Removed, Error> {
     }
 }
 
-/// The server and the agents, as far as they were started.
+/// The controller and the agents, as far as they were started.
 fn recorded(layout: &Layout) -> Vec<Process> {
     let hosts = fs::read_dir(layout.hosts()).into_iter().flatten().flatten();
     let agents = hosts.filter_map(|entry| Some(layout.agent_record(entry.file_name().to_str()?)));
-    std::iter::once(layout.server_record())
+    std::iter::once(layout.controller_record())
         .chain(agents)
         .filter_map(|it| Process::read(&it))
         .collect()

@@ -33,29 +33,29 @@ impl Layout {
         PathBuf::from(STATE_FOLDER).join(&self.lab)
     }
 
-    /// The socket that the agents dial.
+    /// The socket of the lab's controller, for agents and everybody else.
     pub(crate) fn controller_socket(&self) -> PathBuf {
         self.state().join("controller.sock")
     }
 
-    /// The socket that answers `status` and takes `apply`.
-    pub(crate) fn control_socket(&self) -> PathBuf {
-        self.state().join("control.sock")
+    /// The folder of the controller's store.
+    pub(crate) fn controller_data(&self) -> PathBuf {
+        self.state().join("controller")
     }
 
-    /// The server's log.
-    pub(crate) fn server_log(&self) -> PathBuf {
-        self.state().join("server.log")
+    /// The controller's log.
+    pub(crate) fn controller_log(&self) -> PathBuf {
+        self.state().join("controller.log")
     }
 
-    /// The server's process.
-    pub(crate) fn server_record(&self) -> PathBuf {
-        self.state().join("server.process")
+    /// The controller's process.
+    pub(crate) fn controller_record(&self) -> PathBuf {
+        self.state().join("controller.process")
     }
 
-    /// What the lab should be, and what has been decided about it.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.state().join("store.json")
+    /// What the lab was built from, or changed to last.
+    pub(crate) fn topology(&self) -> PathBuf {
+        self.state().join("topology.json")
     }
 
     /// The folder of all hosts' folders.

@@ -15,8 +15,8 @@
 //! - A [`Topology`] says what the lab consists of. [`check`] refuses a wrong one, by field.
 //! - [`up`] builds it and waits until it works; [`apply`] changes it; [`status`] shows it;
 //!   [`command`] runs programs inside its hosts and guests; [`down`] removes it.
-//! - [`serve`] is the lab's own server process. It does what a controller does: it computes what
-//!   each host must know with the planner of `mizar_vpc`, and streams it to the agents.
+//! - What is in the VPCs is said to a real controller, one process for each lab, in manifests and
+//!   over its API; it alone feeds the agents. Whoever may use the lab's socket can ask it too.
 //!
 //! Everything a lab creates is found by its name alone, so that `down` removes also
 //! what a killed `up` has left. Nothing is kept in memory between two commands.
@@ -26,7 +26,8 @@
 
 mod agents;
 mod bpffs;
-mod control;
+mod change;
+mod controller;
 mod down;
 mod exec;
 mod fabric;
@@ -34,9 +35,10 @@ mod layout;
 mod lock;
 mod log;
 mod netns;
+mod parts;
 mod plan;
 mod process;
-mod server;
+mod record;
 mod status;
 mod sys;
 #[cfg(test)]
@@ -44,23 +46,25 @@ mod testing;
 mod topology;
 mod up;
 
-pub use control::Error as ControlError;
 pub use down::{Remnant, Removed, down};
 pub use exec::{Error as ExecError, command};
 pub use fabric::{Error as FabricError, NIC};
 pub use lock::Error as LockError;
 pub use netns::Error as NamespaceError;
+pub use parts::{start_agent, start_controller, stop_agent};
 pub use plan::{Error as PlanError, GUEST_INTERFACE, check};
 pub use process::{Error as ProcessError, LAB_VARIABLE};
-pub use server::{Error as ServeError, serve, store::Error as StoreError};
+pub use record::Error as RecordError;
 pub use status::{
-    GuestState, GuestStatus, HostStatus, HostVpcStatus, Status, choose, labs, status,
+    ControllerStatus, GuestState, GuestStatus, HostStatus, HostVpcStatus, Status, choose, labs,
+    status,
 };
 pub use topology::{
     Endpoint, Error as TopologyError, Hosts, Mode, Network, Offloads, Topology, Underlay, Vpc,
 };
-pub use up::{Options, Progress, apply, start_agent, stop_agent, up};
+pub use up::{Options, Progress, add_guest, apply, up};
 
+use mizar_controller::client::ClientError;
 use std::fmt::Write;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -105,20 +109,17 @@ pub enum Error {
     /// A process does not start.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// An agent that should be started runs.
-    #[error("the agent of host {host} runs already, as process {pid}")]
+    /// Something that should be started runs.
+    #[error("{what} runs already, as process {pid}")]
     Running {
-        /// Its host.
-        host: String,
+        /// The controller, or the agent of a host.
+        what: String,
         /// Its process id.
         pid: i32,
     },
-    /// The lab's store cannot be used.
+    /// What the lab was built from cannot be read or written.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The server does not answer, or refuses.
-    #[error(transparent)]
-    Control(#[from] ControlError),
+    Record(#[from] RecordError),
     /// The BPF file system cannot be mounted.
     #[error("cannot mount the BPF file system on /sys/fs/bpf")]
     BpfFs(#[source] io::Error),
@@ -130,13 +131,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The server does not start, or has ended.
-    #[error("the lab's server does not answer; the last it said is: {said}")]
-    Server {
+    /// The controller does not start, or has ended.
+    #[error("the lab's controller does not answer; the last it said is: {said}")]
+    Controller {
         /// The end of its log.
         said: String,
-        /// Why it cannot be reached.
-        source: ControlError,
+        /// Why it cannot be asked.
+        source: Box<ClientError>,
     },
     /// Hosts or guests did not become ready in time.
     #[error("lab {lab} is not ready:\n{}", list(missing))]

@@ -1,27 +1,30 @@
-//! From a topology to what the planner of the real control plane works on.
+//! From a topology to the manifests that a controller is asked for.
 //!
-//! [`Store`] is the lab's whole intent and all that was decided about it: addresses, slot maps,
-//! generations. It is what a controller would keep in its store.
+//! [`Plan::new`] checks them before anything is created, with the very catalog that a controller
+//! checks them with, and says what is wrong in the topology's own terms.
 
 use crate::fabric::host_address;
 use crate::layout::Layout;
 use crate::topology::{self, Hosts, Topology};
-use mizar_vpc::{
-    Attachment, EndpointSpec, Generation, GenerationError, Host, HostRows, Intent, Invalid, Mtu,
-    Name, NetworkId, NetworkSpec, Replicas, Resources, RowsError, SlotMaps, Vni, VpcIntent,
-    VpcSpec, assign, rows,
+use mizar_vpc::manifest::{
+    EndpointSpec, FleetSpec, HostSpec, Metadata, NetworkSpec, Object, RoleSpec, VpcSpec,
 };
-use serde::{Deserialize, Serialize};
+use mizar_vpc::{Attachment, Labels, Manifest, Mtu, Name, Replicas};
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+mod paths;
+pub(crate) use paths::Paths;
+use paths::Place;
 
 /// Name of a guest's interface.
 pub const GUEST_INTERFACE: &str = "eth0";
 
 /// The underlay's addresses.
 const FLEET: &str = "100.64.0.0/16";
+/// The label that says of which lab a host is.
+const LAB_LABEL: &str = "lab";
 /// As many hosts as one machine can sensibly carry.
 const MOST_HOSTS: usize = 1024;
 /// Longest names: sockets lie in folders named so, and a socket's path has at most 107 bytes.
@@ -32,7 +35,7 @@ const LONGEST_HOST: usize = 32;
 /// Why a topology is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value that is wrong by itself.
+    /// A value that is wrong, by itself or beside the others.
     #[error("{path}: {problem}")]
     Field {
         /// The path of the field, as in `vpcs[blue].networks[web].endpoints[a].v4`.
@@ -40,99 +43,36 @@ pub enum Error {
         /// The value, what is wrong with it, and what would be right.
         problem: String,
     },
-    /// A value that does not fit the others.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
     /// Something that cannot change while the lab is up.
     #[error("{path}: cannot change while the lab is up: take the lab down and up again")]
     Fixed {
         /// The path of the field.
         path: &'static str,
     },
-    /// The planner failed on its own results.
-    #[error(transparent)]
-    Rows(#[from] RowsError),
-    /// Nobody applies that often.
-    #[error(transparent)]
-    Generation(#[from] GenerationError),
+    /// The controller refuses it, for a reason that is about no field.
+    #[error("the lab's controller refuses it: {0}")]
+    Refused(String),
 }
 
-/// The lab's intent, and all that was decided about it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Store {
-    /// What was asked for last.
-    pub(crate) topology: Topology,
-    /// Counts the changes of the whole lab.
-    pub(crate) generation: Generation,
-    /// The generation in which each VPC changed last.
-    pub(crate) vpc_generations: BTreeMap<Vni, Generation>,
-    /// The same as the topology, with nothing left open.
-    pub(crate) resources: Resources,
-    /// Who holds which slots.
-    slot_maps: SlotMaps,
-}
-
-/// What follows from a [`Store`].
+/// What a topology asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) store: Store,
-    pub(crate) intent: Intent,
-    pub(crate) rows: BTreeMap<Name, HostRows>,
+    /// The hosts, in the order of their links.
+    pub(crate) hosts: Vec<Name>,
+    /// Everything, in an order in which nothing refers to what comes later. What is asked for
+    /// explicitly comes before what is left open, which is chosen from the rest.
+    pub(crate) manifests: Vec<Manifest>,
+    /// Where in the topology each of them is.
+    pub(crate) paths: Paths,
 }
 
 impl Plan {
-    /// Checks a topology, and decides what it leaves open; what was decided before stays.
-    pub(crate) fn new(topology: &Topology, previous: Option<&Self>) -> Result<Self, Error> {
-        let generation = match previous {
-            None => Generation::new(1, 1)?,
-            Some(previous) => {
-                refuse_fixed(&previous.store.topology, topology)?;
-                previous.store.generation.next()?
-            }
-        };
-        let mut wanted = resources(topology)?;
-        if let Some(previous) = previous {
-            keep_decisions(&mut wanted, &previous.intent);
-        }
-        let intent = Intent::build(&wanted, generation)?;
-        let no_maps = SlotMaps::new();
-        let current = previous.map_or(&no_maps, |previous| &previous.store.slot_maps);
-        let slot_maps = assign(&intent, current);
-
-        let vpc_generations = intent.vpcs().map(|vpc| {
-            let vni = vpc.vpc().vni;
-            let same = previous.filter(|previous| {
-                previous.intent.vpc(&vpc.vpc().name) == Some(vpc)
-                    && previous.store.slot_maps.get(&vni) == slot_maps.get(&vni)
-            });
-            let before = same.and_then(|previous| previous.store.vpc_generations.get(&vni));
-            (vni, before.copied().unwrap_or(generation))
-        });
-        Self::of(Store {
-            topology: topology.clone(),
-            generation,
-            vpc_generations: vpc_generations.collect(),
-            resources: intent.resources(),
-            slot_maps,
-        })
-    }
-
-    /// What follows from a store.
-    pub(crate) fn of(store: Store) -> Result<Self, Error> {
-        let intent = Intent::build(&store.resources, store.generation)?;
-        let rows = rows(&intent, &store.slot_maps)?;
-        Ok(Self { store, intent, rows })
-    }
-
-    /// All guests.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&VpcIntent, &mizar_vpc::Endpoint)> {
-        self.intent.vpcs().flat_map(|vpc| vpc.endpoints().map(move |endpoint| (vpc, endpoint)))
-    }
-
-    /// The generation in which a VPC changed last; for one that is gone, that of the lab.
-    pub(crate) fn generation_of(&self, vni: Vni) -> Generation {
-        self.store.vpc_generations.get(&vni).copied().unwrap_or(self.store.generation)
+    /// Checks a topology.
+    pub(crate) fn new(topology: &Topology) -> Result<Self, Error> {
+        let planned = manifests(topology)?;
+        let paths = Paths::check(&planned)?;
+        let manifests = planned.into_iter().map(|(manifest, _)| manifest).collect();
+        Ok(Self { hosts: host_names(topology)?, manifests, paths })
     }
 }
 
@@ -142,7 +82,20 @@ impl Plan {
 ///
 /// Name the first field that is wrong, its value, and what would be right.
 pub fn check(topology: &Topology) -> Result<(), Error> {
-    Plan::new(topology, None).map(drop)
+    Plan::new(topology).map(drop)
+}
+
+/// Refuses a topology that changes what a lab that is up cannot change.
+pub(crate) fn refuse_fixed(old: &Topology, new: &Topology) -> Result<(), Error> {
+    let fixed = [
+        ("lab", old.lab == new.lab),
+        ("underlay", old.underlay == new.underlay),
+        ("hosts", host_names(old)? == host_names(new)?),
+    ];
+    match fixed.into_iter().find(|(_, same)| !same) {
+        Some((path, _)) => Err(Error::Fixed { path }),
+        None => Ok(()),
+    }
 }
 
 /// Checks a lab's name.
@@ -176,129 +129,128 @@ pub(crate) fn host_names(topology: &Topology) -> Result<Vec<Name>, Error> {
     names.map(|(index, text)| name(&format!("hosts[{index}]"), text, LONGEST_HOST)).collect()
 }
 
-fn refuse_fixed(old: &Topology, new: &Topology) -> Result<(), Error> {
-    let fixed = [
-        ("lab", old.lab == new.lab),
-        ("underlay", old.underlay == new.underlay),
-        ("hosts", host_names(old)? == host_names(new)?),
-    ];
-    match fixed.into_iter().find(|(_, same)| !same) {
-        Some((path, _)) => Err(Error::Fixed { path }),
-        None => Ok(()),
+/// How a guest is attached: in the namespace that the lab makes for it.
+pub(crate) fn attachment(layout: &Layout, vpc: &Name, endpoint: &Name) -> Attachment {
+    Attachment::Veth {
+        netns: layout.guest_namespace(vpc.as_str(), endpoint.as_str()).path(),
+        interface: GUEST_INTERFACE.to_owned(),
     }
 }
 
-/// Fills what the resources leave open with what was decided before, and gives what stays as it was
-/// its generation back.
-fn keep_decisions(wanted: &mut Resources, before: &Intent) {
-    let vnis: BTreeMap<Name, Option<Vni>> =
-        wanted.vpcs.iter().map(|vpc| (vpc.name.clone(), vpc.vni)).collect();
-    let vpc_before =
-        |name: &Name| before.vpc(name).filter(|vpc| vnis.get(name) == Some(&Some(vpc.vpc().vni)));
-    for network in &mut wanted.networks {
-        if let Some(before) = vpc_before(&network.vpc).and_then(|vpc| vpc.network(&network.name)) {
-            network.id = Some(before.id);
-        }
-    }
-    let networks: BTreeMap<_, _> =
-        wanted.networks.iter().map(|it| ((&it.vpc, &it.name), it)).collect();
-    for endpoint in &mut wanted.endpoints {
-        let before = vpc_before(&endpoint.vpc).and_then(|vpc| vpc.endpoint(&endpoint.name));
-        let network = networks.get(&(&endpoint.vpc, &endpoint.network));
-        let (Some(before), Some(network)) = (before, network) else { continue };
-        if before.network != endpoint.network {
-            continue;
-        }
-        let v4 = before.v4.filter(|v4| network.v4.is_some_and(|prefix| prefix.contains(v4)));
-        let v6 = before.v6.filter(|v6| network.v6.is_some_and(|prefix| prefix.contains(v6)));
-        endpoint.v4 = endpoint.v4.or(v4);
-        endpoint.v6 = endpoint.v6.or(v6);
-        endpoint.mac = endpoint.mac.or(Some(before.mac));
-        let same = endpoint.host == before.host
-            && (endpoint.v4, endpoint.v6) == (before.v4, before.v6)
-            && endpoint.mac == Some(before.mac);
-        endpoint.generation = same.then_some(before.generation);
-    }
-}
+/// A manifest and where in the topology it is.
+type Planned = (Manifest, Place);
 
-fn resources(topology: &Topology) -> Result<Resources, Error> {
+fn manifests(topology: &Topology) -> Result<Vec<Planned>, Error> {
     let lab = lab_name(&topology.lab)?;
     mtu(topology)?;
-    let mut resources =
-        Resources { fleet: vec![value("fleet", FLEET, "prefix")?], ..Resources::default() };
+    let mut planned = Vec::new();
+    let (mut networks, mut endpoints) = (Vec::new(), Vec::new());
+    let fleet = FleetSpec { prefixes: vec![value("fleet", FLEET, "prefix")?] };
+    let metadata = Metadata::new(None, parse("fleet", "fleet")?);
+    planned.push((Manifest::Fleet(Object::new(metadata, fleet)), place(0, "fleet")));
     for (index, name) in (0..).zip(host_names(topology)?) {
-        resources.hosts.push(Host { name, underlay: host_address(index).into() });
+        planned.push(host(&lab, name, index)?);
     }
     let layout = Layout::new(lab.as_str());
     for vpc in &topology.vpcs {
         let path = format!("vpcs[{}]", vpc.name);
+        let name = label(&path, &vpc.name)?;
         let spec = VpcSpec {
-            name: label(&path, &vpc.name)?,
             vni: Some(number(&format!("{path}.vni"), vpc.vni)?),
-            quota: None,
-            dividers: names(&format!("{path}.dividers"), &vpc.dividers)?,
+            dividers: role(&format!("{path}.dividers"), vpc.dividers.as_deref())?,
+            ..VpcSpec::default()
         };
         for network in &vpc.networks {
             let path = format!("{path}.networks[{}]", network.name);
-            let network_spec = network_spec(&spec.name, network, &path)?;
+            let network_name = label(&path, &network.name)?;
+            let manifest = network_manifest(&name, &network_name, network, &path)?;
+            networks.push((manifest, place(networks.len(), &path)));
             for endpoint in &network.endpoints {
                 let path = format!("{path}.endpoints[{}]", endpoint.name);
-                let endpoint = endpoint_spec(&layout, &network_spec, endpoint, &path)?;
-                resources.endpoints.push(endpoint);
+                let network = (&name, &network_name);
+                let manifest = endpoint_manifest(&layout, network, endpoint, &path)?;
+                endpoints.push((manifest, place(endpoints.len(), &path)));
             }
-            resources.networks.push(network_spec);
         }
-        resources.vpcs.push(spec);
+        let place = place(planned.len(), &path);
+        planned.push((Manifest::Vpc(Object::new(Metadata::new(None, name), spec)), place));
     }
-    Ok(resources)
+    endpoints.sort_by_key(|(manifest, _)| left_open(manifest));
+    planned.extend(networks.into_iter().chain(endpoints));
+    Ok(planned)
 }
 
-fn network_spec(vpc: &Name, network: &topology::Network, path: &str) -> Result<NetworkSpec, Error> {
-    let replicas = network.replicas.map(|number_| number(&format!("{path}.replicas"), number_));
-    Ok(NetworkSpec {
-        vpc: vpc.clone(),
-        name: label(path, &network.name)?,
-        id: None::<NetworkId>,
+fn host(lab: &Name, name: Name, index: u16) -> Result<Planned, Error> {
+    let path = format!("hosts[{name}]");
+    let labels = BTreeMap::from([(LAB_LABEL.to_owned(), lab.to_string())]);
+    let labels = Labels::try_from(labels);
+    let labels =
+        labels.map_err(|error| Error::Field { path: path.clone(), problem: error.to_string() })?;
+    let metadata = Metadata { labels, ..Metadata::new(None, name) };
+    let spec = HostSpec {
+        underlay: host_address(index).into(),
+        zone: None,
+        weight: HostSpec::DEFAULT_WEIGHT,
+        cordoned: false,
+    };
+    Ok((Manifest::Host(Object::new(metadata, spec)), place(index.into(), &path)))
+}
+
+fn network_manifest(
+    vpc: &Name,
+    name: &Name,
+    network: &topology::Network,
+    path: &str,
+) -> Result<Manifest, Error> {
+    let replicas = network.replicas.map(|replicas| number(&format!("{path}.replicas"), replicas));
+    let spec = NetworkSpec {
         v4: optional(path, "v4", network.v4.as_deref(), "IPv4 prefix, as in 10.0.0.0/24")?,
         v6: optional(path, "v6", network.v6.as_deref(), "IPv6 prefix, as in fd00::/64")?,
-        v4_gateway: None,
-        v6_gateway: None,
         replicas: replicas.transpose()?.unwrap_or_else(Replicas::default),
-        bouncers: names(&format!("{path}.bouncers"), &network.bouncers)?,
-    })
+        bouncers: role(&format!("{path}.bouncers"), network.bouncers.as_deref())?,
+        ..NetworkSpec::default()
+    };
+    let metadata = Metadata::new(Some(vpc.clone()), name.clone());
+    Ok(Manifest::Network(Object::new(metadata, spec)))
 }
 
-fn endpoint_spec(
+fn endpoint_manifest(
     layout: &Layout,
-    network: &NetworkSpec,
+    (vpc, network): (&Name, &Name),
     endpoint: &topology::Endpoint,
     path: &str,
-) -> Result<EndpointSpec, Error> {
+) -> Result<Manifest, Error> {
     let name = label(path, &endpoint.name)?;
-    let v4: Option<Ipv4Addr> =
-        optional(path, "v4", endpoint.v4.as_deref(), "IPv4 address, as in 10.0.0.5")?;
-    let v6: Option<Ipv6Addr> =
-        optional(path, "v6", endpoint.v6.as_deref(), "IPv6 address, as in fd00::5")?;
     let mac = endpoint.mac.as_deref().map(|text| parse(&format!("{path}.mac"), text));
-    Ok(EndpointSpec {
-        vpc: network.vpc.clone(),
-        network: network.name.clone(),
+    let spec = EndpointSpec {
+        network: network.clone(),
         host: parse(&format!("{path}.host"), &endpoint.host)?,
-        v4,
-        v6,
+        v4: optional(path, "v4", endpoint.v4.as_deref(), "IPv4 address, as in 10.0.0.5")?,
+        v6: optional(path, "v6", endpoint.v6.as_deref(), "IPv6 address, as in fd00::5")?,
         mac: mac.transpose()?,
-        generation: None,
-        attachment: Attachment::Veth {
-            netns: layout.guest_namespace(network.vpc.as_str(), name.as_str()).path(),
-            interface: GUEST_INTERFACE.to_owned(),
-        },
-        name,
-    })
+        attachment: attachment(layout, vpc, &name),
+    };
+    let metadata = Metadata::new(Some(vpc.clone()), name);
+    Ok(Manifest::Endpoint(Object::new(metadata, spec)))
 }
 
-fn names(path: &str, texts: &[String]) -> Result<Vec<Name>, Error> {
-    let texts = texts.iter().enumerate();
-    texts.map(|(index, text)| parse(&format!("{path}[{index}]"), text)).collect()
+fn place(number: usize, path: &str) -> Place {
+    Place { path: path.to_owned(), number }
+}
+
+/// How much of an endpoint has to be chosen.
+fn left_open(manifest: &Manifest) -> usize {
+    let Manifest::Endpoint(endpoint) = manifest else { return 0 };
+    let spec = &endpoint.spec;
+    [spec.v4.is_none(), spec.v6.is_none(), spec.mac.is_none()].into_iter().filter(|it| *it).count()
+}
+
+/// The hosts of a role; without any word of them, the planner chooses.
+fn role(path: &str, hosts: Option<&[String]>) -> Result<RoleSpec, Error> {
+    let Some(hosts) = hosts else { return Ok(RoleSpec::Auto) };
+    let hosts = hosts.iter().enumerate();
+    let hosts = hosts.map(|(index, text)| parse(&format!("{path}[{index}]"), text));
+    hosts.collect::<Result<_, _>>().map(RoleSpec::Hosts)
 }
 
 fn label(path: &str, text: &str) -> Result<Name, Error> {

@@ -1,21 +1,21 @@
 //! What a lab looks like from outside.
 
-use crate::control::{self, HostView, Request, View, VpcView};
-use crate::fabric::NIC;
 use crate::layout::{Layout, STATE_FOLDER};
-use crate::plan::{GUEST_INTERFACE, Plan};
-use crate::process::Process;
-use crate::server::store;
-use crate::topology::Underlay;
-use crate::{Error, agents, log};
-use mizar_proto::PortState;
-use mizar_vpc::{Endpoint, Generation, Host, Mac, Name, Vni, VpcIntent};
+use crate::plan::Plan;
+use crate::topology::{Topology, Underlay};
+use crate::{Error, log, parts};
+use mizar_vpc::manifest::Phase;
+use mizar_vpc::{Generation, Mac, Vni};
 use serde::Serialize;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+mod guests;
+mod hosts;
+mod view;
 
 /// A lab as it is.
 #[derive(Clone, Debug, Serialize)]
@@ -24,14 +24,31 @@ pub struct Status {
     pub lab: String,
     /// Its folder, which goes when it goes.
     pub folder: PathBuf,
-    /// Process id of its server; nothing if it does not run.
-    pub server: Option<i32>,
+    /// Its controller.
+    pub controller: ControllerStatus,
     /// How its hosts are joined.
     pub underlay: Underlay,
     /// Its hosts, by name.
     pub hosts: Vec<HostStatus>,
-    /// Its guests, by VPC and name.
+    /// Its guests, by VPC and name: what its controller has, or what it was built from while that
+    /// does not answer.
     pub guests: Vec<GuestStatus>,
+    /// Networks and VPCs whose bouncers and dividers are not yet those that they shall be, a
+    /// sentence for each.
+    pub unsettled: Vec<String>,
+}
+
+/// A lab's controller as it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct ControllerStatus {
+    /// Its process id; nothing if it does not run.
+    pub process: Option<i32>,
+    /// Where it listens, for `mizar --controller unix:…`.
+    pub socket: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
+    /// Why it does not answer, if it does not.
+    pub problem: Option<String>,
 }
 
 /// A host as it is.
@@ -53,12 +70,14 @@ pub struct HostStatus {
     pub log: PathBuf,
     /// Where the agent pins.
     pub pins: PathBuf,
-    /// Whether the agent is connected to the lab's server.
+    /// Whether the agent is connected to the lab's controller.
     pub connected: bool,
     /// How the agent attached to the NIC, once it has said so.
     pub nic_mode: Option<String>,
     /// Where it stands in the VPCs it takes part in.
     pub vpcs: Vec<HostVpcStatus>,
+    /// What it could not do, but for attaching guests: that is tried again, and said of the guest.
+    pub errors: Vec<String>,
 }
 
 /// Where a host stands in a VPC.
@@ -66,12 +85,10 @@ pub struct HostStatus {
 pub struct HostVpcStatus {
     /// The VPC's name; its VNI if it is no more.
     pub vpc: String,
-    /// The generation that the host should have.
-    pub wanted: Generation,
-    /// The generation that it acknowledged.
-    pub acked: Option<Generation>,
-    /// What it could not do.
-    pub errors: Vec<String>,
+    /// The generation at which its agent says it stands.
+    pub at: Option<Generation>,
+    /// Whether it has yet to acknowledge something.
+    pub behind: bool,
 }
 
 /// A guest as it is.
@@ -90,16 +107,19 @@ pub struct GuestStatus {
     /// Its network namespace.
     pub namespace: PathBuf,
     /// Its interface there.
-    pub interface: &'static str,
-    /// Its MAC address.
-    #[serde(serialize_with = "as_text")]
-    pub mac: Mac,
+    pub interface: String,
+    /// Its MAC address, once it is known.
+    pub mac: Option<Mac>,
     /// Its IPv4 address.
     pub v4: Option<Ipv4Addr>,
     /// Its IPv6 address.
     pub v6: Option<Ipv6Addr>,
     /// Whether it has its interface.
     pub state: GuestState,
+    /// How its endpoint stands; nothing while the controller does not answer.
+    pub phase: Option<Phase>,
+    /// What its endpoint lacks to be ready.
+    pub lacks: Option<String>,
 }
 
 /// Whether a guest has its interface.
@@ -125,27 +145,29 @@ impl fmt::Display for GuestState {
 }
 
 impl Status {
-    /// Whether every host has what it should have, and every guest its interface.
+    /// Whether every host has what it should have, and every endpoint is ready.
     pub fn is_ready(&self) -> bool {
         self.missing().is_empty()
     }
 
     /// What keeps the lab from being ready: one sentence for each host and guest.
     pub fn missing(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        if self.server.is_none() {
-            missing.push("the lab's server does not run".to_owned());
-        }
-        for host in &self.hosts {
-            missing.extend(host.missing());
-        }
-        for guest in self.guests.iter().filter(|guest| guest.state != GuestState::Attached) {
-            missing.push(format!(
-                "guest {}/{} on host {} is {}",
-                guest.vpc, guest.name, guest.host, guest.state
-            ));
-        }
+        let mut missing: Vec<String> = self.controller.missing().into_iter().collect();
+        missing.extend(self.hosts.iter().filter_map(HostStatus::missing));
+        missing.extend(self.guests.iter().filter_map(GuestStatus::missing));
+        missing.extend(self.unsettled.iter().cloned());
         missing
+    }
+}
+
+impl ControllerStatus {
+    fn missing(&self) -> Option<String> {
+        let words = last_words(&self.log);
+        match (&self.process, &self.problem) {
+            (None, _) => Some(format!("the lab's controller does not run{words}")),
+            (_, Some(why)) => Some(format!("the lab's controller does not answer: {why}{words}")),
+            (_, None) => None,
+        }
     }
 }
 
@@ -153,34 +175,50 @@ impl HostStatus {
     fn missing(&self) -> Option<String> {
         let name = &self.name;
         if self.agent.is_none() {
-            let words = self.last_words();
+            let words = last_words(&self.log);
             return Some(format!("the agent of host {name} does not run{words}"));
         }
         if !self.connected {
-            let words = self.last_words();
+            let words = last_words(&self.log);
             return Some(format!("the agent of host {name} is not connected{words}"));
         }
-        let behind =
-            self.vpcs.iter().find(|vpc| vpc.acked != Some(vpc.wanted) || !vpc.errors.is_empty())?;
-        let acked = behind.acked.map_or_else(|| "nothing".to_owned(), |it| it.to_string());
-        let mut line = format!(
-            "host {name} has acknowledged {acked} of VPC {}, which is at {}",
-            behind.vpc, behind.wanted
-        );
-        if !behind.errors.is_empty() {
+        let behind = self.vpcs.iter().filter(|vpc| vpc.behind).map(|vpc| vpc.vpc.as_str());
+        let behind: Vec<_> = behind.collect();
+        if behind.is_empty() && self.errors.is_empty() {
+            return None;
+        }
+        let mut line = format!("host {name} has not acknowledged all of {}", behind.join(", "));
+        if behind.is_empty() {
+            line = format!("host {name} has failed");
+        }
+        if !self.errors.is_empty() {
             line.push_str(": ");
-            line.push_str(&behind.errors.join("; "));
+            line.push_str(&self.errors.join("; "));
         }
         Some(line)
     }
+}
 
-    /// What the agent's log says last, as the end of a sentence.
-    fn last_words(&self) -> String {
-        let log = self.log.display();
-        match log::last_words(&self.log) {
-            Some(line) => format!("; its log {log} says: {line}"),
-            None => format!("; its log {log} is empty"),
+impl GuestStatus {
+    /// How it is, in a word or two: `attached` means that its endpoint is ready, as far as anybody
+    /// says so.
+    pub fn word(&self) -> String {
+        match (&self.state, self.phase) {
+            (GuestState::Attached, Some(phase)) if phase != Phase::Ready => {
+                phase.as_str().to_lowercase()
+            }
+            (state, _) => state.to_string(),
         }
+    }
+
+    fn missing(&self) -> Option<String> {
+        if self.state == GuestState::Attached && self.phase.is_none_or(|it| it == Phase::Ready) {
+            return None;
+        }
+        let Self { vpc, name, host, .. } = self;
+        let line = format!("guest {vpc}/{name} on host {host} is {}", self.word());
+        let lacks = self.lacks.as_ref().filter(|_| !matches!(self.state, GuestState::Failed(_)));
+        Some(lacks.map_or_else(|| line.clone(), |lacks| format!("{line}: {lacks}")))
     }
 }
 
@@ -188,17 +226,11 @@ impl HostStatus {
 ///
 /// # Errors
 ///
-/// When there is no such lab, or its state cannot be read.
+/// When there is no such lab, or its folder cannot be read.
 pub async fn status(lab: &str) -> Result<Status, Error> {
-    crate::check_root()?;
-    let layout = Layout::new(crate::plan::lab_name(lab)?.as_str());
-    if !layout.store().exists() {
-        return Err(Error::NoLab(lab.to_owned()));
-    }
-    let plan = Plan::of(store::load(&layout)?)?;
-    // A lab whose server is gone still has hosts and guests to show.
-    let view = control::ask(&layout, &Request::View).await.unwrap_or_default();
-    Ok(of(&layout, &plan, &view).await)
+    let (layout, topology) = parts::built(lab)?;
+    let plan = Plan::new(&topology)?;
+    Ok(of(&layout, &topology, &plan).await)
 }
 
 /// The names of all labs of this machine.
@@ -240,124 +272,30 @@ pub fn choose(named: Option<&str>) -> Result<String, Error> {
     }
 }
 
-/// The status that follows from the plan, the processes, what the hosts told the server, and what
-/// their agents say.
-pub(crate) async fn of(layout: &Layout, plan: &Plan, view: &View) -> Status {
-    let names = plan.intent.hosts().map(|host| &host.name);
-    let agents = agents::statuses(layout, names).await;
-    let unknown = HostView::default();
-    let told =
-        |name: &Name| Told { view: view.get(name).unwrap_or(&unknown), agent: agents.get(name) };
-    let hosts = plan.intent.hosts().map(|it| host_status(layout, plan, it, &told(&it.name)));
-    let guests = plan.endpoints().map(|(vpc, it)| guest_status(layout, vpc, it, &told(&it.host)));
+/// The status that follows from the processes, what the controller says, and what the agents say.
+pub(crate) async fn of(layout: &Layout, topology: &Topology, plan: &Plan) -> Status {
+    let view = view::View::of(layout, topology, plan).await;
     Status {
         lab: layout.lab().to_owned(),
         folder: layout.state(),
-        server: pid(&layout.server_record()),
-        underlay: plan.store.topology.underlay.clone(),
-        hosts: hosts.collect(),
-        guests: guests.collect(),
+        controller: ControllerStatus {
+            process: hosts::pid(&layout.controller_record()),
+            socket: layout.controller_socket(),
+            log: layout.controller_log(),
+            problem: view.problem.clone(),
+        },
+        underlay: topology.underlay.clone(),
+        hosts: hosts::of(layout, plan, &view),
+        guests: guests::of(plan, &view),
+        unsettled: view.unsettled(plan),
     }
 }
 
-/// What is known about a host from others than the plan.
-struct Told<'a> {
-    view: &'a HostView,
-    agent: Option<&'a mizar_proto::Status>,
-}
-
-impl Told<'_> {
-    /// The errors of one VPC, but for ports: these are tried again, and the agent knows how they
-    /// stand.
-    fn errors<'a>(&self, vpc: &'a VpcView) -> impl Iterator<Item = (&'a String, &'a String)> {
-        let knows_ports = self.agent.is_some();
-        vpc.errors.iter().filter(move |(row, _)| !knows_ports || !row.starts_with("ports["))
+/// What a log says last, as the end of a sentence.
+fn last_words(log: &std::path::Path) -> String {
+    let path = log.display();
+    match log::last_words(log) {
+        Some(line) => format!("; its log {path} says: {line}"),
+        None => format!("; its log {path} is empty"),
     }
-
-    fn port_state(&self, vni: Vni, endpoint: &Endpoint) -> Option<&PortState> {
-        let ports = &self.agent?.ports;
-        let port = ports.iter().find(|port| port.vni == vni && port.name == endpoint.name)?;
-        Some(&port.state)
-    }
-}
-
-fn host_status(layout: &Layout, plan: &Plan, host: &Host, told: &Told<'_>) -> HostStatus {
-    let name = host.name.as_str();
-    HostStatus {
-        name: name.to_owned(),
-        underlay: host.underlay,
-        namespace: layout.host_namespace(name).path(),
-        nic: NIC,
-        agent: pid(&layout.agent_record(name)),
-        socket: layout.agent_socket(name),
-        log: layout.agent_log(name),
-        pins: layout.pins(name),
-        connected: told.view.connected,
-        nic_mode: told.agent.map(|agent| agent.nic_mode.to_string()),
-        vpcs: host_vpcs(plan, told),
-    }
-}
-
-fn guest_status(
-    layout: &Layout,
-    vpc: &VpcIntent,
-    endpoint: &Endpoint,
-    told: &Told<'_>,
-) -> GuestStatus {
-    GuestStatus {
-        vpc: endpoint.vpc.to_string(),
-        vni: vpc.vpc().vni,
-        network: endpoint.network.to_string(),
-        name: endpoint.name.to_string(),
-        host: endpoint.host.to_string(),
-        namespace: layout.guest_namespace(endpoint.vpc.as_str(), endpoint.name.as_str()).path(),
-        interface: GUEST_INTERFACE,
-        mac: endpoint.mac,
-        v4: endpoint.v4,
-        v6: endpoint.v6,
-        state: guest_state(vpc.vpc().vni, endpoint, told),
-    }
-}
-
-fn host_vpcs(plan: &Plan, told: &Told<'_>) -> Vec<HostVpcStatus> {
-    let name = |vni| {
-        let vpc = plan.intent.vpcs().find(|vpc| vpc.vpc().vni == vni);
-        vpc.map_or_else(|| vni.to_string(), |vpc| vpc.vpc().name.to_string())
-    };
-    let status = |(&vni, vpc): (&Vni, &VpcView)| HostVpcStatus {
-        vpc: name(vni),
-        wanted: vpc.wanted,
-        acked: vpc.acked,
-        errors: told.errors(vpc).map(|(row, why)| error_line(row, why)).collect(),
-    };
-    told.view.vpcs.iter().map(status).collect()
-}
-
-/// The agent's word counts as soon as it has the endpoint as it is planned.
-fn guest_state(vni: Vni, endpoint: &Endpoint, told: &Told<'_>) -> GuestState {
-    let acked = told.view.vpcs.get(&vni).and_then(|vpc| vpc.acked);
-    if acked.is_none_or(|acked| acked < endpoint.generation) {
-        return GuestState::Pending;
-    }
-    match told.port_state(vni, endpoint) {
-        Some(PortState::Ready) => GuestState::Attached,
-        Some(PortState::Failed(why)) => GuestState::Failed(why.clone()),
-        Some(PortState::Attaching) | None => GuestState::Pending,
-    }
-}
-
-/// The process id in a record, if that process runs.
-fn pid(record: &Path) -> Option<i32> {
-    Process::read(record).filter(|process| process.is_alive()).map(|process| process.pid)
-}
-
-fn error_line(row: &str, why: &str) -> String {
-    if row.is_empty() { why.to_owned() } else { format!("{row}: {why}") }
-}
-
-fn as_text<S: serde::Serializer>(
-    value: &impl fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

@@ -117,8 +117,9 @@ pub struct Vpc {
     pub name: String,
     /// Its number on the wire, 1 to 16777215.
     pub vni: u64,
-    /// The hosts that divide traffic between its networks, 1 to 8.
-    pub dividers: Vec<String>,
+    /// The hosts that divide traffic between its networks, 1 to 8; chosen if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dividers: Option<Vec<String>>,
     /// Its networks.
     #[serde(default)]
     pub networks: Vec<Network>,
@@ -136,8 +137,9 @@ pub struct Network {
     /// Its IPv6 prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6: Option<String>,
-    /// The hosts that hold its endpoint table.
-    pub bouncers: Vec<String>,
+    /// The hosts that hold its endpoint table; chosen if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bouncers: Option<Vec<String>>,
     /// How many of the bouncers hold each slot of the table; two, or one if there is one bouncer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u64>,

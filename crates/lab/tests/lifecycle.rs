@@ -1,7 +1,8 @@
 //! Labs come and go, also by force, and leave nothing behind.
 //!
 //! The agents of these labs are programs that do nothing, so that no lab becomes ready: what is
-//! tested is everything around them. The servers are real: this very test program, started again.
+//! tested is everything around them. The controllers are real: this very test program, started
+//! again.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
@@ -38,7 +39,8 @@ impl World {
             "#!/bin/sh\n\
              case \"$1\" in\n\
              agent) echo 'ERROR no kernel for this'; exec sleep 1000 ;;\n\
-             lab) STATE=\"$4\" exec {} --exact --ignored server_process ;;\n\
+             controller) DATA=\"$3\" SOCKET=\"$5\" \
+             exec {} --exact --ignored controller_process ;;\n\
              esac\n",
             std::env::current_exe().unwrap().display()
         );
@@ -141,7 +143,7 @@ async fn a_lab_that_does_not_become_ready_says_why_and_is_removed() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_start_is_quoted_and_nothing_stays() {
+async fn a_controller_that_does_not_start_is_quoted_and_nothing_stays() {
     let Some(world) = World::new("mute") else { return };
     fs::write(world.executable(), "#!/bin/sh\necho ERROR out of order\nexit 1\n").unwrap();
     let error = up(&world.topology(), &world.options(PATIENCE), |_| {}).await.unwrap_err();
@@ -172,7 +174,9 @@ async fn down_removes_what_a_killed_up_has_left() {
     let exists = up(&world.topology(), &world.options(PATIENCE), |_| {}).await.unwrap_err();
     assert!(exists.to_string().contains("exists already"), "{exists}");
     let status = status(&world.lab).await.unwrap();
-    assert!(status.server.is_some() && status.hosts.iter().all(|host| host.agent.is_some()));
+    assert!(
+        status.controller.process.is_some() && status.hosts.iter().all(|host| host.agent.is_some())
+    );
 
     let removed = down(&world.lab).await.unwrap();
     assert_eq!((removed.processes, removed.namespaces, removed.files), (3, 5, true));
@@ -231,19 +235,21 @@ async fn two_labs_live_side_by_side_and_end_one_by_one() {
     one.assert_nothing_is_left_but_zombie(&mut service);
     assert!(other.try_wait().unwrap().is_none());
     assert_eq!(two.namespaces().len(), 5);
-    assert!(status(&two.lab).await.unwrap().server.is_some());
+    assert!(status(&two.lab).await.unwrap().controller.process.is_some());
     assert!(matches!(status(&one.lab).await, Err(Error::NoLab(_))));
 
     down(&two.lab).await.unwrap();
     two.assert_nothing_is_left_but_zombie(&mut other);
 }
 
-/// Not a test: the lab's server, in a process of its own.
+/// Not a test: the lab's controller, in a process of its own.
 #[tokio::test]
 #[ignore = "started by the other tests"]
-async fn server_process() {
-    if let Some(state) = std::env::var_os("STATE") {
-        mizar_lab::serve(Path::new(&state)).await.unwrap();
+async fn controller_process() {
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    if let (Some(data), Some(socket)) = (path("DATA"), path("SOCKET")) {
+        let options = mizar_controller::Options { data, socket, cache: 1 << 20, secure: None };
+        mizar_controller::run(options).await.unwrap();
     }
 }
 

@@ -104,10 +104,16 @@ impl Address {
         }
     }
 
-    /// The two words, for hashing.
+    /// The two words, the first half of the address first.
     #[inline(always)]
     pub const fn words(self) -> [u64; 2] {
         [self.high, self.low]
+    }
+
+    /// From its two words.
+    #[inline(always)]
+    pub const fn from_words([high, low]: [u64; 2]) -> Self {
+        Self { high, low }
     }
 }
 

@@ -155,12 +155,12 @@ fn route<F: Frame, T: Tables>(
     if let Some(endpoint) = known
         && endpoint.kind == Endpoint::LOCAL
     {
-        return deliver_here(frame, tables, port, flow, endpoint, same_network);
+        return deliver_here(frame, tables, port, flow, &endpoint, same_network);
     }
     let now = tables.now();
     let (choice, teach) = match known {
         Some(endpoint) if endpoint.kind == Endpoint::HELD => {
-            held(tables, config, &key, endpoint, now)
+            held(tables, config, &key, &endpoint, now)
         }
         _ => look_up(tables, config, port, &key, same_network, now)?,
     };

@@ -40,6 +40,7 @@ pub mod learn;
 pub mod memory;
 mod mss;
 pub mod programs;
+pub mod table;
 pub mod tables;
 mod verdict;
 pub mod wire_in;

@@ -191,8 +191,8 @@ impl Tables for MemoryTables {
         self.ports.get(&interface)
     }
 
-    fn endpoint(&self, key: &EndpointKey) -> Option<&Endpoint> {
-        self.endpoints.get(&(key.vni, key.address))
+    fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint> {
+        self.endpoints.get(&(key.vni, key.address)).copied()
     }
 
     fn learned(&self, key: &EndpointKey) -> Option<Learned> {

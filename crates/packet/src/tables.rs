@@ -1,16 +1,17 @@
 //! What one host's data plane looks up: the rows, their keys, and the [`Tables`] trait that lends
 //! them.
 //!
-//! The rows are what the kernel's maps hold, byte for byte, so their layout is a contract between
-//! the agent that writes them and the programs that read them, possibly of another build:
-//! [`LAYOUT`] is part of the maps' pin path and changes with any of them.
+//! The rows are what the kernel's maps hold, byte for byte (but for endpoints, which
+//! [`crate::table`] packs), so their layout is a contract between the agent that writes them and
+//! the programs that read them, possibly of another build: [`LAYOUT`] is part of the maps' pin path
+//! and changes with any of them.
 
 use crate::wire::ipv4;
 use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Version of every layout in this module.
-pub const LAYOUT: u32 = 1;
+/// Version of every layout in this module and in [`crate::table`].
+pub const LAYOUT: u32 = 2;
 
 /// Slots of a network's endpoint table.
 pub const SLOTS: usize = 256;
@@ -104,7 +105,8 @@ rows! {
         pub reserved: u32,
     }
 
-    /// What this host knows for certain of one address: written by the agent only.
+    /// What this host knows for certain of one address: written by the agent only. [`crate::table`]
+    /// keeps of each kind only what is said of it here.
     pub struct Endpoint {
         /// Orders truths about this address.
         pub generation: u64,
@@ -232,6 +234,10 @@ impl Endpoint {
     pub const HELD: u32 = 2;
     /// It was on this host until lately.
     pub const MOVED: u32 = 3;
+
+    /// A row that says nothing yet.
+    pub const NOWHERE: Self =
+        Self { generation: 0, kind: 0, interface: 0, host: 0, vpc: 0, mac: [0; 6], flags: 0 };
 }
 
 impl Learned {
@@ -394,7 +400,7 @@ pub trait Tables {
     /// The guest's interface whose host end has this index.
     fn port(&self, interface: u32) -> Option<&Port>;
     /// What is known for certain of an address.
-    fn endpoint(&self, key: &EndpointKey) -> Option<&Endpoint>;
+    fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint>;
     /// What was learned of an address.
     fn learned(&self, key: &EndpointKey) -> Option<Learned>;
     /// Writes a learned row; whether there was room.

@@ -184,7 +184,7 @@ fn receive<F: Frame, T: Tables>(
         })?;
     let incoming = Incoming { vni: outer.geneve.vni(), outer, location, flow };
     match tables.endpoint(&incoming.key()) {
-        Some(endpoint) => role(frame, tables, config, &incoming, endpoint)
+        Some(endpoint) => role(frame, tables, config, &incoming, &endpoint)
             .map_err(|reason| Dropped { reason, vpc: endpoint.vpc }),
         None => divide::divide(frame, tables, config, &incoming),
     }

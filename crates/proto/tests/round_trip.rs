@@ -82,9 +82,8 @@ fn controller_message() -> impl Strategy<Value = ControllerMessage> {
 }
 
 fn agent_message() -> impl Strategy<Value = AgentMessage> {
-    let position = (any::<Generation>(), option::of(1..u64::MAX)).prop_map(
-        |(generation, digest)| Position { generation, digest: digest.map(Digest::from) },
-    );
+    let position = (any::<Generation>(), option::of(1..u64::MAX))
+        .prop_map(|(generation, digest)| Position { generation, digest: digest.map(Digest::from) });
     let positions = btree_map(any::<Vni>(), position, 0..5);
     let hello = (any::<Name>(), 1..5u32, underlay(), positions).prop_map(
         |(host, protocol, underlay, positions)| Hello {
@@ -115,10 +114,17 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
 }
 
 fn applied(errors: impl Strategy<Value = Vec<RowError>>) -> impl Strategy<Value = Applied> {
-    let port = (any::<Name>(), steps(), time())
-        .prop_map(|(name, steps, total)| PortReport { name, steps, total });
-    (errors, vec(port, 0..4), time(), time())
-        .prop_map(|(errors, ports, held, total)| Applied { errors, ports, held, total })
+    let port = (any::<Name>(), steps(), time()).prop_map(|(name, steps, total)| PortReport {
+        name,
+        steps,
+        total,
+    });
+    (errors, vec(port, 0..4), time(), time()).prop_map(|(errors, ports, held, total)| Applied {
+        errors,
+        ports,
+        held,
+        total,
+    })
 }
 
 fn steps() -> impl Strategy<Value = Steps> {

@@ -197,7 +197,7 @@ mod tests {
             };
             prop_assert!(less(|rows| drop(rows.networks.pop_first())));
             prop_assert!(less(|rows| drop(rows.ports.pop_first())));
-            prop_assert!(less(|rows| drop(rows.held.pop_last())));
+            prop_assert!(less(|rows| _ = rows.held.pop_last()));
             prop_assert!(less(|rows| rows.dividers.reverse()));
             prop_assert!(less(|rows| rows.quota ^= 1));
         }

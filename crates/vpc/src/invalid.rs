@@ -142,7 +142,10 @@ pub enum Problem {
         wanted: String,
     },
     /// A name of a VPC where none belongs, or none where one does.
-    #[error("resources of kind {kind} are {}", if *.is_in_vpc { "in a VPC: name it" } else { "in no VPC: leave it out" })]
+    #[error(
+        "resources of kind {kind} are {}",
+        if *.is_in_vpc { "in a VPC: name it" } else { "in no VPC: leave it out" }
+    )]
     Scope {
         /// The kind.
         kind: &'static str,

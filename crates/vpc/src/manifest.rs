@@ -329,9 +329,9 @@ impl From<ApiVersion> for String {
 mod tests {
     use super::*;
 
-    const ENDPOINT: &str = "{kind: Endpoint, metadata: {name: web-1, vpc: blue, labels: {app: web}}, \
-                            spec: {network: front, host: h1, attachment: {veth: {netns: /run/n, \
-                            interface: eth0}}}}";
+    const ENDPOINT: &str = "{kind: Endpoint, metadata: {name: web-1, vpc: blue, labels: {app: \
+                            web}}, spec: {network: front, host: h1, attachment: {veth: {netns: \
+                            /run/n, interface: eth0}}}}";
 
     #[test]
     fn a_manifest_is_read_and_written_again() {

@@ -185,36 +185,32 @@ impl Applier {
         vpc: VpcIndex,
         errors: &mut Errors,
     ) {
-        let mut failed = Vec::new();
-        let mut writes = Vec::with_capacity(held.len());
-        let mut addresses = Vec::with_capacity(held.len());
-        for (address, row) in held.iter().filter(|(address, _)| !here(address)) {
-            match self.hosts.ensure(row.host) {
-                Ok(host) => {
-                    let key = EndpointKey::new(vni.get(), Address::from(*address));
-                    writes.push((key, held_row(row, host, vpc)));
-                    addresses.push(*address);
-                }
-                Err(error) => failed.push((*address, error_chain(&error))),
-            }
-        }
-        let errors_at = self.maps.endpoints.put_all(&writes);
-        self.used.add_endpoints(writes.len() - errors_at.len());
-        failed.extend(errors_at.into_iter().map(|(at, e)| (addresses[at], error_chain(&e))));
         let known = self.known.entry(vni).or_default();
-        for (address, error) in failed {
-            known.unwritten.extend(held.get(&address).map(|row| (address, *row)));
-            errors.insert(RowKey::Held(address), error);
+        for (address, row) in held {
+            if here(address) {
+                continue;
+            }
+            let key = EndpointKey::new(vni.get(), Address::from(*address));
+            let host = self.hosts.ensure(row.host).map_err(|error| error_chain(&error));
+            let written = host.and_then(|host| {
+                let row = held_row(row, host, vpc);
+                self.maps.endpoints.put(&key, &row).map_err(|error| error_chain(&error))
+            });
+            match written {
+                Ok(()) => self.used.add_endpoints(1),
+                Err(error) => {
+                    known.unwritten.insert(*address, *row);
+                    errors.insert(RowKey::Held(*address), error);
+                }
+            }
         }
     }
 
     fn remove_held(&self, vni: Vni, removals: &BTreeSet<IpAddr>) {
         for address in removals {
             let key = EndpointKey::new(vni.get(), Address::from(*address));
-            let held = matches!(
-                self.maps.endpoints.get(&key), Ok(Some(row)) if row.kind == Endpoint::HELD
-            );
-            if !held {
+            let row = self.maps.endpoints.get(&key);
+            if row.is_none_or(|row| row.kind != Endpoint::HELD) {
                 continue;
             }
             match self.maps.endpoints.remove(&key) {
@@ -306,11 +302,12 @@ impl Applier {
 /// and sends what comes for it back to a bouncer.
 fn leave(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint, moved: bool) {
     match maps.endpoints.get(&key) {
-        Ok(Some(found)) if found.kind == Endpoint::LOCAL => {}
+        Some(found) if found.kind == Endpoint::LOCAL => {}
         // This host has become its bouncer.
         _ => return,
     }
-    let moved_row = Endpoint { kind: Endpoint::MOVED, interface: 0, host: 0, ..row };
+    let Endpoint { generation, vpc, .. } = row;
+    let moved_row = Endpoint { generation, kind: Endpoint::MOVED, vpc, ..Endpoint::NOWHERE };
     let outcome = if moved {
         maps.endpoints.put(&key, &moved_row)
     } else {
@@ -328,7 +325,7 @@ pub(super) fn forget_moved(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint) {
     let maps = Arc::clone(maps);
     tokio::spawn(async move {
         tokio::time::sleep(2 * LEASE).await;
-        if matches!(maps.endpoints.get(&key), Ok(Some(found)) if found == row)
+        if maps.endpoints.get(&key) == Some(row)
             && let Err(error) = maps.endpoints.remove(&key)
         {
             warn!(vni = key.vni, address = %key.address, %error, "moved endpoint not removed");
@@ -337,15 +334,8 @@ pub(super) fn forget_moved(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint) {
 }
 
 fn held_row(row: &HeldRow, host: u32, vpc: VpcIndex) -> Endpoint {
-    Endpoint {
-        generation: row.generation.get(),
-        kind: Endpoint::HELD,
-        interface: 0,
-        host,
-        vpc,
-        mac: [0; 6],
-        flags: 0,
-    }
+    let generation = row.generation.get();
+    Endpoint { generation, kind: Endpoint::HELD, host, vpc, ..Endpoint::NOWHERE }
 }
 
 /// Names the rows that a failure is about.

@@ -1,11 +1,13 @@
 //! The tables that the kernel programs and the agent share: their names, sizes and pins.
 
+use super::endpoints::EndpointTable;
 use super::table::{CounterTable, RawRows, Table, TableError, memory};
 use aya::maps::MapData;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
+use mizar_packet::table::Shape;
 use mizar_packet::tables::{
-    Bucket, Config, Endpoint, EndpointKey, Holders, Host, LAYOUT, Learned, Port, Route, SLOTS, Vpc,
+    Bucket, Config, EndpointKey, Holders, Host, LAYOUT, Learned, Port, Route, SLOTS, Vpc,
 };
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,7 +59,7 @@ impl Sizes {
         BTreeMap::from([
             (CONFIG, 1),
             (PORTS, self.ports),
-            (ENDPOINTS, self.endpoints),
+            (ENDPOINTS, Shape::lines(self.endpoints)),
             (LEARNED, self.learned),
             (HOSTS, hosts),
             (HOST_INDEX, self.hosts),
@@ -152,7 +154,7 @@ pub struct Maps {
     /// Guests' interfaces, by interface index.
     pub ports: Table<u32, Port>,
     /// What is known for certain of addresses.
-    pub endpoints: Table<EndpointKey, Endpoint>,
+    pub endpoints: EndpointTable,
     /// What was learned of addresses.
     pub learned: Table<EndpointKey, Learned>,
     /// Hosts.
@@ -180,7 +182,7 @@ impl Maps {
         Ok(Self {
             config: table(&folder, CONFIG)?,
             ports: table(&folder, PORTS)?,
-            endpoints: table(&folder, ENDPOINTS)?,
+            endpoints: EndpointTable::new(ENDPOINTS, descriptor(&folder, ENDPOINTS)?)?,
             learned: table(&folder, LEARNED)?,
             hosts: table(&folder, HOSTS)?,
             host_index: table(&folder, HOST_INDEX)?,
@@ -198,7 +200,7 @@ impl Maps {
         Some(match name {
             CONFIG => self.config.raw(),
             PORTS => self.ports.raw(),
-            ENDPOINTS => self.endpoints.raw(),
+            ENDPOINTS => Ok(self.endpoints.raw()),
             LEARNED => self.learned.raw(),
             HOSTS => self.hosts.raw(),
             HOST_INDEX => self.host_index.raw(),

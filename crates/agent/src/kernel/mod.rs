@@ -12,6 +12,8 @@
 //! both are changed by removing everything ([`detach`]) and starting again.
 
 mod attach;
+mod endpoints;
+mod mapping;
 mod maps;
 mod program;
 mod require;
@@ -19,6 +21,7 @@ mod sys;
 mod table;
 
 pub use attach::{AttachError, NicMode, UnknownMode};
+pub use endpoints::EndpointTable;
 pub use maps::{DUMPED, Maps, MapsError, RouteKey, Sizes, memory_by_map};
 pub use program::{LoadError, OBJECT};
 pub use require::Missing;

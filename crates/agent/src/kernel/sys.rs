@@ -386,8 +386,8 @@ fn found(outcome: io::Result<c_long>) -> io::Result<bool> {
     }
 }
 
-/// Gives back to the kernel what loading the programs took: it is not needed again until the next
-/// start.
+/// Gives back to the kernel what loading the programs or a large update took, which is not needed
+/// again soon.
 pub(crate) fn release_memory() {
     // SAFETY: it touches free memory only.
     unsafe { libc::malloc_trim(0) };

@@ -169,6 +169,21 @@ pub struct RawRows {
 }
 
 impl RawRows {
+    /// Those rows.
+    pub(super) fn of<K, V>(rows: impl Iterator<Item = (K, V)>) -> Self
+    where
+        K: IntoBytes + Immutable,
+        V: IntoBytes + Immutable,
+    {
+        let (key_size, row_size) = (size_of::<K>(), size_of::<V>());
+        let mut raw = Self { key_size, row_size, keys: Vec::new(), rows: Vec::new() };
+        for (key, row) in rows {
+            raw.keys.extend_from_slice(key.as_bytes());
+            raw.rows.extend_from_slice(row.as_bytes());
+        }
+        raw
+    }
+
     /// Keys with their rows.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.keys.chunks_exact(self.key_size).zip(self.rows.chunks_exact(self.row_size))
@@ -240,6 +255,9 @@ fn sum(values: &[u8]) -> u64 {
     words.fold(0, u64::wrapping_add)
 }
 
-fn call(table: &'static str, action: &'static str) -> impl FnOnce(io::Error) -> TableError {
+pub(super) fn call(
+    table: &'static str,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> TableError {
     move |source| TableError::Call { action, table, source }
 }

@@ -4,17 +4,23 @@ use crate::hosts::LEARNED_CAPACITY;
 use crate::outcome::{Outcome, State};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{
-    Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, ProgramArray, RingBuf,
+    Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray, RingBuf,
 };
 use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use mizar_agent::kernel::EndpointTable;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::programs::{self, Tag};
-use mizar_packet::tables::{Bucket, Event, Host, Learned, SLOTS};
+use mizar_packet::table::Shape;
+use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Event, Host, Learned, SLOTS};
 use mizar_packet::wire::{Ethernet, Ipv4, Ipv6};
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mizar.bpf.o"));
@@ -36,12 +42,29 @@ pub(crate) struct Skb {
 
 type Rows<const K: usize, const V: usize> = HashMap<MapData, [u8; K], [u8; V]>;
 
+/// The VPC of rows that no frame asks for.
+const UNRELATED: u32 = 0x12_3456;
+
+/// Somebody writes rows while frames go through.
+pub(crate) struct Disturbance {
+    stop: Arc<AtomicBool>,
+    writer: JoinHandle<u64>,
+}
+
+impl Disturbance {
+    /// Ends it; how many rows were written.
+    pub(crate) fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.writer.join().unwrap()
+    }
+}
+
 /// One copy of the programs, with maps of its own.
 pub(crate) struct Kernel {
     object: Ebpf,
     config: Array<MapData, [u8; 128]>,
     ports: Rows<4, 96>,
-    endpoints: Rows<24, 32>,
+    endpoints: Arc<EndpointTable>,
     learned: Rows<24, 40>,
     learned_count: Array<MapData, u64>,
     hosts: Array<MapData, [u8; 40]>,
@@ -62,7 +85,7 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         for (name, entries) in [
             ("PORTS", 8),
-            ("ENDPOINTS", 128),
+            ("ENDPOINTS", Shape::lines(128)),
             ("LEARNED", LEARNED_CAPACITY as u32),
             ("LEARNED_COUNT", VPCS),
             ("HOSTS", HOSTS),
@@ -87,7 +110,7 @@ impl Kernel {
         Self {
             config: take(&mut object, "CONFIG"),
             ports: take(&mut object, "PORTS"),
-            endpoints: take(&mut object, "ENDPOINTS"),
+            endpoints: endpoints(&mut object),
             learned: take(&mut object, "LEARNED"),
             learned_count: take(&mut object, "LEARNED_COUNT"),
             hosts: take(&mut object, "HOSTS"),
@@ -104,6 +127,28 @@ impl Kernel {
                 .into(),
             object,
         }
+    }
+
+    /// Rewrites rows that no frame asks for until told to stop; how often that was.
+    pub(crate) fn disturb(&self) -> Disturbance {
+        let (endpoints, stop) = (Arc::clone(&self.endpoints), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let writer = std::thread::spawn(move || {
+            let mut written = 0u64;
+            while !stopped.load(Ordering::Relaxed) {
+                written += 1;
+                let [.., b, c] = written.to_be_bytes();
+                let key = EndpointKey::new(UNRELATED, Address::v4([10, 0, b % 4, c % 12]));
+                if written.is_multiple_of(5) {
+                    endpoints.remove(&key).unwrap();
+                } else {
+                    let row = Endpoint { generation: written, kind: 2, ..Endpoint::NOWHERE };
+                    endpoints.put(&key, &row).unwrap();
+                }
+            }
+            written
+        });
+        Disturbance { stop, writer }
     }
 
     /// Puts the programs into their slots.
@@ -127,7 +172,7 @@ impl Kernel {
             key
         };
         replace(&mut self.ports, tables.ports.iter().map(|(k, v)| (row(k), row(v))));
-        replace(&mut self.endpoints, tables.endpoints.iter().map(|(k, v)| (key(k), row(v))));
+        self.fill_endpoints(tables);
         let learned = tables.learned.borrow();
         replace(&mut self.learned, learned.iter().map(|(k, v)| (key(k), row(v))));
         let hosts = tables.hosts.borrow();
@@ -147,6 +192,18 @@ impl Kernel {
         for row in 0..VPCS * PER_VPC {
             let zeros = PerCpuValues::try_from(zeros.clone()).unwrap();
             self.counters.set(row, zeros, 0).unwrap();
+        }
+    }
+
+    fn fill_endpoints(&self, tables: &MemoryTables) {
+        let gone = self.endpoints.rows().map(|(key, _)| key).filter(|key| {
+            key.vni != UNRELATED && !tables.endpoints.contains_key(&(key.vni, key.address))
+        });
+        for key in gone {
+            assert!(self.endpoints.remove(&key).unwrap());
+        }
+        for ((vni, address), endpoint) in &tables.endpoints {
+            self.endpoints.put(&EndpointKey::new(*vni, *address), endpoint).unwrap();
         }
     }
 
@@ -291,6 +348,12 @@ where
     });
     bytes.truncate(ran.data_size_out as usize);
     (ran.return_value, bytes, context_out)
+}
+
+fn endpoints(object: &mut Ebpf) -> Arc<EndpointTable> {
+    let Some(Map::Array(map)) = object.take_map("ENDPOINTS") else { panic!("no endpoints") };
+    let map = map.fd().as_fd().try_clone_to_owned().unwrap();
+    Arc::new(EndpointTable::new("ENDPOINTS", map).unwrap())
 }
 
 fn take<M>(object: &mut Ebpf, name: &str) -> M

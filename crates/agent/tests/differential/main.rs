@@ -45,11 +45,13 @@ fn kernel_and_user_space_do_the_same() {
     let mut kernel = Kernel::load();
     kernel.fill_slots();
     let mut coverage = Coverage::default();
+    let disturbance = kernel.disturb();
     for number in 0..tables {
         // Each tables' own seed, so that the failing one can be run alone.
         run_tables(&mut kernel, seed.wrapping_add(number), &mut coverage);
     }
-    print!("{coverage}");
+    let disturbances = disturbance.end();
+    println!("{coverage}{disturbances:>9} rows written meanwhile");
     let unseen = coverage.unseen();
     assert!(unseen.is_empty(), "never seen, so not tested: {}", unseen.join(", "));
 }

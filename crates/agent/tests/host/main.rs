@@ -2,5 +2,6 @@
 
 mod kernel;
 mod pair;
+mod resume;
 mod updates;
 mod world;

@@ -82,7 +82,7 @@ fn a_frame_that_is_unwrapped_for_a_guest_that_is_gone_does_not_reach_the_hosts_s
         pair.b.run("ping -q -c 5 -i 0.1 -W 1 10.0.0.5");
         let maps = Maps::open(&world::options().pins).unwrap();
         let key = EndpointKey::new(1, Address::v4([10, 0, 0, 5]));
-        let interface = maps.endpoints.get(&key).unwrap().unwrap().interface;
+        let interface = maps.endpoints.get(&key).unwrap().interface;
         let mismatches = || {
             let counter = Counter::Dropped(Reason::TagMismatch).row();
             maps.counters.sum(counter).unwrap()

@@ -81,6 +81,8 @@ pub(crate) fn options_of(host: &str) -> Options {
         nic: "nic".to_owned(),
         underlay: None,
         controller: format!("unix:{}", folder().join("controller.sock").display()),
+        credentials: None,
+        ca: None,
         socket: folder().join(host),
         pins: folder().join("bpf").join(host),
         mode: ModeChoice::Auto,

@@ -1,17 +1,19 @@
 //! The programs, and tables that every flow has its own rows in.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
-use mizar_agent::kernel::{OBJECT, jiffies};
+use mizar_agent::kernel::{EndpointTable, OBJECT, jiffies};
 use mizar_packet::Address;
 use mizar_packet::count::{Counter, PER_VPC, Path};
 use mizar_packet::programs;
+use mizar_packet::table::Shape;
 use mizar_packet::tables::{
-    Config, Endpoint, FleetPrefix, Holders, Host, Learned, Port, Route, SLOTS,
+    Config, Endpoint, EndpointKey, FleetPrefix, Holders, Host, Learned, Port, Route, SLOTS,
 };
+use std::os::fd::AsFd;
 use zerocopy::{Immutable, IntoBytes};
 
 /// VPC of the flows that are bounced here. VNIs are also rows of the counters.
@@ -69,7 +71,7 @@ impl World {
         let mut loader = EbpfLoader::new();
         for (name, entries) in [
             // The agent's sizes where they are enough, and room for two tables' flows.
-            ("ENDPOINTS", flows.saturating_mul(2).max(65_536)),
+            ("ENDPOINTS", Shape::lines(flows.saturating_mul(2).max(65_536))),
             ("LEARNED", flows.max(16_384)),
             ("HOSTS", 8193),
             ("HOST_INDEX", 8192),
@@ -177,7 +179,7 @@ const HOSTS: u32 = 1000;
 /// Rows of each flow's destination, in each VPC as its way needs them.
 fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
     let now = jiffies()?;
-    let mut endpoints: HashMap<_, [u8; 24], [u8; 32]> = map(object, "ENDPOINTS")?;
+    let endpoints = endpoints(object)?;
     let mut learned: HashMap<_, [u8; 24], [u8; 40]> = map(object, "LEARNED")?;
     let mut routes: LpmTrie<_, [u8; 20], [u8; 8]> = map(object, "ROUTES")?;
     let mut holders: Array<_, [u8; 16]> = map(object, "HOLDERS")?;
@@ -193,9 +195,9 @@ fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
             mac: [0; 6],
             flags: 0,
         };
-        endpoints.insert(key(BOUNCE, address), row::<32>(&held), 0)?;
+        endpoints.put(&EndpointKey::new(BOUNCE, address), &held)?;
         let here = Endpoint { kind: Endpoint::LOCAL, interface: 9, host: 0, vpc: UNWRAP, ..held };
-        endpoints.insert(key(UNWRAP, address), row::<32>(&here), 0)?;
+        endpoints.put(&EndpointKey::new(UNWRAP, address), &here)?;
         let there =
             Learned { generation: 1, used: now, teach_until: 0, notice_at: 0, host, vpc: DEPART };
         learned.insert(key(DEPART, address), row::<40>(&there), 0)?;
@@ -214,6 +216,13 @@ fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
     Ok(())
 }
 
+/// The table of endpoints, which is written as memory.
+fn endpoints(object: &mut Ebpf) -> Result<EndpointTable> {
+    let map = object.take_map("ENDPOINTS");
+    let Some(Map::Array(map)) = map else { bail!("ENDPOINTS is no array") };
+    Ok(EndpointTable::new("ENDPOINTS", map.fd().as_fd().try_clone_to_owned()?)?)
+}
+
 /// A second handle on a map: what is filled here stays with the programs.
 fn map<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &str) -> Result<M> {
     let map = object.take_map(name).with_context(|| format!("no map {name}"))?;
@@ -221,7 +230,7 @@ fn map<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &str) -> Resu
 }
 
 fn key(vni: u32, address: Address) -> [u8; 24] {
-    row(&mizar_packet::tables::EndpointKey::new(vni, address))
+    row(&EndpointKey::new(vni, address))
 }
 
 fn row<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {

@@ -47,15 +47,17 @@ impl Document<'_> {
     /// Its manifest.
     pub(super) fn read(&self) -> Result<Manifest, Wrong> {
         // The whole is looked at first: what is no YAML is wrong whatever its kind.
-        serde_saphyr::from_str::<IgnoredAny>(self.text).map_err(|it| self.wrong(&it, None))?;
-        let head: Head =
-            serde_saphyr::from_str(self.text).map_err(|error| self.wrong(&error, None))?;
+        serde_saphyr::from_str_with_options::<IgnoredAny>(self.text, options())
+            .map_err(|it| self.wrong(&it, None))?;
+        let head = serde_saphyr::from_str_with_options::<Head>(self.text, options());
+        let head = head.map_err(|error| self.wrong(&error, None))?;
         let kind = head.kind::<serde_json::Error>();
         let kind = kind.map_err(|error| self.wrong_field("kind", &error.to_string()))?;
         let mut track = Track::new();
-        let read = serde_saphyr::with_deserializer_from_str(self.text, |from| {
-            Manifest::read(kind, Deserializer::new(from, &mut track))
-        });
+        let read =
+            serde_saphyr::with_deserializer_from_str_with_options(self.text, options(), |from| {
+                Manifest::read(kind, Deserializer::new(from, &mut track))
+            });
         let path = track.path().to_string();
         let manifest = read.map_err(|error| {
             self.wrong(&error, Some(path).filter(|path| !matches!(path.as_str(), "." | "?")))
@@ -101,6 +103,11 @@ impl Document<'_> {
         let place = self.at(number(at.line()));
         Wrong { place, column: Some(number(at.column())), field, problem }
     }
+}
+
+/// As YAML 1.2 has it: a network named `n` or `on` is one, and not a boolean.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 /// Whether a line is more than blanks, a comment or a marker.

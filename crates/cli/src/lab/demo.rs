@@ -1,6 +1,7 @@
 //! `mizar lab demo`: builds a cloud of four hosts and shows that it does what it promises.
 
 mod checks;
+mod declare;
 mod paths;
 mod reach;
 mod transfer;
@@ -67,17 +68,21 @@ async fn show(topology: &Topology, checks: &mut Checks) -> Result<()> {
     let Some(world) = checks.run_for("a cloud from one file", world).await? else {
         bail!("there is no cloud to look at");
     };
+    declare::show(&world, checks).await?;
     let trace = paths::show(&world, checks).await?;
     reach::show(&world, checks).await?;
     transfer::show(&world, checks).await?;
     if let Some(trace) = trace {
-        let indented = trace.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n");
-        let indented: String = indented.collect();
+        let indented = indented(&trace);
         output::print(&format!(
             "\nWhich way the first of these packets took, by `mizar trace`:\n\n{indented}"
         ))?;
     }
     Ok(())
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect()
 }
 
 async fn remove(lab: &str) -> Result<String> {
@@ -103,7 +108,8 @@ fn next(lab: &str) -> String {
          mizar lab exec --lab {lab} blue/client -- ping 10.0.1.3\n  \
          mizar lab exec --lab {lab} red/client -- curl http://10.0.1.3:8080/vpc\n  \
          mizar trace --lab {lab} blue/web-2 blue/db --both\n  \
-         mizar lab counters {lab}\n\n\
+         mizar lab counters {lab}\n  \
+         eval \"$(mizar lab env {lab})\"; mizar get endpoints\n\n\
          and in the end:\n\n  mizar lab down {lab}",
         program.display()
     )

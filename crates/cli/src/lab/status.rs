@@ -55,13 +55,12 @@ fn agent(host: &HostStatus) -> String {
     }
 }
 
-/// The VPCs of a host, with how far it is behind.
+/// The VPCs of a host, and in which of them something is to come.
 fn vpcs(host: &HostStatus) -> String {
-    let behind = |vpc: &mizar_lab::HostVpcStatus| match vpc.acked {
-        Some(acked) if acked == vpc.wanted => vpc.vpc.clone(),
-        acked => format!("{} ({} of {})", vpc.vpc, output::or_none(acked), vpc.wanted),
+    let name = |vpc: &mizar_lab::HostVpcStatus| {
+        if vpc.behind { format!("{} (behind)", vpc.vpc) } else { vpc.vpc.clone() }
     };
-    let vpcs: Vec<_> = host.vpcs.iter().map(behind).collect();
+    let vpcs: Vec<_> = host.vpcs.iter().map(name).collect();
     if vpcs.is_empty() { "-".to_owned() } else { vpcs.join(", ") }
 }
 
@@ -74,7 +73,7 @@ fn guests(status: &Status) -> String {
             guest.host.clone(),
             output::or_none(guest.v4),
             output::or_none(guest.v6),
-            guest.state.to_string(),
+            guest.word(),
         ]);
     }
     output::text(&table)

@@ -99,7 +99,7 @@ impl Config {
 }
 
 /// Where the file is, unless there is no home.
-fn path() -> Option<PathBuf> {
+pub(super) fn path() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(VARIABLE).or_else(|| {
         let base = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;

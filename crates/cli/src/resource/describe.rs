@@ -113,7 +113,7 @@ as it stands
   generation: null
   mac: null
   phase: Degraded
-  v4: 10.0.1.2
+  v4: \"10.0.1.2\"
 
   CONDITION  IS     REASON        MESSAGE
   Bounced    False  HolderSilent  h3 is silent

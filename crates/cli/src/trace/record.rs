@@ -81,9 +81,9 @@ impl Tables for Recording<'_> {
         found
     }
 
-    fn endpoint(&self, key: &EndpointKey) -> Option<&Endpoint> {
+    fn endpoint(&self, key: &EndpointKey) -> Option<Endpoint> {
         let found = self.tables.endpoint(key);
-        self.note(Seen::Endpoint(*key, found.copied()));
+        self.note(Seen::Endpoint(*key, found));
         found
     }
 

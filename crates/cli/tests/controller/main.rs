@@ -6,5 +6,4 @@
 mod commands;
 mod examples;
 mod refusals;
-mod tls;
 mod world;

@@ -36,7 +36,7 @@ impl World {
         let listener = runtime.block_on(bind(&socket)).unwrap();
         runtime.spawn(async move {
             let acceptor = Acceptor::local(listener, Limits::default());
-            serve(acceptor, api::router(engine), async { drop(stopped.await) }).await;
+            serve(acceptor, api::router(engine), async { _ = stopped.await }).await;
         });
         Self { folder, _runtime: runtime, _stop: stop }
     }

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod changes;
+mod declared;
 mod demo;
 mod frames;
 mod outages;

@@ -59,7 +59,7 @@ fn without_agents_and_controller_learned_ways_become_long_ones_without_loss() {
         let long = risen.of("blue", "sent_to_bouncer") + risen.of("blue", "sent_to_divider");
         risen.at("blue", "h1", "sent_direct") >= 200 && long == 0
     });
-    world.kill_server();
+    world.kill_controller();
     let hosts = ["h1", "h2", "h3", "h4"];
     hosts.iter().for_each(|host| world.kill_agent(host));
     datagrams.goes_on(2000);

@@ -21,11 +21,19 @@ pub(crate) struct World {
 }
 
 /// `mizar lab status -o json`, as far as it matters here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Status {
-    server: Option<i32>,
+    controller: Controller,
     hosts: Vec<Host>,
     guests: Vec<Guest>,
+}
+
+/// The lab's controller.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Controller {
+    process: Option<i32>,
+    socket: PathBuf,
+    log: PathBuf,
 }
 
 /// A host.
@@ -93,7 +101,7 @@ impl World {
             lab: format!("sc-{name}-{}", std::process::id()),
             underlay: underlay.to_owned(),
             folder: tempfile::tempdir().unwrap(),
-            status: Status { server: None, hosts: Vec::new(), guests: Vec::new() },
+            status: Status::default(),
         };
         let file = world.file(topology);
         mizar(&["lab", "up", file.to_str().unwrap()]);
@@ -139,9 +147,48 @@ impl World {
         kill(self.host(host).agent.unwrap());
     }
 
-    /// Kills the lab's server.
-    pub(crate) fn kill_server(&self) {
-        kill(self.status.server.unwrap());
+    /// Kills the lab's controller; it is gone when this returns.
+    pub(crate) fn kill_controller(&self) {
+        kill(self.status.controller.process.unwrap());
+    }
+
+    /// Starts the lab's controller again.
+    pub(crate) fn start_controller(&self) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let executable = env!("CARGO_BIN_EXE_mizar").as_ref();
+        mizar_lab::start_controller(&self.lab, executable).unwrap();
+    }
+
+    /// Kills the lab's controller and starts it again, whichever it is now.
+    pub(crate) fn restart_controller(&self) {
+        let json = mizar(&["lab", "status", &self.lab, "-o", "json"]);
+        kill(serde_json::from_str::<Status>(&json).unwrap().controller.process.unwrap());
+        self.start_controller();
+    }
+
+    /// Asks the lab's controller.
+    pub(crate) fn asks(&self, words: &[&str]) -> Output {
+        let controller = format!("unix:{}", self.status.controller.socket.display());
+        run_mizar(&[words, &["--controller", &controller]].concat())
+    }
+
+    /// Makes the namespace of another guest; the manifest that attaches it.
+    pub(crate) fn new_guest(&self, name: &str, network: &str, host: &str) -> String {
+        mizar(&["lab", "guest", "--lab", &self.lab, name, "--network", network, "--host", host])
+    }
+
+    /// A file with manifests.
+    pub(crate) fn manifests(&self, text: &str) -> String {
+        let file = self.folder.path().join("manifests.yaml");
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
+
+    /// Stops an agent where it stands, or lets it go on.
+    pub(crate) fn signal_agent(&self, host: &str, signal: &str) {
+        let pid = self.host(host).agent.unwrap().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Starts the agent of a host again.
@@ -201,15 +248,16 @@ impl Drop for World {
         if !output.status.success() {
             println!("{}", said(&output));
         }
-        // Whatever else a test looks at, no agent may fail at its work.
+        // Whatever else a test looks at, neither agents nor controller may fail at their work.
         assert!(panicking || errors.is_empty(), "{}", errors.join("\n"));
     }
 }
 
 impl World {
-    /// What agents say that should not happen.
+    /// What agents and the controller say that should not happen.
     fn errors(&self) -> Vec<String> {
-        let logs = self.status.hosts.iter().map(|host| &host.log);
+        let agents = self.status.hosts.iter().map(|host| &host.log);
+        let logs = agents.chain([&self.status.controller.log]);
         let text: String = logs.filter_map(|log| fs::read_to_string(log).ok()).collect();
         let is_error = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
         text.lines().filter(is_error).map(str::to_owned).collect()

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use mizar_identity::{Identity, Peer};
+use mizar_identity::{Fingerprint, Identity, Peer, enrol};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Instrument;
@@ -22,13 +22,36 @@ const LONGEST_ID: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Who(pub(super) Identity);
 
+/// Whoever asks, and how, for what goes on record.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    /// Who; nobody that is known only where a host joins.
+    who: Option<Identity>,
+    /// From where.
+    pub(super) from: String,
+    /// The certificate that proves it, if it is one.
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// The request's id.
+    pub(super) request: String,
+}
+
+impl Asker {
+    /// Who it is.
+    ///
+    /// # Errors
+    /// Nobody that is known.
+    pub(super) fn known(&self) -> Result<&Identity, Problem> {
+        self.who.as_ref().ok_or_else(unknown)
+    }
+}
+
 /// Answers a request, or says why not.
 pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = id_of(request.headers());
     let span = tracing::info_span!(
         "request", id, method = %request.method(), path = request.uri().path()
     );
-    let answered = answer(&api, request, next).instrument(span.clone()).await;
+    let answered = answer(&api, &id, request, next).instrument(span.clone()).await;
     let mut answer = answered.unwrap_or_else(Problem::into_response);
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
         span.in_scope(|| tracing::info!(status = problem.status, "{problem}"));
@@ -46,10 +69,23 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
     answer
 }
 
-async fn answer(api: &Api, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let who = identity(&request)?;
-    let _permit = api.usage.admit(&who, Use::Request, api.limits.requests)?;
-    request.extensions_mut().insert(Who(who));
+async fn answer(
+    api: &Api,
+    id: &str,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let asker = asker(&request, id)?;
+    let most = match &asker.who {
+        None if request.uri().path() != enrol::JOIN => return Err(unknown()),
+        None => api.limits.strangers,
+        Some(_) => api.limits.requests,
+    };
+    let _permit = api.usage.admit(asker.who.as_ref(), Use::Request, most)?;
+    if let Some(who) = &asker.who {
+        request.extensions_mut().insert(Who(who.clone()));
+    }
+    request.extensions_mut().insert(asker);
     let answered = tokio::time::timeout(api.limits.answer, next.run(request)).await;
     answered.map_err(|_| {
         let seconds = api.limits.answer.as_secs_f64();
@@ -61,14 +97,20 @@ async fn answer(api: &Api, mut request: Request, next: Next) -> Result<Response,
     })
 }
 
-fn identity(request: &Request) -> Result<Identity, Problem> {
-    let peer = request.extensions().get::<Peer>();
-    let found = peer.and_then(|peer| peer.identity.clone());
-    found.ok_or_else(|| {
-        let detail = "nobody is known by this connection: connect with a certificate of this \
-                      cloud, or by the controller's local socket";
-        Problem::new(ProblemKind::Forbidden, detail)
+fn asker(request: &Request, id: &str) -> Result<Asker, Problem> {
+    let peer = request.extensions().get::<Peer>().ok_or_else(unknown)?;
+    Ok(Asker {
+        who: peer.identity.clone(),
+        from: peer.address.to_string(),
+        fingerprint: peer.fingerprint,
+        request: id.to_owned(),
     })
+}
+
+fn unknown() -> Problem {
+    let detail = "nobody is known by this connection: connect with a certificate of this cloud, or \
+                  by the controller's local socket; without one a host can only join";
+    Problem::new(ProblemKind::Forbidden, detail)
 }
 
 /// The id that the peer gave, if it is one; otherwise a new one.

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use crate::engine::{Change, Effect, Event, EventType, Outcome, Page, Written};
-use mizar_vpc::{Generation, Manifest, Ref};
+use mizar_vpc::{Generation, Manifest, Name, Ref};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,64 @@ pub struct DeleteBody {
     /// If given, it must be the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<Generation>,
+}
+
+/// Asks for a join token.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TokenOrderBody {
+    /// Which host may join: its name, or the beginning of names and `*`.
+    pub host: String,
+    /// How many hosts may.
+    #[serde(default = "once")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub uses: u32,
+    /// For how long, in seconds.
+    #[serde(default = "an_hour")]
+    #[schemars(range(min = 60, max = 2_592_000))]
+    pub valid_seconds: u64,
+    /// Where the host finds the controller, if not at the first of its own names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
+}
+
+/// What is known of a join token.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenBody {
+    /// Its number.
+    pub id: Name,
+    /// Which host may join with it: its name, or the beginning of names and `*`.
+    pub host: String,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+    /// How many hosts still may.
+    pub uses_left: u32,
+}
+
+/// A new join token.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TokenMadeBody {
+    /// All of it, secret included: it is told this once.
+    pub token: String,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub record: TokenBody,
+}
+
+/// All join tokens.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TokenListBody {
+    /// In the order of their numbers.
+    pub items: Vec<TokenBody>,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+const fn an_hour() -> u64 {
+    3600
 }
 
 /// A page of resources.

@@ -82,7 +82,7 @@ pub(super) fn changes(json: &[u8]) -> Result<Vec<ChangeBody>, Problem> {
 }
 
 /// A value of a type that serde derives.
-fn value<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Problem> {
+pub(super) fn value<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Problem> {
     tracked(json, |from| T::deserialize(from))
 }
 

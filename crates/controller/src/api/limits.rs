@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all peers use at the moment.
 #[derive(Debug, Default)]
-pub(super) struct Usage(Mutex<BTreeMap<(Identity, Use), usize>>);
+pub(super) struct Usage(Mutex<BTreeMap<(Option<Identity>, Use), usize>>);
 
 /// What is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,21 +22,21 @@ pub(super) enum Use {
 #[derive(Debug)]
 pub(super) struct Permit {
     usage: Arc<Usage>,
-    key: (Identity, Use),
+    key: (Option<Identity>, Use),
 }
 
 impl Usage {
-    /// Lets a peer use one more.
+    /// Lets a peer use one more; strangers are one peer.
     ///
     /// # Errors
     /// It uses as many as it may.
     pub(super) fn admit(
         self: &Arc<Self>,
-        who: &Identity,
+        who: Option<&Identity>,
         what: Use,
         most: usize,
     ) -> Result<Permit, Problem> {
-        let key = (who.clone(), what);
+        let key = (who.cloned(), what);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let used = all.entry(key.clone()).or_default();
         if *used >= most {
@@ -44,6 +44,7 @@ impl Usage {
                 Use::Request => "requests are being answered",
                 Use::Watch => "watches are open",
             };
+            let who = who.map_or("strangers".to_owned(), ToString::to_string);
             let detail = format!(
                 "{used} {what} for {who}, and there may be at most {most}: try again later"
             );
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn each_peer_has_limits_of_its_own_and_gets_back_what_it_gives_back() {
         let usage = Arc::new(Usage::default());
-        let admit = |who: &str| usage.admit(&who.parse().unwrap(), Use::Watch, 1);
+        let admit = |who: &str| usage.admit(Some(&who.parse().unwrap()), Use::Watch, 1);
         let first = admit("operator/alice").unwrap();
         let refused = admit("operator/alice").unwrap_err();
         assert!(refused.detail.starts_with("1 watches are open for operator/alice"), "{refused}");

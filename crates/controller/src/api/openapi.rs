@@ -1,8 +1,12 @@
 //! `/openapi.json`: the API described for programs, from the types that it uses.
 
+mod enrol;
 mod paths;
 
-use super::body::{ApplyBody, BatchBody, EventBody, ListBody, WrittenBody};
+use super::body::{
+    ApplyBody, BatchBody, EventBody, ListBody, TokenBody, TokenListBody, TokenMadeBody,
+    TokenOrderBody, WrittenBody,
+};
 use super::problem::Problem;
 use axum::Json;
 use mizar_vpc::{Kind, Manifest};
@@ -52,6 +56,10 @@ fn schemas() -> Map<String, Value> {
     add::<ListBody>(&mut generator);
     add::<WrittenBody>(&mut generator);
     add::<EventBody>(&mut generator);
+    add::<TokenOrderBody>(&mut generator);
+    add::<TokenMadeBody>(&mut generator);
+    add::<TokenListBody>(&mut generator);
+    add::<TokenBody>(&mut generator);
     add::<Problem>(&mut generator);
     let mut schemas = generator.take_definitions(true);
     split_by_kind(&mut schemas);

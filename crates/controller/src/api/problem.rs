@@ -15,9 +15,9 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Which kind of problem: `urn:mizar:problem:` and one word.
-    pub r#type: String,
+    pub r#type: Box<str>,
     /// The same for people.
-    pub title: String,
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What is wrong, and what would be right.
@@ -118,8 +118,8 @@ impl Problem {
     /// A problem that is not about fields.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
-            r#type: format!("{}{}", Self::TYPES, kind.word()),
-            title: kind.title().to_owned(),
+            r#type: format!("{}{}", Self::TYPES, kind.word()).into(),
+            title: kind.title().into(),
             status: kind.status().as_u16(),
             detail: detail.into(),
             instance: None,

@@ -1,7 +1,7 @@
 //! Resources one by one, and pages of them.
 
 use super::Api;
-use super::admit::Who;
+use super::admit::{Asker, Who};
 use super::body::{ListBody, WrittenBody};
 use super::problem::{Problem, ProblemKind};
 use super::query::{self, Query, Reading};
@@ -61,7 +61,7 @@ pub(super) async fn fleet(
 /// A new resource.
 pub(super) async fn create(
     State(api): State<Api>,
-    Extension(Who(who)): Extension<Who>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     Json(body): Json,
 ) -> Result<Response, Problem> {
@@ -71,7 +71,7 @@ pub(super) async fn create(
     target.complete(&mut manifest)?;
     let location = path_of(&manifest.reference());
     let write = Write { changes: vec![Change::Create(manifest)], dry_run };
-    let made = only(api.engine.write(&who, write).await?)?;
+    let made = only(api.write(&asker, "create", write).await?)?;
     if dry_run {
         return Ok(answer(StatusCode::OK, made));
     }
@@ -85,7 +85,7 @@ pub(super) async fn create(
 /// Another one in place of a resource.
 pub(super) async fn replace(
     State(api): State<Api>,
-    Extension(Who(who)): Extension<Who>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     headers: HeaderMap,
     Json(body): Json,
@@ -97,15 +97,15 @@ pub(super) async fn replace(
     target.complete(&mut manifest)?;
     query::expect(&mut manifest, version)?;
     let write = Write { changes: vec![Change::Replace(manifest)], dry_run };
-    let written = api.engine.write(&who, write).await;
-    let written = written.map_err(|refusal| conditional(refusal.into(), version.is_some()))?;
+    let written = api.write(&asker, "update", write).await;
+    let written = written.map_err(|problem| conditional(problem, version.is_some()))?;
     Ok(answer(StatusCode::OK, only(written)?))
 }
 
 /// A resource goes.
 pub(super) async fn delete(
     State(api): State<Api>,
-    Extension(Who(who)): Extension<Who>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -114,9 +114,10 @@ pub(super) async fn delete(
     let resource_version = query::if_match(&headers)?;
     let change =
         Change::Delete { reference: one(&uri)?, cascade: query.cascade()?, resource_version };
-    let written = api.engine.write(&who, Write { changes: vec![change], dry_run }).await;
+    let write = Write { changes: vec![change], dry_run };
+    let written = api.write(&asker, "delete", write).await;
     let is_conditional = resource_version.is_some();
-    let written = written.map_err(|refusal| conditional(refusal.into(), is_conditional))?;
+    let written = written.map_err(|problem| conditional(problem, is_conditional))?;
     Ok(axum::Json(WrittenBody::new(written, dry_run)).into_response())
 }
 

@@ -26,7 +26,7 @@ const LINES: usize = 16;
 
 /// Begins a watch.
 pub(super) async fn watch(api: &Api, who: &Identity, watch: Watch) -> Result<Response, Problem> {
-    let permit = api.usage.admit(who, Use::Watch, api.limits.watches)?;
+    let permit = api.usage.admit(Some(who), Use::Watch, api.limits.watches)?;
     let from = watch.from;
     let subscription = api.engine.watch(who, watch).await?;
     let (lines, taken) = mpsc::channel(LINES);

@@ -1,7 +1,7 @@
 //! Bodies, and many changes at once.
 
 use super::Api;
-use super::admit::Who;
+use super::admit::Asker;
 use super::body::WrittenBody;
 use super::json;
 use super::problem::{Problem, ProblemKind};
@@ -21,30 +21,30 @@ pub(super) struct Json(pub(super) Bytes);
 /// Manifests are applied together.
 pub(super) async fn apply(
     State(api): State<Api>,
-    Extension(who): Extension<Who>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     Json(body): Json,
 ) -> Result<Response, Problem> {
     let dry_run = Query::of(&uri, query::OF_WRITES)?.dry_run()?;
     let changes = json::manifests(&body)?.into_iter().map(Change::Apply).collect();
-    write(&api, &who, Write { changes, dry_run }).await
+    write(&api, &asker, "apply", Write { changes, dry_run }).await
 }
 
 /// Changes are made together.
 pub(super) async fn batch(
     State(api): State<Api>,
-    Extension(who): Extension<Who>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     Json(body): Json,
 ) -> Result<Response, Problem> {
     let dry_run = Query::of(&uri, query::OF_WRITES)?.dry_run()?;
     let changes = json::changes(&body)?.into_iter().map(Change::from).collect();
-    write(&api, &who, Write { changes, dry_run }).await
+    write(&api, &asker, "batch", Write { changes, dry_run }).await
 }
 
-async fn write(api: &Api, Who(who): &Who, write: Write) -> Result<Response, Problem> {
+async fn write(api: &Api, asker: &Asker, verb: &str, write: Write) -> Result<Response, Problem> {
     let dry_run = write.dry_run;
-    let written = api.engine.write(who, write).await?;
+    let written = api.write(asker, verb, write).await?;
     Ok(axum::Json(WrittenBody::new(written, dry_run)).into_response())
 }
 

@@ -30,6 +30,7 @@ impl Core {
             self.desk.remove(host, vni);
         }
         let Some(outgoing) = self.outgoing.get(host) else { return };
+        self.metrics.sent(update.len());
         for batch in update.batches(BATCH_ROWS) {
             // A stream that has ended says so by itself.
             let _ = outgoing.send(ControllerMessage::Update(batch));

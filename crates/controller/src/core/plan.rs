@@ -6,7 +6,7 @@ use super::write::{Draft, MapChange};
 use crate::marks;
 use crate::planner::{self, Due};
 use crate::time::Time;
-use mizar_vpc::catalog::Record;
+use mizar_vpc::catalog::{NetworkEntry, Record};
 use mizar_vpc::manifest::NetworkSpec;
 use mizar_vpc::{
     DividerStep, Guard, NetworkId, Standing, Step, Vni, VpcSlotMaps, assign_dividers,
@@ -98,7 +98,7 @@ impl Core {
         if current.is_some() && self.planner.guard != Guard::Free {
             return;
         }
-        let needs = planner::needs(network, self.planner.rates.get(&vni).copied().unwrap_or(0));
+        let needs = planner::needs(network, self.rate_of(vni, network));
         let told = self.view().knowing(vni, id);
         let progress = self.planner.progress((vni, id), told, &self.desk, now);
         let (fleet, limits) = (&self.planner.fleet, &self.planner.limits);
@@ -174,6 +174,27 @@ impl Core {
         if rows % step < 2 {
             self.planner.look_at(due_of(vni, id));
         }
+    }
+
+    /// A VPC's bouncers forward more or less: its networks may need others.
+    pub(super) fn look_at_load(&mut self, vni: Vni) {
+        let Some(vpc) = self.catalog.vpc(vni) else { return };
+        for network in vpc.networks() {
+            let rate = self.rate_of(vni, network);
+            // Only what is near to more than one host's share, or may have been, matters.
+            if rate * 4 > self.planner.limits.packets_per_holder {
+                self.planner.look_at(due_of(vni, network.record().id));
+            }
+        }
+    }
+
+    /// A network's part of what its VPC's bouncers forward: hosts count by VPC, so it is taken to
+    /// be in proportion to its addresses.
+    fn rate_of(&self, vni: Vni, network: &NetworkEntry) -> u64 {
+        let networks = self.catalog.vpc(vni).into_iter().flat_map(|vpc| vpc.networks());
+        let all = networks.map(NetworkEntry::address_count).sum::<u64>().max(1);
+        let part = u128::from(self.loads.rate(vni)) * u128::from(network.address_count());
+        (part / u128::from(all)) as u64
     }
 
     /// A host has come: those who had to wait for one are looked at.

@@ -120,6 +120,16 @@ impl Core {
         });
     }
 
+    /// All metrics as text.
+    ///
+    /// # Errors
+    /// They are not for those who ask.
+    pub(crate) fn metrics(&self, who: &Identity, now: Time) -> Result<String, Refusal> {
+        access::check_monitoring(who)?;
+        let text = self.metrics.text(&self.snapshot(now));
+        text.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))
+    }
+
     fn sees(&self, who: &Identity, filter: &Filter, event: &Event) -> bool {
         selects(filter, &event.object)
             && access::may_read(&self.catalog, who, &event.object.reference())
@@ -143,8 +153,8 @@ impl Core {
                 events.push(Arc::new(Event { r#type, object, resource_version }));
             }
             if events.len() > crate::watchers::MOST_PRESENT {
-                let detail = "there are too many to begin with: list them in pages, then watch from \
-                              the version that the list says";
+                let detail = "there are too many to begin with: list them in pages, then watch \
+                              from the version that the list says";
                 return Err(Refusal::new(RefusalKind::Gone, detail));
             }
         }

@@ -3,7 +3,7 @@
 use super::Core;
 use crate::desk::{Keys, SessionId};
 use crate::time::Time;
-use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, PROTOCOL};
+use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
 use mizar_vpc::{Name, RowKey, Standing, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
@@ -51,6 +51,11 @@ impl Core {
         let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
         self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
         self.planner.look_at_moving();
+        for vni in told {
+            // What it still has from before is acknowledged by its coming.
+            let keys = self.watched_keys(host, vni);
+            self.follow_keys(host, vni, &keys, now);
+        }
         Ok(Opened { session, messages })
     }
 
@@ -103,12 +108,17 @@ impl Core {
         match outcome {
             Outcome::Refused(reason) => {
                 warn!(%host, %vni, %generation, reason, "update refused");
+                self.metrics.answered(false);
                 self.desk.refuse(host, vni, reason);
             }
             Outcome::Applied(applied) => {
+                self.metrics.answered(true);
                 for report in &applied.ports {
                     self.timings.attached(vni, report);
                 }
+                let state = self.desk.host(host).and_then(|state| state.vpcs.get(&vni));
+                let mended: BTreeSet<_> =
+                    state.into_iter().flat_map(|it| it.errors.keys().cloned()).collect();
                 let keys = self.desk.acknowledge(host, (vni, generation), &applied);
                 if keys.is_some() && !self.view().is_told(vni, host) {
                     self.desk.drop_vpc(host, vni);
@@ -116,10 +126,14 @@ impl Core {
                 let failed = applied.errors.iter().map(|error| error.row.clone());
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
-                    Some(Keys::All) => self.awaited(host, vni),
+                    Some(Keys::All) => {
+                        let mut keys = self.watched_keys(host, vni);
+                        keys.extend(self.awaited(host, vni));
+                        keys
+                    }
                     None => BTreeSet::new(),
                 };
-                let keys: BTreeSet<_> = keys.into_iter().chain(failed).collect();
+                let keys: BTreeSet<_> = keys.into_iter().chain(failed).chain(mended).collect();
                 self.follow_keys(host, vni, &keys, now);
             }
         }
@@ -141,6 +155,17 @@ impl Core {
         let names = ids.filter_map(|id| vpc.endpoint(id)).map(|it| &it.name);
         let waiting = names.filter(|name| self.timings.is_awaited(vni, name));
         waiting.map(|name| RowKey::Port(name.clone())).collect()
+    }
+
+    /// The rows of a host that watchers have to hear of when all of them have come. Without
+    /// watchers it is nobody's business: a status is derived when it is asked for.
+    fn watched_keys(&self, host: &Name, vni: Vni) -> BTreeSet<RowKey> {
+        if !self.watchers.is_anybody_there() {
+            return BTreeSet::new();
+        }
+        let rows = self.view().vpc_rows(vni, host);
+        let ports = rows.ports.into_keys().map(RowKey::Port);
+        ports.chain(rows.held.into_keys().map(RowKey::Held)).collect()
     }
 
     /// Rows have come to a host: endpoints may have become ready, and others may follow.
@@ -166,8 +191,10 @@ impl Core {
         }
     }
 
-    fn beat(&mut self, host: &Name, beat: &mizar_proto::Beat, _now: Time) {
-        self.loads.insert(host.clone(), beat.clone());
+    fn beat(&mut self, host: &Name, beat: &Beat, now: Time) {
+        for vni in self.loads.take(host, beat, now) {
+            self.look_at_load(vni);
+        }
     }
 
     fn set_alive(&mut self, host: &Name) {
@@ -182,10 +209,6 @@ impl Core {
     /// The VPCs that a host has a part in.
     fn vpcs_of(&self, host: &Name) -> BTreeSet<Vni> {
         let lives = self.catalog.host(host).into_iter().flat_map(|host| host.vpcs());
-        let roles = self.maps.iter().filter(|(_, maps)| {
-            let keeps = maps.networks.values().flat_map(|map| map.hosts().chain(map.former()));
-            maps.dividers.iter().chain(&maps.former_dividers).chain(keeps).any(|it| it == host)
-        });
-        lives.chain(roles.map(|(vni, _)| *vni)).collect()
+        lives.chain(self.roles.vpcs(host)).collect()
     }
 }

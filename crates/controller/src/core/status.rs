@@ -3,6 +3,7 @@
 use super::Core;
 use crate::desk::RowState;
 use crate::engine::{Event, EventType};
+use crate::planner;
 use crate::time::Time;
 use mizar_vpc::catalog::{EndpointRecord, HostRecord, NetworkRecord, Record, VpcRecord};
 use mizar_vpc::manifest::{
@@ -19,6 +20,9 @@ impl Core {
         let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
         let is_ready = attached.is_so() && bounced.is_so();
         self.timings.reach(vni, name, (attached.is_so(), bounced.is_so()), now);
+        for (step, took) in self.timings.take_reached() {
+            self.metrics.reached(step, took);
+        }
         if self.watchers.is_anybody_there() || is_ready {
             let Some(object) = self.manifest_with_status(&endpoint.into(), now) else { return };
             let (r#type, resource_version) = (EventType::Modified, self.generation);
@@ -89,10 +93,14 @@ impl Core {
 
     fn host_status(&self, record: &HostRecord, now: Time) -> HostStatus {
         let state = self.desk.host(&record.name);
-        let mut errors = BTreeMap::new();
+        let (mut errors, mut behind) = (BTreeMap::new(), Vec::new());
         for (vni, progress) in state.into_iter().flat_map(|state| &state.vpcs) {
-            let vpc =
-                self.catalog.vpc(*vni).map_or_else(String::new, |it| it.record().name.to_string());
+            let vpc = self.catalog.vpc(*vni).map(|it| it.record().name.to_string());
+            // One that is gone has no name any more.
+            let vpc = vpc.unwrap_or_else(|| format!("VNI {vni}"));
+            if !progress.is_settled() || progress.refusal.is_some() {
+                behind.push(vpc.clone());
+            }
             errors.extend(
                 progress.errors.iter().map(|(key, why)| (format!("{vpc}: {key}"), why.clone())),
             );
@@ -106,6 +114,7 @@ impl Core {
             version: state.map(|state| state.version.clone()).unwrap_or_default(),
             endpoints: self.catalog.host(&record.name).map_or(0, |host| host.endpoint_count()),
             slots: slots.sum::<usize>() as u64,
+            behind,
             errors,
         }
     }
@@ -129,6 +138,7 @@ impl Core {
             v6_gateway: record.v6_gateway,
             bouncers: map.into_iter().flat_map(SlotMap::hosts).cloned().collect(),
             epoch: map.map_or(0, SlotMap::epoch),
+            settled: map.is_some_and(planner::is_at_rest),
             endpoints: network.map_or(0, |network| network.endpoint_count()),
         }
     }
@@ -184,7 +194,7 @@ impl Core {
         let Some(map) = self.view().map(endpoint.vni, endpoint.network) else {
             return Fact::no("NoBouncers", "no host takes the network's slots".to_owned());
         };
-        let (mut missing, mut bare) = (Vec::new(), false);
+        let (mut missing, mut bare) = (Vec::<String>::new(), false);
         for address in endpoint.addresses() {
             let key = RowKey::Held(address);
             let mut have = 0;
@@ -193,20 +203,26 @@ impl Core {
                     have += 1;
                     continue;
                 }
-                match self.desk.row(holder, endpoint.vni, &key) {
-                    RowState::There if self.is_alive(holder, now) => have += 1,
-                    RowState::There => missing.push(format!("{holder} is silent")),
-                    RowState::Missing if !self.outgoing.contains_key(holder) => {
-                        missing.push(format!("{holder} has no stream"));
+                let problem = match self.desk.row(holder, endpoint.vni, &key) {
+                    RowState::There if self.is_alive(holder, now) => {
+                        have += 1;
+                        continue;
                     }
-                    RowState::Missing => missing.push(format!("{holder} has not acknowledged it")),
-                    RowState::Failed(why) => missing.push(format!("{holder}: {why}")),
-                    RowState::Unheard => missing.push(format!("{holder} was not heard of yet")),
+                    RowState::There => format!("{holder} is silent"),
+                    RowState::Missing if !self.outgoing.contains_key(holder) => {
+                        format!("{holder} has no stream")
+                    }
+                    RowState::Missing => format!("{holder} has not acknowledged it"),
+                    RowState::Failed(why) => format!("{holder}: {why}"),
+                    RowState::Unheard => format!("{holder} was not heard of yet"),
+                };
+                // Both addresses have the same bouncers.
+                if !missing.contains(&problem) {
+                    missing.push(problem);
                 }
             }
             bare |= have == 0;
         }
-        missing.dedup();
         match (missing.is_empty(), bare) {
             (true, false) => Fact::yes(),
             (_, true) => Fact::no("Bare", missing.join(", ")),

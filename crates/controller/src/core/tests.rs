@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::{Change, Filter, List, Refusal, RefusalKind, Watch, Write, Written};
+use crate::engine::{Change, Event, Filter, List, Refusal, RefusalKind, Watch, Write, Written};
 use mizar_identity::Identity;
 use mizar_proto::{Ack, AgentMessage, Applied, Hello, Outcome, PROTOCOL, Position, RowError};
 use mizar_store::Memory;
@@ -302,6 +302,42 @@ fn a_bouncer_that_is_cut_off_makes_endpoints_degraded_and_says_so() {
 }
 
 #[test]
+fn hosts_and_slot_maps_say_whether_they_have_settled() {
+    let mut world = World::example(3);
+    let behind = |world: &World, host: &str| {
+        let reference = Ref::global(Kind::Host, name(host));
+        match world.core.get(&Identity::local(), &reference, world.time()) {
+            Ok(Manifest::Host(it)) => it.status.unwrap().behind,
+            other => panic!("{other:?}"),
+        }
+    };
+    let bouncers = |world: &World| {
+        let reference = Ref::in_vpc(Kind::Network, name("blue"), name("web"));
+        match world.core.get(&Identity::local(), &reference, world.time()) {
+            Ok(Manifest::Network(it)) => it.status.map(|it| (it.bouncers, it.settled)).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let network = |host: &str| {
+        format!(
+            "{{kind: Network, metadata: {{vpc: blue, name: web}}, spec: {{v4: 10.0.0.0/16, v6: \
+             'fd00::/64', bouncers: {{hosts: [{host}]}}}}}}"
+        )
+    };
+    world.write(&network("h1"));
+    world.settle();
+    assert_eq!(bouncers(&world), (vec![name("h1")], true));
+    world.endpoint("a", "h2");
+    assert_eq!([behind(&world, "h1"), behind(&world, "h2")], [["blue"], ["blue"]]);
+    world.settle();
+    assert!(behind(&world, "h1").is_empty() && behind(&world, "h2").is_empty());
+    world.write(&network("h3"));
+    assert!(!bouncers(&world).1, "h3 has no rows yet");
+    world.settle();
+    assert_eq!(bouncers(&world), (vec![name("h3")], true));
+}
+
+#[test]
 fn a_row_that_cannot_be_installed_is_told() {
     let mut world = World::example(2);
     world.settle();
@@ -357,6 +393,40 @@ fn watchers_see_what_happens_and_can_come_back() {
     let early = Watch { filter, from: Generation::new(0, 1).ok() };
     let refusal = world.core.watch(&Identity::local(), &early, now).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Gone);
+}
+
+#[test]
+fn who_watches_a_controller_that_has_restarted_sees_hosts_come_back_and_failures_end() {
+    let mut world = World::example(3);
+    world.hosts.get_mut(&name("h1")).unwrap().fails.insert(RowKey::Port(name("a")));
+    world.endpoint("a", "h1");
+    world.endpoint("b", "h2");
+    world.settle();
+    world.core = Core::load(Arc::clone(&world.store), Time::after(world.now)).unwrap();
+    let watch = Watch { filter: Filter::all(Kind::Endpoint), from: None };
+    let mut watching = world.core.watch(&Identity::local(), &watch, world.time()).unwrap();
+    let mut last = |endpoint: &str| {
+        let mut seen = std::iter::from_fn(|| watching.coming.try_recv().ok());
+        let phase = |event: &Event| match &event.object {
+            Manifest::Endpoint(it) if it.metadata.name.as_str() == endpoint => {
+                it.status.as_ref().map(|status| status.phase)
+            }
+            _ => None,
+        };
+        seen.by_ref().filter_map(|event| phase(&event)).last()
+    };
+    for host in world.hosts.keys().cloned().collect::<Vec<_>>() {
+        world.connect(&host).unwrap();
+    }
+    world.settle();
+    assert_eq!(last("b"), Some(Phase::Ready), "nothing was sent, and it is told nevertheless");
+    world.endpoint("c", "h1");
+    world.settle();
+    assert_eq!(last("a"), Some(Phase::Failed), "h1 says again what it cannot do");
+    world.hosts.get_mut(&name("h1")).unwrap().fails.clear();
+    world.endpoint("d", "h1");
+    world.settle();
+    assert_eq!(last("a"), Some(Phase::Ready));
 }
 
 #[test]

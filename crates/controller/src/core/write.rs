@@ -15,6 +15,7 @@ use mizar_vpc::manifest::Kind;
 use mizar_vpc::{
     Changed, Generation, Manifest, NetworkId, Ref, SlotMap, Standing, Vni, VpcSlotMaps,
 };
+use std::time::Instant;
 use tracing::{error, warn};
 
 /// A write, and whoever asks for it.
@@ -69,6 +70,9 @@ impl Core {
         for (place, stored) in places.into_iter().zip(self.store(drafts, now)) {
             answers[place] = stored;
         }
+        for answer in &answers {
+            self.metrics.written(answer.is_ok());
+        }
         answers
     }
 
@@ -83,7 +87,9 @@ impl Core {
         }
         let transactions: Vec<_> =
             drafts.iter().map(|(_, draft)| self.transaction(draft)).collect();
+        let begun = Instant::now();
         let result = self.store.commit(&transactions);
+        self.metrics.committed(drafts.len(), begun.elapsed());
         let failed = match result {
             Ok(results) => results.into_iter().find_map(|it| it.err().map(|it| it.to_string())),
             Err(problem) => Some(problem.to_string()),
@@ -271,6 +277,7 @@ impl Core {
             (Some(Record::Host(it)), None) => {
                 self.planner.remove_host(&it.name);
                 self.desk.forget(&it.name);
+                self.loads.forget(&it.name);
                 self.outgoing.remove(&it.name);
                 self.planner.all_due(&self.catalog);
             }
@@ -284,9 +291,15 @@ impl Core {
     /// Makes a network's slot map this one.
     pub(super) fn set_map(&mut self, vni: Vni, id: NetworkId, map: Option<SlotMap>) {
         let networks = &mut self.maps.entry(vni).or_default().networks;
-        match map {
-            Some(map) => drop(networks.insert(id, map)),
-            None => drop(networks.remove(&id)),
+        if let Some(map) = &map {
+            self.roles.add_slot_map(vni, map);
+        }
+        let before = match map {
+            Some(map) => networks.insert(id, map),
+            None => networks.remove(&id),
+        };
+        if let Some(before) = before {
+            self.roles.remove_slot_map(vni, &before);
         }
     }
 
@@ -297,6 +310,12 @@ impl Core {
         maps: Option<VpcSlotMaps>,
     ) -> Option<VpcSlotMaps> {
         let before = self.maps.remove(&vni);
+        if let Some(before) = &before {
+            self.roles.remove_dividers(vni, before);
+        }
+        if let Some(maps) = &maps {
+            self.roles.add_dividers(vni, maps);
+        }
         let networks = before.as_ref().map(|it| it.networks.clone()).unwrap_or_default();
         match maps {
             Some(maps) => drop(self.maps.insert(vni, VpcSlotMaps { networks, ..maps })),

@@ -30,6 +30,7 @@ pub(super) enum Command {
     List(Identity, List, Reply<Page>),
     Watch(Identity, Watch, Reply<Subscription>),
     Stream(StreamCommand),
+    Metrics(Identity, Reply<String>),
 }
 
 /// Events that come to a watcher.
@@ -76,6 +77,14 @@ impl Engine {
     /// Those from where the watch shall begin are forgotten, or not for those who ask.
     pub async fn watch(&self, who: &Identity, watch: Watch) -> Result<Subscription, Refusal> {
         self.ask(|reply| Command::Watch(who.clone(), watch, reply)).await
+    }
+
+    /// All metrics, in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// They are not for those who ask.
+    pub async fn metrics(&self, who: &Identity) -> Result<String, Refusal> {
+        self.ask(|reply| Command::Metrics(who.clone(), reply)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {

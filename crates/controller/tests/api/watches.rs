@@ -117,7 +117,8 @@ async fn a_peer_has_no_more_watches_than_it_may_until_it_ends_one() {
     drop(watch(&world.by("operator/bob"), "/v1/vpcs?watch=true").await);
     drop(first);
     let again = async {
-        while world.open(Method::GET, "/v1/vpcs?watch=true", &[], Body::empty()).await.status() != 200 {
+        let open = || world.open(Method::GET, "/v1/vpcs?watch=true", &[], Body::empty());
+        while open().await.status() != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

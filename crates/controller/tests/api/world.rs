@@ -43,7 +43,8 @@ impl World {
     pub(crate) async fn with_blue() -> Self {
         let world = Self::new();
         let manifests = json!({ "manifests": [
-            fleet(), host("h1", 1), host("h2", 2), vpc("blue"), network("blue", "front", "10.0.1.0/24"),
+            fleet(), host("h1", 1), host("h2", 2),
+            vpc("blue"), network("blue", "front", "10.0.1.0/24"),
         ] });
         world.post("/v1/apply", manifests).await.expect(StatusCode::OK);
         world

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::time::SystemTime;
 
-/// One write, done or refused.
+/// One write: asked for, done or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// When.
@@ -53,6 +53,9 @@ pub struct Object {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// It is asked for, and has not begun. Another entry of the same request says what came of it;
+    /// if there is none, the controller was interrupted, and it may be done or not.
+    Asked,
     /// It is done.
     Done,
     /// It is not, for this reason.

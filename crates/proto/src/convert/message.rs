@@ -109,9 +109,7 @@ impl TryFrom<pb::Ack> for Ack {
     fn try_from(message: pb::Ack) -> Result<Self, FieldError> {
         use pb::ack::Outcome as Message;
         let outcome = match message.outcome.ok_or(FieldProblem::Missing).at("outcome")? {
-            Message::Applied(applied) => {
-                Outcome::Applied(applied.try_into().within("applied")?)
-            }
+            Message::Applied(applied) => Outcome::Applied(applied.try_into().within("applied")?),
             Message::Refused(pb::Refused { reason }) => {
                 Outcome::Refused(text(reason).at("refused.reason")?)
             }

@@ -15,7 +15,8 @@ pub(super) fn read_micros(micros: u32) -> Duration {
 }
 
 pub(super) fn steps_message(steps: Steps) -> Vec<pb::StepTime> {
-    let message = |(step, time)| pb::StepTime { step: pb::Step::from(step).into(), us: micros(time) };
+    let message =
+        |(step, time)| pb::StepTime { step: pb::Step::from(step).into(), us: micros(time) };
     steps.into_iter().map(message).collect()
 }
 

@@ -26,6 +26,10 @@ impl Catalog {
         check_fixed(asked, "spec.v4", before.map(|it| &it.spec.v4), &spec.v4)?;
         check_fixed(asked, "spec.v6", before.map(|it| &it.spec.v6), &spec.v6)?;
         self.check_role(asked, "spec.bouncers", &spec.bouncers, MOST_BOUNCERS)?;
+        if before.is_none() {
+            // A prefix that is wrong has no gateway to speak of.
+            check_prefixes(asked, vpc, spec)?;
+        }
         let (v4_gateway, v6_gateway) = gateways(asked, spec)?;
         let (name, labels, revision) = asked.common();
         let vni = vpc.record().vni;
@@ -37,7 +41,6 @@ impl Catalog {
                 NetworkRecord { name, labels, revision, spec, vni, id, v4_gateway, v6_gateway };
             return Ok(record.into());
         }
-        check_prefixes(asked, vpc, spec)?;
         let id = vpc.free_network_id();
         let id = id.ok_or_else(|| at("metadata.name", Problem::NoneLeft("network ids")))?;
         let spec = spec.clone();

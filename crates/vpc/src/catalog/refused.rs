@@ -14,7 +14,7 @@ pub enum Refused {
         /// Path of the field in its manifest.
         field: String,
         /// What is wrong with its value, and what would be right.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// There is no such resource.
     #[error("there is no {0}")]
@@ -70,7 +70,11 @@ pub enum Refused {
 impl Refused {
     /// A problem of a field of a resource.
     pub(super) fn field(reference: &Ref, field: &str, problem: Problem) -> Self {
-        Self::Invalid { reference: reference.clone(), field: field.to_owned(), problem }
+        Self::Invalid {
+            reference: reference.clone(),
+            field: field.to_owned(),
+            problem: problem.into(),
+        }
     }
 }
 

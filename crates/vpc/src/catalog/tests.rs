@@ -375,7 +375,8 @@ proptest! {
         for number in 0..12 {
             perform(&mut catalog, &Operation::Delete(number), 101);
         }
-        let one = |number: u8| endpoint(&format!("blue/f{number}"), "h1", |it| it.network = name("small"));
+        let small = |it: &mut EndpointSpec| it.network = name("small");
+        let one = |number: u8| endpoint(&format!("blue/f{number}"), "h1", small);
         for number in 0..13 {
             apply(&mut catalog, &one(number)).unwrap();
         }

@@ -46,6 +46,9 @@ statuses! {
         pub endpoints: u64,
         /// How many slots it holds, in all networks.
         pub slots: u64,
+        /// The VPCs of which it has yet to acknowledge something.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub behind: Vec<String>,
         /// What it could not do, by row.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         pub errors: BTreeMap<String, String>,
@@ -85,6 +88,8 @@ statuses! {
         pub bouncers: Vec<Name>,
         /// Epoch of its slot map.
         pub epoch: u64,
+        /// Whether its slots are where they shall be, and all who send there know it.
+        pub settled: bool,
         /// How many endpoints are in it.
         pub endpoints: u64,
     }

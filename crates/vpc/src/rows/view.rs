@@ -97,7 +97,8 @@ impl<'a> View<'a> {
 
     /// Underlay addresses of a VPC's dividers as a host prefers them; none where no endpoint lives.
     pub fn dividers(self, vni: Vni, host: &Name) -> Vec<IpAddr> {
-        let has_ports = self.catalog.host(host).is_some_and(|it| it.endpoints(vni).next().is_some());
+        let has_ports =
+            self.catalog.host(host).is_some_and(|it| it.endpoints(vni).next().is_some());
         let Some(maps) = self.maps.get(&vni).filter(|_| has_ports) else { return Vec::new() };
         let order = divider_order(vni, host, &maps.dividers);
         order.into_iter().filter_map(|index| self.underlay(&maps.dividers[index])).collect()
@@ -127,9 +128,11 @@ impl<'a> View<'a> {
 
     /// Whether a host knows anything of a VPC.
     pub fn is_told(self, vni: Vni, host: &Name) -> bool {
-        let mut networks = self.catalog.vpc(vni).into_iter().flat_map(|vpc| {
-            vpc.networks().map(move |network| (vpc, network))
-        });
+        let mut networks = self
+            .catalog
+            .vpc(vni)
+            .into_iter()
+            .flat_map(|vpc| vpc.networks().map(move |network| (vpc, network)));
         networks.any(|(vpc, network)| self.knows(vpc, network, host))
     }
 

@@ -8,6 +8,7 @@ type Exception = (&'static str, &'static str);
 
 /// Where `unsafe` may stand outside `crates/ebpf`.
 const UNSAFE_SHIMS: &[Exception] = &[
+    ("crates/agent/src/kernel/mapping.rs", "mmap(2) gives a pointer"),
     ("crates/agent/src/kernel/require.rs", "statfs(2)"),
     ("crates/agent/src/kernel/sys.rs", "bpf(2) takes pointers"),
     ("crates/agent/src/netlink/ethtool.rs", "the ethtool ioctl takes a pointer"),
@@ -26,8 +27,12 @@ const PROTOBUF_GLUE: &[Exception] = &[
     ("crates/agent/tests/host/world.rs", "serves an agent's stream, and calls its local service"),
     ("crates/bench/src/cloud.rs", "serves the agents' streams"),
     ("crates/cli/src/client.rs", "calls an agent's local service"),
+    ("crates/controller/src/serve.rs", "serves the agents' streams"),
+    ("crates/controller/src/stream.rs", "serves the agents' streams"),
+    ("crates/controller/tests/secured/world.rs", "dials an agent's stream"),
+    ("crates/bench/src/fleet/hosts.rs", "speaks as the agents of simulated hosts"),
+    ("crates/controller/src/core/tests.rs", "weighs messages as they are on the wire"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),
-    ("crates/lab/src/server/session.rs", "serves the agents' streams"),
 ];
 
 /// The module of `crates/proto` that holds what is generated.

@@ -3,8 +3,8 @@
 use super::{File, Finding};
 
 /// What the pure crates are built on. For their own tests they may use more; proptest is here for
-/// the generators of legal values that they lend to the tests of others, and schemars for the schemas
-/// of manifests, each behind a feature.
+/// the generators of legal values that they lend to the tests of others, and schemars for the
+/// schemas of manifests, each behind a feature.
 const PURE: [(&str, &[&str]); 2] = [
     ("packet", &["proptest", "zerocopy"]),
     ("vpc", &["hashbrown", "ipnet", "mizar-packet", "proptest", "schemars", "serde", "thiserror"]),
@@ -22,7 +22,7 @@ const RESERVED: [(&str, &[&str]); 14] = [
     ("rcgen", &["identity"]),
     ("ring", &["identity"]),
     ("x509-parser", &["identity"]),
-    ("prost", &["proto"]),
+    ("prost", &["controller", "proto"]),
     ("protox", &["proto"]),
     ("tonic-prost", &["proto"]),
     ("tonic-prost-build", &["proto"]),

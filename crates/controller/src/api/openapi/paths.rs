@@ -19,6 +19,7 @@ pub(super) fn all() -> Map<String, Value> {
     paths.insert("/v1/apply".to_owned(), json!({ "post": many("apply", apply, "ApplyBody") }));
     let batch = "Makes changes together or not at all.";
     paths.insert("/v1/batch".to_owned(), json!({ "post": many("batch", batch, "BatchBody") }));
+    paths.extend(super::enrol::all());
     paths
 }
 
@@ -166,7 +167,7 @@ fn list_parameters() -> Value {
     ])
 }
 
-fn path_parameters(names: &[&str]) -> Vec<Value> {
+pub(super) fn path_parameters(names: &[&str]) -> Vec<Value> {
     let parameter = |name: &&str| {
         json!({
             "name": name, "in": "path", "required": true,
@@ -196,7 +197,7 @@ fn if_match() -> Value {
     })
 }
 
-fn body(of: &str) -> Value {
+pub(super) fn body(of: &str) -> Value {
     json!({ "required": true, "content": { "application/json": schema(of) } })
 }
 
@@ -217,10 +218,10 @@ fn written() -> Value {
     })
 }
 
-fn problem() -> Value {
+pub(super) fn problem() -> Value {
     json!({ "$ref": "#/components/responses/Problem" })
 }
 
-fn schema(name: &str) -> Value {
+pub(super) fn schema(name: &str) -> Value {
     json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } })
 }

@@ -28,7 +28,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..6u8).prop_map(Event::Roles),
         1 => (0..6u8, any::<bool>()).prop_map(|(host, is)| Event::Cordon(host, is)),
         1 => Just(Event::NewHost),
-        24 => (0..6u8, proptest::bool::weighted(0.9)).prop_map(|(host, ack)| Event::Step(host, ack)),
+        24 => (0..6u8, proptest::bool::weighted(0.9))
+            .prop_map(|(host, ack)| Event::Step(host, ack)),
         3 => (0..6u8).prop_map(Event::Disconnect),
         4 => (0..6u8).prop_map(Event::Connect),
         1 => Just(Event::Restart),
@@ -147,7 +148,10 @@ proptest! {
             world.happen(event);
             world.check_store();
         }
-        // Everybody comes back, and there is time enough.
+        // Everybody comes back and may take slots, and there is time enough.
+        for host in 0..6 {
+            world.happen(&Event::Cordon(host, false));
+        }
         for host in world.hosts.keys().cloned().collect::<Vec<_>>() {
             world.disconnect(&host);
             world.connect(&host).unwrap();
