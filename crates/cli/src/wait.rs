@@ -143,16 +143,19 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Looks at each, then at what changes since; and anew when the watch ends.
+    /// Looks at each, and at what changes; anew when the watch ends.
     async fn wait(&mut self, client: &Client) -> Result<(), ClientError> {
         loop {
-            let since = resource::version(client).await?;
+            let from = Some(resource::version(client).await?);
+            let filter = self.filter();
+            // How something stands changes without any write, so what happens between looking and
+            // watching could not be asked for later: the watch comes first.
+            let watching = client.watch(&Watch { filter, from }).await;
             self.look(client).await?;
             if self.missing.is_empty() {
                 return Ok(());
             }
-            let filter = self.filter();
-            if let Ok(mut watching) = client.watch(&Watch { filter, from: Some(since) }).await {
+            if let Ok(mut watching) = watching {
                 // However the watch ends, everything is looked at again.
                 while let Ok(Some(event)) = watching.next().await {
                     if let Some((_, object)) = parts(&event) {
