@@ -148,7 +148,10 @@ proptest! {
             world.happen(event);
             world.check_store();
         }
-        // Everybody comes back, and there is time enough.
+        // Everybody comes back and may take slots, and there is time enough.
+        for host in 0..6 {
+            world.happen(&Event::Cordon(host, false));
+        }
         for host in world.hosts.keys().cloned().collect::<Vec<_>>() {
             world.disconnect(&host);
             world.connect(&host).unwrap();
