@@ -139,6 +139,12 @@ impl Desk {
         }
     }
 
+    /// The endpoints of a VPC that leave a host.
+    pub(crate) fn leaving(&self, host: &Name, vni: Vni) -> Vec<Name> {
+        let left = self.leaving.iter().filter(|((of, _), left)| *of == vni && *left == host);
+        left.map(|((_, name), _)| name.clone()).collect()
+    }
+
     /// The next thing to send to a host of a VPC; None if there is nothing, or it has to wait.
     /// `lives` says whether an endpoint shall be on the host.
     pub(crate) fn send(

@@ -119,6 +119,7 @@ impl Core {
                 let state = self.desk.host(host).and_then(|state| state.vpcs.get(&vni));
                 let mended: BTreeSet<_> =
                     state.into_iter().flat_map(|it| it.errors.keys().cloned()).collect();
+                let left = self.desk.leaving(host, vni);
                 let keys = self.desk.acknowledge(host, (vni, generation), &applied);
                 if keys.is_some() && !self.view().is_told(vni, host) {
                     self.desk.drop_vpc(host, vni);
@@ -129,6 +130,8 @@ impl Core {
                     Some(Keys::All) => {
                         let mut keys = self.watched_keys(host, vni);
                         keys.extend(self.awaited(host, vni));
+                        // Their new hosts wait no longer.
+                        keys.extend(left.into_iter().map(RowKey::Port));
                         keys
                     }
                     None => BTreeSet::new(),

@@ -95,3 +95,31 @@ fn a_request_is_made_as_a_whole_or_not_at_all() {
     assert_eq!(world.core.catalog.endpoint_count(), 0);
     assert_eq!(world.core.catalog.vpc_named(&name("blue")).unwrap().endpoint_count(), 0);
 }
+
+#[test]
+fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
+    let mut world = World::example(3);
+    world.endpoint("a", "h1");
+    world.settle();
+    world.endpoint("b", "h1");
+    world.endpoint("a", "h2");
+    let (h1, vni) = (name("h1"), Vni::try_from(7).unwrap());
+    let (opened, _) = world.hosts[&h1].stream.as_ref().unwrap();
+    let session = opened.session;
+    // What is under way to h1 is refused; what comes instead is everything.
+    let state = world.hosts.get_mut(&h1).unwrap();
+    let (opened, _) = state.stream.as_mut().unwrap();
+    let mut generation = None;
+    while let Ok(message) = opened.messages.try_recv() {
+        if let ControllerMessage::Update(batch) = message {
+            generation = Some(batch.update.generation);
+        }
+    }
+    let outcome = Outcome::Refused("no".to_owned());
+    let ack = Ack { vni, generation: generation.unwrap(), outcome };
+    world.core.hear(&h1, session, AgentMessage::Ack(ack), Time::default()).unwrap();
+    world.core.flush();
+    world.settle();
+    world.check_rows();
+    assert_eq!(world.phase("a"), Phase::Ready);
+}
