@@ -70,8 +70,9 @@ impl World {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let record = self.state().join("hosts/h2/agent.process");
-        wait_until(|| fs::metadata(&record).is_ok_and(|it| it.len() > 0));
+        // Until its program runs, a process that is being started holds the lab's lock, too.
+        let log = self.state().join("hosts/h2/agent.log");
+        wait_until(|| fs::metadata(&log).is_ok_and(|it| it.len() > 0));
         child
     }
 
