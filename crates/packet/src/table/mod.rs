@@ -195,5 +195,8 @@ const fn hashes(key: &EndpointKey, seed: u64) -> [u64; 2] {
     let high = high.wrapping_mul(0xd6e8_feb8_6659_fd93);
     // Most addresses differ in bits that the multiplications moved to the upper half.
     let mixed = low ^ low >> 32 ^ high ^ high >> 29;
+    // Once more, or with some seeds the two hashes of addresses in a row depend on each other.
+    let mixed = mixed.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = mixed ^ mixed >> 32;
     [mixed.wrapping_mul(0xa076_1d64_78bd_642f), mixed.wrapping_mul(0xe703_7ed1_a0b4_28db)]
 }

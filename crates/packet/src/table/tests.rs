@@ -87,6 +87,20 @@ fn every_table_takes_the_rows_that_it_says_and_no_more() {
     }
 }
 
+/// With these seeds a weaker hash refused hundreds of 65,537 rows, since the two buckets of addresses
+/// in a row depended on each other.
+#[test]
+fn addresses_in_a_row_fill_a_table_whatever_its_seed() {
+    for seed in [0xf426_9799_be1b_f66b, 0x8596_eeb1_444e_bbfa, 0, u64::MAX] {
+        let lines = empty::<core::sync::atomic::AtomicU64>(65_536);
+        let mut table = Table::open(&lines[..], seed).unwrap();
+        for number in 0..table.capacity() {
+            let key = EndpointKey::new(1, Address::v4(number.to_be_bytes()));
+            assert_eq!(table.put(&key, &row(number)), Ok(()), "row {number}, seed {seed:x}");
+        }
+    }
+}
+
 #[test]
 fn rows_are_spread_evenly_whichever_bits_their_addresses_differ_in() {
     let shape = Shape { buckets: 1000, seed: 77 };

@@ -168,9 +168,10 @@ impl<'a> Division<'a> {
         in_zone < self.per_zone && distinct + (self.each - count) >= self.spread
     }
 
-    /// The part of its share that a member would have with `more` slots, in millionths.
+    /// The part of its share that a member would have with `more` slots, in millionths, its last
+    /// slot counted half: dividing by this favours neither large nor small shares (Webster's method).
     fn level(&self, member: usize, more: usize) -> u64 {
-        ((self.counts[member] + more) as f64 * 1e6 / self.shares[member]) as u64
+        (((self.counts[member] + more) as f64 - 0.5) * 1e6 / self.shares[member]) as u64
     }
 
     /// The most slots that a member keeps without others being asked.
