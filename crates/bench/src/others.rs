@@ -1,5 +1,6 @@
-//! What it takes others to connect one guest to its host, beside which `provision` is seen: ten `ip`
-//! commands in a row, and the reference CNI plugin `bridge`. Neither tells any other host of it.
+//! What it takes others to connect one guest to its host, beside which `provision` is seen: ten
+//! `ip` commands in a row, and the reference CNI plugin `bridge`. Neither tells any other host of
+//! it.
 //!
 //! A baseline that is not installed is left out, and that is said: `cargo xtask setup` does not
 //! install it.

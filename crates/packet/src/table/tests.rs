@@ -87,8 +87,8 @@ fn every_table_takes_the_rows_that_it_says_and_no_more() {
     }
 }
 
-/// With these seeds a weaker hash refused hundreds of 65,537 rows, since the two buckets of addresses
-/// in a row depended on each other.
+/// With these seeds a weaker hash refused hundreds of 65,537 rows, since the two buckets of
+/// addresses in a row depended on each other.
 #[test]
 fn addresses_in_a_row_fill_a_table_whatever_its_seed() {
     for seed in [0xf426_9799_be1b_f66b, 0x8596_eeb1_444e_bbfa, 0, u64::MAX] {

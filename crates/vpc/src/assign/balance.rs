@@ -169,7 +169,8 @@ impl<'a> Division<'a> {
     }
 
     /// The part of its share that a member would have with `more` slots, in millionths, its last
-    /// slot counted half: dividing by this favours neither large nor small shares (Webster's method).
+    /// slot counted half: dividing by this favours neither large nor small shares (Webster's
+    /// method).
     fn level(&self, member: usize, more: usize) -> u64 {
         (((self.counts[member] + more) as f64 - 0.5) * 1e6 / self.shares[member]) as u64
     }
