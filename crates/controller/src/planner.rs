@@ -171,6 +171,11 @@ impl Planner {
         !same
     }
 
+    /// Whether a host of the fleet is counted on.
+    pub(crate) fn is_alive(&self, host: &Name) -> bool {
+        self.fleet.get(host).is_some_and(|host| host.standing == Standing::Alive)
+    }
+
     /// A host is gone.
     pub(crate) fn remove_host(&mut self, host: &Name) {
         self.fleet.remove(host);

@@ -68,13 +68,21 @@ impl Core {
     pub(crate) fn tick(&mut self, now: Time) {
         self.planner.look_at_moving();
         let mut news = false;
-        let hosts: Vec<_> = self.catalog.hosts().map(|host| host.record().clone()).collect();
-        for record in hosts {
-            let standing =
-                if self.is_alive(&record.name, now) { Standing::Alive } else { Standing::Silent };
-            if self.planner.set_host(&record, standing) {
-                news = true;
-                info!(host = %record.name, ?standing, "host");
+        let mut turned = Vec::new();
+        for host in self.catalog.hosts() {
+            let name = &host.record().name;
+            let is_alive = self.is_alive(name, now);
+            if is_alive != self.planner.is_alive(name) {
+                turned.push((host.record().clone(), is_alive));
+            }
+        }
+        for (record, is_alive) in turned {
+            let standing = if is_alive { Standing::Alive } else { Standing::Silent };
+            info!(host = %record.name, ?standing, "host");
+            news |= self.planner.set_host(&record, standing);
+            // What it holds does not count as long as it is silent.
+            for vni in self.vpcs_of(&record.name) {
+                self.follow_all(&record.name, vni);
             }
         }
         if news {

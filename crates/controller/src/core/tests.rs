@@ -1,17 +1,19 @@
 use super::*;
 use crate::engine::{Change, Event, Filter, List, Refusal, RefusalKind, Watch, Write, Written};
 use mizar_identity::Identity;
-use mizar_proto::{Ack, AgentMessage, Applied, Hello, Outcome, PROTOCOL, Position, RowError};
+use mizar_proto::{
+    Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PROTOCOL, Position, RowError,
+};
 use mizar_store::Memory;
 use mizar_vpc::manifest::{EndpointStatus, Phase};
-use mizar_vpc::{Assembly, Kind, Manifest, Ref, RowKey, VpcRows};
+use mizar_vpc::{Assembly, Kind, Manifest, Ref, RowKey, Vni, VpcRows};
 use prost::Message;
-use std::collections::VecDeque;
 
 mod cost;
 mod faults;
 mod golden;
 mod random;
+mod storm;
 
 /// A controller's core, and hosts that do as they are told.
 struct World {
@@ -19,6 +21,8 @@ struct World {
     store: Arc<dyn Store>,
     hosts: BTreeMap<Name, Host>,
     now: Duration,
+    /// Most rows in a message, if they shall be few.
+    batch_rows: usize,
 }
 
 /// A host whose kernel tables are maps.
@@ -26,7 +30,7 @@ struct World {
 struct Host {
     rows: BTreeMap<Vni, (Generation, VpcRows)>,
     assembly: Assembly,
-    stream: Option<(Opened, VecDeque<ControllerMessage>)>,
+    stream: Option<Opened>,
     /// Rows that it cannot install.
     fails: BTreeSet<RowKey>,
     updates: usize,
@@ -42,7 +46,14 @@ impl World {
 
     fn with(store: Arc<dyn Store>) -> Self {
         let core = Core::load(Arc::clone(&store), Time::default()).unwrap();
-        Self { core, store, hosts: BTreeMap::new(), now: Duration::ZERO }
+        let (hosts, now) = Default::default();
+        Self { core, store, hosts, now, batch_rows: BATCH_ROWS }
+    }
+
+    /// The same, but whatever is sent is sent in so small pieces.
+    fn in_pieces(mut self, rows: usize) -> Self {
+        (self.batch_rows, self.core.batch_rows) = (rows, rows);
+        self
     }
 
     fn time(&self) -> Time {
@@ -53,9 +64,21 @@ impl World {
         let write = Write { changes, dry_run: false };
         let now = self.time();
         let answer = self.core.write(vec![(Identity::local(), write)], now).remove(0);
-        while self.core.plan(now) {}
-        self.core.flush();
+        self.turn();
         answer
+    }
+
+    /// The engine's turns, until there is nothing more to do.
+    fn turn(&mut self) {
+        let now = self.time();
+        while self.core.plan(now) {}
+        loop {
+            self.core.flush();
+            self.core.work(now);
+            if self.core.pause(now) != Some(Duration::ZERO) {
+                return;
+            }
+        }
     }
 
     fn write(&mut self, yaml: &str) -> Written {
@@ -107,17 +130,16 @@ impl World {
         };
         state.assembly = Assembly::default();
         let opened = self.core.open(&hello, Time::after(self.now))?;
-        state.stream = Some((opened, VecDeque::new()));
-        self.core.flush();
+        state.stream = Some(opened);
+        self.turn();
         Ok(())
     }
 
     fn disconnect(&mut self, host: &Name) {
-        let Some((opened, _)) = self.hosts.get_mut(host).and_then(|it| it.stream.take()) else {
-            return;
-        };
+        let opened = self.hosts.get_mut(host).and_then(|it| it.stream.take());
+        let Some(opened) = opened else { return };
         self.core.close(host, opened.session);
-        self.core.flush();
+        self.turn();
     }
 
     /// A host takes the next message, and acknowledges it unless that is lost; whether there was
@@ -125,12 +147,12 @@ impl World {
     fn step(&mut self, host: &Name, acknowledges: bool) -> bool {
         let now = Time::after(self.now);
         let Some(state) = self.hosts.get_mut(host) else { return false };
-        let Some((opened, messages)) = &mut state.stream else { return false };
-        while let Ok(message) = opened.messages.try_recv() {
-            messages.push_back(message);
-        }
+        let Some(opened) = &mut state.stream else { return false };
         let session = opened.session;
-        let Some(message) = messages.pop_front() else { return false };
+        let Some(message) = opened.messages.try_next() else { return false };
+        if opened.messages.has_to_ask() {
+            self.core.drained(host);
+        }
         let ControllerMessage::Update(batch) = message else { return true };
         state.messages += 1;
         state.bytes += wire_size(ControllerMessage::Update(batch.clone()));
@@ -152,23 +174,25 @@ impl World {
         if acknowledges {
             let ack = Ack { vni, generation, outcome: Outcome::Applied(applied) };
             self.core.hear(host, session, AgentMessage::Ack(ack), now).unwrap();
-            while self.core.plan(now) {}
-            self.core.flush();
         }
+        self.turn();
         true
     }
 
     /// Lets everybody do what there is to do.
     fn settle(&mut self) {
         let names: Vec<_> = self.hosts.keys().cloned().collect();
-        for _ in 0..1000 {
+        for _ in 0..100_000 {
             let mut busy = false;
             for host in &names {
                 busy |= self.step(host, true);
             }
-            if !busy {
-                return;
+            match self.core.pause(self.time()) {
+                None if !busy => return,
+                Some(pause) if !busy => self.now += pause,
+                _ => {}
             }
+            self.turn();
         }
         panic!("it never comes to rest");
     }

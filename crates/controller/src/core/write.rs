@@ -239,6 +239,7 @@ impl Core {
             self.planner.changed(due, epoch, at, now);
             self.planner.look_at(due);
         }
+        self.digests.follow(&draft.changes);
         for changed in &draft.changes {
             self.follow(changed, now);
         }
@@ -279,6 +280,7 @@ impl Core {
                 self.desk.forget(&it.name);
                 self.loads.forget(&it.name);
                 self.outgoing.remove(&it.name);
+                self.forget_sendings(&it.name);
                 self.planner.all_due(&self.catalog);
             }
             (_, Some(Record::Fleet(_))) => self.send_configs(),

@@ -52,6 +52,11 @@ impl<I: Incoming> Acceptor<I> {
         Self::new(incoming, Some(TlsAcceptor::from(config)), limits)
     }
 
+    /// Whoever connects is the local operator: for a socket that only he may open.
+    pub fn local(incoming: I, limits: Limits) -> Self {
+        Self::new(incoming, None, limits)
+    }
+
     fn new(incoming: I, tls: Option<TlsAcceptor>, limits: Limits) -> Self {
         let strangers = Arc::new(Semaphore::new(limits.strangers));
         Self { incoming, tls, limits, handshakes: JoinSet::new(), strangers }
@@ -110,13 +115,6 @@ impl Accepted {
         self.peer.expires = SystemTime::now().checked_add(limits.stay);
         self.place = Some(place);
         self
-    }
-}
-
-impl Acceptor<UnixListener> {
-    /// Whoever may connect to this socket is the local operator.
-    pub fn local(incoming: UnixListener, limits: Limits) -> Self {
-        Self::new(incoming, None, limits)
     }
 }
 

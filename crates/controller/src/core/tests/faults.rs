@@ -104,13 +104,12 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
     world.endpoint("b", "h1");
     world.endpoint("a", "h2");
     let (h1, vni) = (name("h1"), Vni::try_from(7).unwrap());
-    let (opened, _) = world.hosts[&h1].stream.as_ref().unwrap();
-    let session = opened.session;
+    let session = world.hosts[&h1].stream.as_ref().unwrap().session;
     // What is under way to h1 is refused; what comes instead is everything.
     let state = world.hosts.get_mut(&h1).unwrap();
-    let (opened, _) = state.stream.as_mut().unwrap();
+    let opened = state.stream.as_mut().unwrap();
     let mut generation = None;
-    while let Ok(message) = opened.messages.try_recv() {
+    while let Some(message) = opened.messages.try_next() {
         if let ControllerMessage::Update(batch) = message {
             generation = Some(batch.update.generation);
         }
@@ -118,7 +117,7 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
     let outcome = Outcome::Refused("no".to_owned());
     let ack = Ack { vni, generation: generation.unwrap(), outcome };
     world.core.hear(&h1, session, AgentMessage::Ack(ack), Time::default()).unwrap();
-    world.core.flush();
+    world.turn();
     world.settle();
     world.check_rows();
     assert_eq!(world.phase("a"), Phase::Ready);

@@ -58,13 +58,13 @@ impl World {
                 self.now += Duration::from_secs(rest.parse().unwrap());
                 for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
                     let stream = self.hosts[&host].stream.as_ref();
-                    let Some(session) = stream.map(|(opened, _)| opened.session) else { continue };
+                    let Some(session) = stream.map(|opened| opened.session) else { continue };
                     let beat = AgentMessage::Beat(mizar_proto::Beat::default());
                     self.core.hear(&host, session, beat, self.time()).unwrap();
                 }
                 self.core.tick(self.time());
                 while self.core.plan(self.time()) {}
-                self.core.flush();
+                self.turn();
                 String::new()
             }
             "restart" => {
