@@ -15,13 +15,14 @@ use crate::roles::Roles;
 use crate::time::Time;
 use crate::timings::Timings;
 use crate::watchers::Watchers;
-use mizar_store::{Store, StoreError};
+use mizar_store::{Store, StoreError, Transaction};
 use mizar_vpc::View;
 use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tracing::warn;
 
 mod outgoing;
 mod outlet;
@@ -111,9 +112,7 @@ impl Core {
             })?;
             result?;
         }
-        // A store in which nothing was ever written stands before its first revision.
-        let revision = store.revision().get().max(1);
-        let generation = Generation::new(store.epoch(), revision)?;
+        let generation = begin(&*store)?;
         let digests = Digests::of(&catalog);
         let planner = Planner::new(&catalog, &maps, generation, now);
         Ok(Self {
@@ -192,6 +191,17 @@ impl Core {
             |state| now.since(state.heard) < LEASE,
         )
     }
+}
+
+/// Begins a generation: whatever this controller tells comes after all that earlier ones told,
+/// though they may have told more than they wrote.
+fn begin(store: &dyn Store) -> Result<Generation, CoreError> {
+    if let Err(problem) = store.commit(&[Transaction::new()]) {
+        // Hosts are told what there is, even if nothing can be changed.
+        warn!(%problem, "the store takes no writes");
+    }
+    // A store in which nothing was ever written stands before its first revision.
+    Ok(Generation::new(store.epoch(), store.revision().get().max(1))?)
 }
 
 fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored) {

@@ -2,7 +2,7 @@
 //! follow and time passes.
 
 use super::Core;
-use super::write::{Draft, MapChange};
+use super::write::{Draft, MapChange, next_generation};
 use crate::marks;
 use crate::planner::{self, Due};
 use crate::time::Time;
@@ -60,7 +60,7 @@ impl Core {
         if draft.maps.is_empty() {
             return false;
         }
-        let Ok(at) = self.generation.next() else { return false };
+        let Ok(at) = next_generation(self.generation, &*self.store) else { return false };
         self.store(vec![(at, draft)], now).iter().all(Result::is_ok)
     }
 

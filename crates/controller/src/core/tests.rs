@@ -14,6 +14,7 @@ mod faults;
 mod golden;
 mod random;
 mod storm;
+mod watching;
 
 /// A controller's core, and hosts that do as they are told.
 struct World {
@@ -393,67 +394,6 @@ fn the_host_that_an_endpoint_moves_to_waits_for_the_one_it_leaves() {
 }
 
 #[test]
-fn watchers_see_what_happens_and_can_come_back() {
-    let mut world = World::example(2);
-    world.settle();
-    let filter = Filter::all(Kind::Endpoint);
-    let watch = Watch { filter: filter.clone(), from: None };
-    let now = world.time();
-    let mut watching = world.core.watch(&Identity::local(), &watch, now).unwrap();
-    let start = world.core.generation;
-    world.endpoint("a", "h1");
-    world.settle();
-    let a = Ref::in_vpc(Kind::Endpoint, name("blue"), name("a"));
-    world.delete(a, false).unwrap();
-    let mut seen = Vec::new();
-    while let Ok(event) = watching.coming.try_recv() {
-        seen.push(format!("{:?}", event.r#type));
-    }
-    seen.dedup();
-    assert_eq!(seen, ["Added", "Modified", "Deleted"]);
-    let again = Watch { filter: filter.clone(), from: Some(start) };
-    let past = world.core.watch(&Identity::local(), &again, now).unwrap().past;
-    assert!(past.len() >= 3);
-    let early = Watch { filter, from: Generation::new(0, 1).ok() };
-    let refusal = world.core.watch(&Identity::local(), &early, now).unwrap_err();
-    assert_eq!(refusal.kind, RefusalKind::Gone);
-}
-
-#[test]
-fn who_watches_a_controller_that_has_restarted_sees_hosts_come_back_and_failures_end() {
-    let mut world = World::example(3);
-    world.hosts.get_mut(&name("h1")).unwrap().fails.insert(RowKey::Port(name("a")));
-    world.endpoint("a", "h1");
-    world.endpoint("b", "h2");
-    world.settle();
-    world.core = Core::load(Arc::clone(&world.store), Time::after(world.now)).unwrap();
-    let watch = Watch { filter: Filter::all(Kind::Endpoint), from: None };
-    let mut watching = world.core.watch(&Identity::local(), &watch, world.time()).unwrap();
-    let mut last = |endpoint: &str| {
-        let mut seen = std::iter::from_fn(|| watching.coming.try_recv().ok());
-        let phase = |event: &Event| match &event.object {
-            Manifest::Endpoint(it) if it.metadata.name.as_str() == endpoint => {
-                it.status.as_ref().map(|status| status.phase)
-            }
-            _ => None,
-        };
-        seen.by_ref().filter_map(|event| phase(&event)).last()
-    };
-    for host in world.hosts.keys().cloned().collect::<Vec<_>>() {
-        world.connect(&host).unwrap();
-    }
-    world.settle();
-    assert_eq!(last("b"), Some(Phase::Ready), "nothing was sent, and it is told nevertheless");
-    world.endpoint("c", "h1");
-    world.settle();
-    assert_eq!(last("a"), Some(Phase::Failed), "h1 says again what it cannot do");
-    world.hosts.get_mut(&name("h1")).unwrap().fails.clear();
-    world.endpoint("d", "h1");
-    world.settle();
-    assert_eq!(last("a"), Some(Phase::Ready));
-}
-
-#[test]
 fn pages_show_everything_once() {
     let mut world = World::example(2);
     for number in 0..25 {
@@ -489,7 +429,7 @@ fn tenants_see_and_change_their_own_only() {
     write(&vpc).unwrap();
     assert_eq!(write(&other).unwrap_err().kind, RefusalKind::Forbidden);
     let endpoint = manifest(&endpoint_yaml("a", "h1"));
-    assert_eq!(write(&endpoint).unwrap_err().kind, RefusalKind::Forbidden);
+    assert_eq!(write(&endpoint).unwrap_err().kind, RefusalKind::NotFound);
     let list = List { filter: Filter::all(Kind::Vpc), limit: 10, after: None };
     let page = world.core.list(&bob, &list, Time::default()).unwrap();
     let names: Vec<_> = page.items.iter().map(|it| it.metadata().name.as_str()).collect();

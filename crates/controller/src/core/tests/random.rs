@@ -114,7 +114,7 @@ impl World {
         let _ = self.try_write(vec![Change::Apply(Manifest::Network(it))]);
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.core = Core::load(Arc::clone(&self.store), Time::after(self.now)).unwrap();
         self.core.batch_rows = self.batch_rows;
         for host in self.hosts.values_mut() {
