@@ -198,14 +198,26 @@ impl World {
         panic!("it never comes to rest");
     }
 
+    /// Seconds pass, in which whoever has a stream is heard.
+    fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
+            let stream = self.hosts[&host].stream.as_ref();
+            let Some(session) = stream.map(|opened| opened.session) else { continue };
+            let beat = AgentMessage::Beat(mizar_proto::Beat::default());
+            self.core.hear(&host, session, beat, self.time()).unwrap();
+        }
+        self.core.tick(self.time());
+        self.turn();
+    }
+
     /// Every host that has a stream has just what it should.
     fn check_rows(&self) {
+        let all = mizar_vpc::rows(&self.core.catalog, &self.core.maps).unwrap();
         for (host, state) in self.hosts.iter().filter(|(_, state)| state.stream.is_some()) {
             let has = state.rows.iter().map(|(vni, (_, rows))| (*vni, rows.clone()));
-            let should = self.core.catalog.vpcs().map(|vpc| vpc.record().vni);
-            let should = should.map(|vni| (vni, self.core.view().vpc_rows(vni, host)));
-            let should = should.filter(|(_, rows)| !rows.networks.is_empty());
-            let (has, should): (BTreeMap<_, _>, BTreeMap<_, _>) = (has.collect(), should.collect());
+            let should = all.get(host).cloned().unwrap_or_default();
+            let has: BTreeMap<_, _> = has.collect();
             for (vni, rows) in &should {
                 let none = VpcRows::default();
                 let other = has.get(vni).unwrap_or(&none);

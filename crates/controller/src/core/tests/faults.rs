@@ -1,4 +1,4 @@
-//! Stores that fail: nothing is half done.
+//! Stores that fail, and hosts: nothing is half done, and nobody who is gone is relied on.
 
 use super::*;
 use mizar_store::{
@@ -121,4 +121,30 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
     world.settle();
     world.check_rows();
     assert_eq!(world.phase("a"), Phase::Ready);
+}
+
+#[test]
+fn hosts_that_are_removed_while_reassignment_is_frozen_are_no_longer_relied_on() {
+    let mut world = World::example(8);
+    world.endpoint("a", "h1");
+    world.settle();
+    let bouncers = |world: &World| -> Vec<Name> {
+        let map = world.core.view().map(Vni::try_from(7).unwrap(), mizar_vpc::NetworkId::MIN);
+        map.unwrap().hosts().cloned().collect()
+    };
+    let before = bouncers(&world);
+    let silent: Vec<_> = before.iter().filter(|host| host.as_str() != "h1").cloned().collect();
+    let others = world.hosts.keys().filter(|host| host.as_str() != "h1" && !before.contains(host));
+    let silent: Vec<_> = silent.iter().chain(others).take(4).cloned().collect();
+    silent.iter().for_each(|host| world.disconnect(host));
+    for _ in 0..20 {
+        world.wait(5);
+    }
+    assert_ne!(world.core.planner.guard, mizar_vpc::Guard::Free);
+    assert_eq!(bouncers(&world), before);
+    world.delete(Ref::global(Kind::Host, silent[0].clone()), false).unwrap();
+    assert_ne!(world.core.planner.guard, mizar_vpc::Guard::Free);
+    assert!(!bouncers(&world).contains(&silent[0]));
+    world.settle();
+    world.check_rows();
 }
