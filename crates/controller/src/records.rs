@@ -5,6 +5,7 @@
 //! | `f` | the fleet |
 //! | `h` name, `t` name, `v` name | a host, a tenant, a VPC |
 //! | `n` VNI name, `e` VNI name | a network, an endpoint |
+//! | `j` number, `r` identity | a join token, a revocation: the office's own |
 //! | `s` VNI network, `d` VNI | a slot map, a VPC's dividers |
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its

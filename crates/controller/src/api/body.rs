@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use crate::engine::{Change, Effect, Event, EventType, Outcome, Page, Version, Written};
+use mizar_identity::Identity;
 use mizar_vpc::{Generation, Manifest, Name, Ref};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,33 @@ pub struct TokenMadeBody {
 pub struct TokenListBody {
     /// In the order of their numbers.
     pub items: Vec<TokenBody>,
+}
+
+/// Asks that somebody's certificates are not believed any more.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// Whose: `host/NAME`, `operator/NAME` or `tenant/TENANT/NAME`.
+    #[schemars(with = "String")]
+    pub identity: Identity,
+}
+
+/// Certificates that are not believed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationBody {
+    /// Whose.
+    #[schemars(with = "String")]
+    pub identity: Identity,
+    /// Those that were issued until then, in seconds since 1970.
+    pub issued_until: u64,
+}
+
+/// All revocations.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RevocationListBody {
+    /// By identity.
+    pub items: Vec<RevocationBody>,
 }
 
 const fn once() -> u32 {
