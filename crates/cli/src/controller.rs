@@ -32,9 +32,10 @@ pub(crate) struct Args {
     /// the first [default: the address of --listen]
     #[arg(long = "name", value_name = "NAME", requires = "listen")]
     names: Vec<String>,
-    /// How long the certificates last that it gives to a role, as in host=1d; repeat it for several.
-    /// Roles: controller, host, operator [default: controller=1d, host=7d, operator=90d]
-    #[arg(long = "lifetime", value_name = "ROLE=TIME", value_parser = lifetime, requires = "listen")]
+    /// How long the certificates last that it gives, as in host=1d; repeat it for several. Roles:
+    /// controller, host, operator [default: controller=1d, host=7d, operator=90d]
+    #[arg(long = "lifetime", value_name = "ROLE=TIME", value_parser = lifetime)]
+    #[arg(requires = "listen")]
     lifetimes: Vec<Lifetime>,
 }
 

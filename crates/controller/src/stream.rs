@@ -79,7 +79,9 @@ async fn run(
 fn check(peer: &Peer, hello: &Hello) -> Result<(), Status> {
     let who = peer.identity.as_ref();
     let who = who.ok_or_else(|| {
-        Status::unauthenticated("a stream takes the host's certificate, one that is not revoked: join with a token first")
+        let detail = "a stream takes the host's certificate, one that is not revoked: join with a \
+                      token first";
+        Status::unauthenticated(detail)
     })?;
     let action = Action::new(Verb::Connect, Kind::Stream).on(&hello.host);
     allows(who, &action).map_err(|forbidden| Status::permission_denied(forbidden.to_string()))

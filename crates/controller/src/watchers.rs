@@ -3,14 +3,19 @@
 use crate::engine::{
     Event, EventType, Filter, Refusal, RefusalKind, Subscription, Version, WATCH_QUEUE,
 };
+use crate::time::Time;
 use mizar_identity::Identity;
 use mizar_vpc::Generation;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// How many events are remembered.
 const REMEMBERED: usize = 16_384;
+/// How long after a list somebody is expected to watch from there, before it has to be listed anew.
+const INTEREST: Duration = Duration::from_secs(60);
 /// How many resources a watch may begin with.
 pub(crate) const MOST_PRESENT: usize = 10_000;
 
@@ -21,6 +26,8 @@ pub(crate) struct Watchers {
     events: VecDeque<Arc<Event>>,
     /// Events up to this one are forgotten.
     forgotten: Version,
+    /// When somebody listed last.
+    listed: Cell<Option<Time>>,
     /// The last event.
     latest: watch::Sender<Version>,
 }
@@ -37,7 +44,8 @@ impl Watchers {
     pub(crate) fn new(forgotten: Generation) -> Self {
         let forgotten = Version::from(forgotten);
         let latest = watch::Sender::new(forgotten);
-        Self { watchers: Vec::new(), events: VecDeque::new(), forgotten, latest }
+        let (watchers, events, listed) = Default::default();
+        Self { watchers, events, forgotten, listed, latest }
     }
 
     /// The last event; whoever knows how things stand now watches from there.
@@ -53,6 +61,24 @@ impl Watchers {
     /// Whether anybody watches.
     pub(crate) fn is_anybody_there(&self) -> bool {
         !self.watchers.is_empty()
+    }
+
+    /// Somebody has listed, and may watch from there.
+    pub(crate) fn listed(&self, now: Time) {
+        self.listed.set(Some(now));
+    }
+
+    /// Whether anybody may want to know what happens.
+    pub(crate) fn is_anybody_interested(&self, now: Time) -> bool {
+        let listed = self.listed.get();
+        self.is_anybody_there() || listed.is_some_and(|at| now.since(at) < INTEREST)
+    }
+
+    /// Something happens of which nobody is told: nobody goes on from before.
+    pub(crate) fn skip(&mut self) {
+        self.forgotten = self.latest().next();
+        self.latest.send_replace(self.forgotten);
+        self.events.clear();
     }
 
     /// How many watch.

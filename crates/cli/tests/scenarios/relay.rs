@@ -1,5 +1,5 @@
-//! The way from agents to their controller, which can be cut: for some hosts, in one direction or in
-//! both. What is sent meanwhile waits on the way, and whoever sends it is not told.
+//! The way from agents to their controller, which can be cut: for some hosts, in one direction or
+//! in both. What is sent meanwhile waits on the way, and whoever sends it is not told.
 
 use crate::world::World;
 use std::collections::BTreeSet;

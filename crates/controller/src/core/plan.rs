@@ -82,8 +82,9 @@ impl Core {
             news |= self.planner.set_host(&record, standing);
             // What it holds does not count as long as it is silent.
             for vni in self.vpcs_of(&record.name) {
-                self.follow_all(&record.name, vni);
+                self.follow_all(&record.name, vni, now);
             }
+            self.tell_host(&record.name, now);
         }
         if news {
             match &self.planner.guard {

@@ -44,6 +44,7 @@ impl Core {
     /// The VPC does not exist, or nothing of that kind is for those who ask.
     pub(crate) fn list(&self, who: &Identity, list: &List, now: Time) -> Result<Page, Refusal> {
         let vpc = self.check_filter(who, &list.filter)?;
+        self.watchers.listed(now);
         let limit = list.limit.clamp(1, MOST_ITEMS);
         let after = list.after.as_deref().map(parse_after).transpose()?;
         let (mut items, mut next, mut looked_at) = (Vec::new(), None, 0);

@@ -56,8 +56,9 @@ impl Core {
         self.planner.look_at_moving();
         // What it still has from before is acknowledged by its coming.
         for vni in if was_silent { told.into_iter().collect() } else { known } {
-            self.follow_all(host, vni);
+            self.follow_all(host, vni, now);
         }
+        self.tell_host(host, now);
         Ok(Opened { session, messages })
     }
 
@@ -80,12 +81,15 @@ impl Core {
             AgentMessage::Beat(beat) => self.beat(host, &beat, now),
             AgentMessage::Ack(ack) => self.acknowledge(host, ack, now),
         }
-        self.set_alive(host);
+        if !self.planner.is_alive(host) {
+            self.set_alive(host);
+            self.tell_host(host, now);
+        }
         Ok(())
     }
 
     /// A stream has ended.
-    pub(crate) fn close(&mut self, host: &Name, session: SessionId) {
+    pub(crate) fn close(&mut self, host: &Name, session: SessionId, now: Time) {
         let Some(left) = self.desk.close(host, session) else { return };
         info!(%host, "agent gone");
         self.outgoing.remove(host);
@@ -95,6 +99,7 @@ impl Core {
             let to = self.endpoint(vni, &name).map(|endpoint| endpoint.host.clone());
             self.unsent.extend(to.map(|host| (host, vni)));
         }
+        self.tell_host(host, now);
     }
 
     fn acknowledge(&mut self, host: &Name, ack: Ack, now: Time) {
@@ -123,7 +128,7 @@ impl Core {
                 }
                 if keys == Some(Keys::All) {
                     self.gate.leave(&(host.clone(), vni));
-                    self.follow_all(host, vni);
+                    self.follow_all(host, vni, now);
                 }
                 let failed = applied.errors.iter().map(|error| error.row.clone());
                 let keys = match keys {
@@ -162,17 +167,20 @@ impl Core {
 
     /// Watchers have to hear of all rows of a host in a VPC, little by little. Without watchers it
     /// is nobody's business: a status is derived when it is asked for.
-    pub(super) fn follow_all(&mut self, host: &Name, vni: Vni) {
-        if self.watchers.is_anybody_there() {
+    pub(super) fn follow_all(&mut self, host: &Name, vni: Vni, now: Time) {
+        if self.watchers.is_anybody_interested(now) {
             let cursor = Cursor::all(self.view(), vni, host);
             self.follows.insert((host.clone(), vni), cursor);
+        } else {
+            self.watchers.skip();
         }
     }
 
     /// Tells watchers of some more rows.
     pub(super) fn follow_some(&mut self, now: Time) {
         let Some((place, mut cursor)) = self.follows.pop_first() else { return };
-        if !self.watchers.is_anybody_there() {
+        if !self.watchers.is_anybody_interested(now) {
+            self.watchers.skip();
             return self.follows.clear();
         }
         let keys = cursor.take(self.view(), place.1, FOLLOWED).into_iter().collect();
@@ -212,9 +220,6 @@ impl Core {
     }
 
     fn set_alive(&mut self, host: &Name) {
-        if self.planner.is_alive(host) {
-            return;
-        }
         let Some(record) = self.catalog.host(host).map(|host| host.record().clone()) else {
             return;
         };

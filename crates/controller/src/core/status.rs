@@ -9,21 +9,52 @@ use mizar_vpc::manifest::{
     Condition, ConditionStatus, EndpointStatus, FleetStatus, HostStatus, Metadata, NetworkStatus,
     Object, Phase, SlotMapSpec, SlotMapStatus, TenantStatus, VpcStatus,
 };
-use mizar_vpc::{Guard, HolderState, Manifest, Name, Ref, RowKey, Slot, SlotMap, Vni};
+use mizar_vpc::{
+    Guard, HolderState, Kind, Manifest, Name, NetworkId, Ref, RowKey, Slot, SlotMap, Vni,
+};
 use std::collections::BTreeMap;
 
 impl Core {
-    /// How far an endpoint has come; once it is ready, that is told.
+    /// How far an endpoint has come: that is told.
     pub(super) fn progress_of(&mut self, vni: Vni, name: &Name, now: Time) {
         let Some(endpoint) = self.endpoint(vni, name).cloned() else { return };
         let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
-        let is_ready = attached.is_so() && bounced.is_so();
         self.timings.reach(vni, name, (attached.is_so(), bounced.is_so()), now);
         for (step, took) in self.timings.take_reached() {
             self.metrics.reached(step, took);
         }
-        if self.watchers.is_anybody_there() || is_ready {
-            let Some(object) = self.manifest_with_status(&endpoint.into(), now) else { return };
+        if !self.watchers.is_anybody_interested(now) {
+            self.watchers.skip();
+        } else if let Some(object) = self.manifest_with_status(&endpoint.into(), now) {
+            self.announce(object);
+        }
+    }
+
+    /// A host has come, gone, or fallen silent: that is told.
+    pub(super) fn tell_host(&mut self, host: &Name, now: Time) {
+        self.tell_status(&Ref::global(Kind::Host, host.clone()), now);
+    }
+
+    /// The slots of a network are with others: that is told.
+    pub(super) fn tell_network(&mut self, vni: Vni, id: NetworkId, now: Time) {
+        let Some(vpc) = self.catalog.vpc(vni) else { return };
+        let Some(network) = vpc.network(id) else { return };
+        let (vpc, network) = (vpc.record().name.clone(), network.record().name.clone());
+        for kind in [Kind::Network, Kind::SlotMap] {
+            self.tell_status(&Ref::in_vpc(kind, vpc.clone(), network.clone()), now);
+        }
+    }
+
+    /// Tells a resource's status, if anybody may want to know.
+    fn tell_status(&mut self, reference: &Ref, now: Time) {
+        if !self.watchers.is_anybody_interested(now) {
+            return self.watchers.skip();
+        }
+        let object = match reference.kind {
+            Kind::SlotMap => self.slot_map_manifest(reference),
+            _ => self.catalog.record(reference).and_then(|it| self.manifest_with_status(&it, now)),
+        };
+        if let Some(object) = object {
             self.announce(object);
         }
     }
@@ -104,7 +135,8 @@ impl Core {
             );
             errors.extend(progress.refusal.iter().map(|why| (vpc.clone(), why.clone())));
         }
-        let maps = self.maps.values().flat_map(|maps| maps.networks.values());
+        let maps = self.roles.vpcs(&record.name).filter_map(|vni| self.maps.get(&vni));
+        let maps = maps.flat_map(|maps| maps.networks.values());
         let slots = maps.map(|map| map.tally().get(&record.name).map_or(0, |of| of.iter().sum()));
         HostStatus {
             connected: state.is_some_and(|state| state.session.is_some()),

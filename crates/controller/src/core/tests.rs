@@ -139,7 +139,8 @@ impl World {
     fn disconnect(&mut self, host: &Name) {
         let opened = self.hosts.get_mut(host).and_then(|it| it.stream.take());
         let Some(opened) = opened else { return };
-        self.core.close(host, opened.session);
+        let now = self.time();
+        self.core.close(host, opened.session, now);
         self.turn();
     }
 

@@ -246,6 +246,11 @@ impl Core {
         }
         self.mark(draft.marks);
         self.tell_watchers(&draft.changes, &draft.outcomes);
+        for change in &draft.maps {
+            if let MapChange::SlotMap((vni, id), _) = change {
+                self.tell_network(*vni, *id, now);
+            }
+        }
         Written { resource_version: at, outcomes: draft.outcomes }
     }
 

@@ -119,7 +119,7 @@ fn hear(core: &mut Core, command: StreamCommand, now: Time) {
     match command {
         StreamCommand::Open(hello, reply) => {
             if let Err(Ok(Opened { session, .. })) = reply.send(core.open(&hello, now)) {
-                core.close(&hello.host, session);
+                core.close(&hello.host, session, now);
             }
         }
         StreamCommand::Hear(host, session, message, end) => {
@@ -128,7 +128,7 @@ fn hear(core: &mut Core, command: StreamCommand, now: Time) {
             }
         }
         StreamCommand::Drained(host) => core.drained(&host),
-        StreamCommand::Close(host, session) => core.close(&host, session),
+        StreamCommand::Close(host, session) => core.close(&host, session, now),
     }
 }
 

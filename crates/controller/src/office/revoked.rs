@@ -1,5 +1,5 @@
-//! The records of revocations, in the store beside the resources: `r` and the identity; the value is
-//! the moment, in seconds since 1970, up to which its certificates are not believed.
+//! The records of revocations, in the store beside the resources: `r` and the identity; the value
+//! is the moment, in seconds since 1970, up to which its certificates are not believed.
 
 use mizar_identity::Identity;
 use mizar_identity::revocation::Revocations;

@@ -53,7 +53,7 @@ pub(super) async fn converse<S, B>(
         // It has asked for nothing, so nothing of it is lost.
         () = silence(&asked, limits.patience) => return,
         () = revocations.revoked(&peer) => {
-            tracing::info!(from = %peer.address, "connection cut: its peer's certificate is revoked");
+            tracing::info!(from = %peer.address, "connection cut: the certificate is revoked");
             return;
         }
         () = stop(stopped) => None,

@@ -156,6 +156,63 @@ fn what_a_filter_selects_no_more_is_gone_for_who_watches_through_it() {
 }
 
 #[test]
+fn what_happens_when_nobody_is_there_is_not_missed_but_gone() {
+    let mut world = World::example(3);
+    world.settle();
+    let list = List { filter: endpoints(), limit: 10, after: None };
+    let page = world.core.list(&Identity::local(), &list, world.time()).unwrap();
+    world.hosts.get_mut(&name("h1")).unwrap().fails.insert(RowKey::Port(name("a")));
+    world.endpoint("a", "h1");
+    world.settle();
+    let last = world.watch(Some(page.resource_version)).unwrap().past.pop_back().unwrap();
+    assert!(serde_json::to_string(&last.object).unwrap().contains("\"Failed\""));
+    // Long after a list nobody is expected to watch from there.
+    world.wait(100);
+    world.hosts.get_mut(&name("h1")).unwrap().fails.insert(RowKey::Port(name("b")));
+    world.endpoint("b", "h1");
+    world.settle();
+    let refusal = world.watch(Some(page.resource_version)).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Gone);
+}
+
+#[test]
+fn hosts_that_come_go_and_fall_silent_are_told_and_networks_that_get_other_bouncers() {
+    let mut world = World::example(3);
+    world.settle();
+    let now = world.time();
+    let watch = |kind| Watch { filter: Filter::all(kind), from: None };
+    let mut hosts = world.core.watch(&Identity::local(), &watch(Kind::Host), now).unwrap();
+    let mut networks = world.core.watch(&Identity::local(), &watch(Kind::Network), now).unwrap();
+    taken(&mut networks);
+    hosts.past.clear();
+    let mut told = |host: &str| {
+        let events = std::iter::from_fn(|| hosts.coming.try_recv().ok());
+        let status = |event: &Event| match &event.object {
+            Manifest::Host(it) if it.metadata.name.as_str() == host => {
+                it.status.as_ref().map(|status| (status.connected, status.alive))
+            }
+            _ => None,
+        };
+        events.filter_map(|event| status(&event)).last()
+    };
+    world.disconnect(&name("h1"));
+    assert_eq!(told("h1"), Some((false, true)));
+    world.wait(20);
+    assert_eq!(told("h1"), Some((false, false)));
+    world.connect(&name("h1")).unwrap();
+    assert_eq!(told("h1"), Some((true, true)));
+    world.settle();
+    taken(&mut networks);
+    world.write(
+        "{kind: Network, metadata: {vpc: blue, name: web}, spec: {v4: 10.0.0.0/16, v6: \
+         'fd00::/64', bouncers: {hosts: [h3]}}}",
+    );
+    world.settle();
+    let last = taken(&mut networks).pop().unwrap().2;
+    assert!(last.contains("\"settled\":true") && last.contains("[\"h3\"]"), "{last}");
+}
+
+#[test]
 fn a_version_that_is_forgotten_or_of_another_controller_is_gone() {
     let mut world = World::example(2);
     world.endpoint("a", "h1");
