@@ -1,7 +1,7 @@
 //! Conversions between generated messages and checked types: `From` to send, `TryFrom` to receive.
 
 use crate::error::{At, FieldError, FieldProblem};
-use mizar_vpc::{Generation, Mac, Name, NetworkId, Vni};
+use mizar_vpc::{Generation, Mac, Name, NetworkId, Vni, is_underlay};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -47,8 +47,7 @@ fn v6(bytes: &[u8]) -> Result<Ipv6Addr, FieldProblem> {
 /// The underlay address of one host.
 fn underlay(bytes: &[u8]) -> Result<IpAddr, FieldProblem> {
     let address = address(bytes)?;
-    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    if address.is_unspecified() || address.is_multicast() || is_broadcast {
+    if !is_underlay(address) {
         return Err(FieldProblem::NotUnicast(address));
     }
     Ok(address)
