@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::{setup, shell};
+use crate::{peers, setup, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,6 +23,7 @@ pub(crate) struct Options {
 /// When the set-up is incomplete, the build fails, or a benchmark does.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::everything()?;
+    peers::unpack(&[peers::CNI, peers::OVN])?;
     // The benchmarks start hosts, whose agents are the `mizar` binary.
     shell::build_and_run_as_root(&["mizar-cli", "mizar-bench"], "mizar-bench", &options.passed_on())
 }

@@ -6,7 +6,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{check, setup, shell, tidy};
+use crate::{check, peers, setup, shell, tidy};
 
 /// How many cases each property is tried with in a full run, instead of proptest's 256.
 const FULL_CASES: &str = "4096";
@@ -34,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     tally.step("tidy", tidy::run());
     if options.full {
+        peers::unpack(&[peers::PROMETHEUS])?;
         fuzz_targets(&mut tally)?;
     }
     tests(options, &mut tally)?;
@@ -66,6 +67,7 @@ fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
         shell::cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])?;
     if options.full {
         cargo.env("MIZAR_TEST_FULL", "1").env("PROPTEST_CASES", FULL_CASES);
+        cargo.env("PATH", peers::path()?);
     }
     println!("$ {}", shell::line_of(&cargo));
     let mut tests = cargo
