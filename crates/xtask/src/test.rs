@@ -1,15 +1,20 @@
 //! `cargo xtask test`: every check and every test, counted in one last line.
 
 use std::io::{BufRead, BufReader};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use crate::{check, peers, setup, shell, tidy};
 
 /// How many cases each property is tried with in a full run, instead of proptest's 256.
 const FULL_CASES: &str = "4096";
+/// How many tests are run at once, for the test harness.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+/// Most tests that take long wait for packets and timers rather than compute.
+const TESTS_PER_PROCESSOR: usize = 2;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -29,15 +34,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         setup::build_tools()?;
     }
     let mut tally = Tally::default();
-    for (name, mut command) in check::commands()? {
-        tally.step(name, shell::run(&mut command));
-    }
+    let [(name, mut formatting), clippy @ ..] = check::commands()?;
+    tally.step(name, shell::run(&mut formatting));
     tally.step("tidy", tidy::run());
     if options.full {
         peers::unpack(&[peers::PROMETHEUS])?;
         fuzz_targets(&mut tally)?;
     }
-    tests(options, &mut tally)?;
+    tally.step("build", shell::run(&mut cargo_test(&["--no-run"], options)?));
+    tests(options, clippy, &mut tally)?;
 
     if !shell::is_root()? {
         println!("not root: tests that need network namespaces or the kernel were skipped");
@@ -62,13 +67,35 @@ fn fuzz_targets(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
-    let mut cargo =
-        shell::cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])?;
+/// Runs a command whose output is part of the error if it fails.
+fn quietly((name, mut command): (&'static str, Command)) -> (&'static str, Result<()>) {
+    let line = shell::line_of(&command);
+    let result = match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(anyhow!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(error) => Err(anyhow!("cannot start `{line}`: {error}")),
+    };
+    (name, result)
+}
+
+/// `cargo test` of the workspace, with more arguments.
+fn cargo_test(arguments: &[&str], options: &Options) -> Result<Command> {
+    let mut cargo = shell::cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    cargo.args(arguments);
     if options.full {
         cargo.env("MIZAR_TEST_FULL", "1").env("PROPTEST_CASES", FULL_CASES);
         cargo.env("PATH", peers::path()?);
     }
+    if env::var_os(TEST_THREADS).is_none() {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        cargo.env(TEST_THREADS, (processors * TESTS_PER_PROCESSOR).to_string());
+    }
+    Ok(cargo)
+}
+
+/// Runs the tests, and clippy beside them: most tests wait for packets and timers.
+fn tests(options: &Options, clippy: [(&'static str, Command); 2], tally: &mut Tally) -> Result<()> {
+    let mut cargo = cargo_test(&["--", "--show-output"], options)?;
     println!("$ {}", shell::line_of(&cargo));
     let mut tests = cargo
         .stdin(Stdio::null())
@@ -79,8 +106,13 @@ fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
 
     let failed_before = tally.failed;
     let mut suite = Suite::default();
+    let (mut waiting, mut clippy) = (Some(clippy), None);
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("read the output of `cargo test`")?;
+        // Now that a test speaks, cargo has let go of the target folder's lock.
+        if let Some(commands) = waiting.take() {
+            clippy = Some(thread::spawn(|| commands.map(quietly)));
+        }
         if let Some(shown) = suite.read(&String::from_utf8_lossy(&line), tally) {
             println!("{shown}");
         }
@@ -88,7 +120,14 @@ fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
     let status = tests.wait().context("wait for `cargo test`")?;
     if !status.success() && tally.failed == failed_before {
         // A suite that does not compile, or that died, has no result to count.
-        tally.step("cargo test", Err(anyhow::anyhow!("{status}")));
+        tally.step("cargo test", Err(anyhow!("{status}")));
+    }
+    let clippy = match clippy.map(thread::JoinHandle::join) {
+        Some(results) => results.map_err(|_| anyhow!("the thread of clippy panicked"))?,
+        None => waiting.take().context("clippy was started twice")?.map(quietly),
+    };
+    for (name, result) in clippy {
+        tally.step(name, result);
     }
     Ok(())
 }
@@ -211,7 +250,7 @@ mod tests {
     fn a_failed_step_is_counted_as_one_failure() {
         let mut tally = Tally::default();
         tally.step("rustfmt", Ok(()));
-        tally.step("clippy", Err(anyhow::anyhow!("exit status: 101")));
+        tally.step("clippy", Err(anyhow!("exit status: 101")));
         assert_eq!(tally, Tally { passed: 1, failed: 1, skipped: 0 });
     }
 }
