@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Writes the results to a file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes them as a page with charts, or as Markdown if the name ends in .md; can be repeated
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
 }
 
 /// # Errors
@@ -36,6 +39,9 @@ impl Options {
         }
         if let Some(file) = &self.json {
             arguments.extend(["--json".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        for file in &self.report {
+            arguments.extend(["--report".to_owned(), file.to_string_lossy().into_owned()]);
         }
         arguments
     }
