@@ -11,7 +11,7 @@ use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every layout in this module and in [`crate::table`].
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// Slots of a network's endpoint table.
 pub const SLOTS: usize = 256;
@@ -68,8 +68,8 @@ rows! {
         pub nic_mac: [u8; 6],
         /// The operator's DSCP for outer headers, already shifted into the upper six bits.
         pub tos: u8,
-        /// Zero.
-        pub reserved: u8,
+        /// The tables of ports and of their tokens have as many rows as this power of two.
+        pub port_bits: u8,
     }
 
     /// One prefix of the fleet's underlay: an address matches if `address & mask == network`.
@@ -124,7 +124,8 @@ rows! {
         pub flags: u16,
     }
 
-    /// A guest's interface, keyed by the interface index of the host's end.
+    /// A guest's interface. It is in the row that [`Config::port_row`] gives for the interface index
+    /// of the host's end; a row that nobody has is all zeros.
     pub struct Port {
         /// Its IPv6 address, or NONE.
         pub v6: Address,
@@ -140,7 +141,7 @@ rows! {
         pub vpc: VpcIndex,
         /// Row of its network in the slot table.
         pub network: NetworkIndex,
-        /// Its own row among the token buckets, and its interface's index.
+        /// Interface index of the host's end.
         pub interface: u32,
         /// Its IPv4 address, or 0.0.0.0.
         pub v4: [u8; 4],
@@ -328,8 +329,14 @@ impl Config {
         mark: 0,
         nic_mac: [0; 6],
         tos: 0,
-        reserved: 0,
+        port_bits: 0,
     };
+
+    /// The row of an interface among the ports. The agent sees to it that no two have the same.
+    #[inline(always)]
+    pub const fn port_row(&self, interface: u32) -> u32 {
+        interface & (1u32 << (self.port_bits & 31)).wrapping_sub(1)
+    }
 }
 
 const _: () = {

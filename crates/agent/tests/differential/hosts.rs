@@ -14,6 +14,8 @@ use mizar_packet::{Address, Tables};
 pub(crate) const TICK: u64 = 1_000_000;
 /// Rows that fit into the table of learned locations.
 pub(crate) const LEARNED_CAPACITY: usize = 24;
+/// The table of ports has as many rows as this power of two.
+pub(crate) const PORT_BITS: u8 = 3;
 /// Interface of the guest that sends.
 pub(crate) const INTERFACE: u32 = 1;
 /// The interface that is told to be the NIC.
@@ -98,7 +100,7 @@ fn config(random: &mut Random) -> Config {
         mark: 0x6d69_7a61,
         nic_mac: [2, 0, 0, 0, 0, 1],
         tos: random.pick(&[0, 0, 0x88]),
-        reserved: 0,
+        port_bits: PORT_BITS,
     }
 }
 

@@ -44,7 +44,7 @@ fn what_the_controller_says_survives_the_agent() {
         let maps = Maps::open(&world::options().pins).unwrap();
         let local = maps.endpoints.get(&key(5)).unwrap();
         assert_eq!((local.kind, local.generation), (Endpoint::LOCAL, at(2).get()));
-        let port_row = maps.ports.get(&local.interface).unwrap().unwrap();
+        let port_row = maps.ports.get(local.interface).unwrap().unwrap();
         assert_eq!((port_row.v4, port_row.v4_prefix, port_row.vni), ([10, 0, 0, 5], 24, 1));
         assert_eq!(port_row.mtu, 1426);
         let there = maps.endpoints.get(&key(9)).unwrap();
@@ -104,7 +104,7 @@ fn an_endpoint_that_leaves_says_so_for_two_leases() {
         assert_eq!(maps.endpoints.get(&key(5)).unwrap().kind, Endpoint::HELD);
         let moved = maps.endpoints.get(&key(6)).unwrap();
         assert_eq!((moved.kind, moved.generation), (Endpoint::MOVED, at(1).get()));
-        assert_eq!(maps.ports.get(&interface).unwrap(), None);
+        assert_eq!(maps.ports.get(interface).unwrap(), None);
         assert!(!world::ip("link show type veth").contains("mz"));
         tokio::time::sleep(Duration::from_millis(700)).await;
         assert_eq!(maps.endpoints.get(&key(6)), None);
@@ -160,7 +160,7 @@ fn a_row_that_fails_keeps_no_other_from_being_installed_and_is_retried() {
             }
         }
         assert_ne!(maps.endpoints.get(&key(6)).unwrap().interface, interface);
-        assert!(maps.ports.get(&interface).unwrap().is_none());
+        assert!(maps.ports.get(interface).unwrap().is_none());
         std::fs::remove_file(late).unwrap();
         world::kill(agent).await;
     });

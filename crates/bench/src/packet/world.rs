@@ -39,6 +39,8 @@ pub(super) const REMOTE: [u8; 4] = [10, 255, 0, 3];
 
 /// Test runs say that frames came in by the loopback interface.
 const INTERFACE: u32 = 1;
+/// As many ports as an agent has room for unless it is told otherwise: 1024.
+const PORT_BITS: u8 = 10;
 /// Far enough that no stamp is due and no lease ends while this runs.
 const LONG: u64 = 1 << 30;
 
@@ -73,6 +75,8 @@ impl World {
             // The agent's sizes where they are enough, and room for two tables' flows.
             ("ENDPOINTS", Shape::lines(flows.saturating_mul(2).max(65_536))),
             ("LEARNED", flows.max(16_384)),
+            ("PORTS", 1 << PORT_BITS),
+            ("BUCKETS", 1 << PORT_BITS),
             ("HOSTS", 8193),
             ("HOST_INDEX", 8192),
             ("ROUTES", 4096),
@@ -135,6 +139,7 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         stamp: LONG as u32,
         teach: 1000,
         hz: 1000,
+        port_bits: PORT_BITS,
         ..Config::EMPTY
     };
     let mut configs: Array<_, [u8; 128]> = map(object, "CONFIG")?;
@@ -168,8 +173,8 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         v4_prefix: 8,
         v6_prefix: 64,
     };
-    let mut ports: HashMap<_, [u8; 4], [u8; 96]> = map(object, "PORTS")?;
-    ports.insert(row::<4>(&INTERFACE), row::<96>(&port), 0)?;
+    let mut ports: Array<_, [u8; 96]> = map(object, "PORTS")?;
+    ports.set(config.port_row(INTERFACE), row::<96>(&port), 0)?;
     Ok(())
 }
 
