@@ -142,8 +142,13 @@ impl Node {
         let tables = (Arc::clone(&maps), Arc::clone(&hosts), Arc::clone(&used));
         let applier = Applier::recover(tables, ports, guest_mtu)?;
         let prober = Arc::new(prober);
-        let next_hops =
-            NextHops::new(netlink.clone(), Arc::clone(&hosts), Arc::clone(&prober), nic.index);
+        let next_hops = NextHops::new(
+            (Arc::clone(&maps), clock),
+            netlink.clone(),
+            Arc::clone(&hosts),
+            Arc::clone(&prober),
+            nic.index,
+        );
         let events = Events {
             maps: Arc::clone(&maps),
             hosts: Arc::clone(&hosts),
@@ -178,7 +183,7 @@ impl Tasks {
         };
         let next_hops = async { next_hops.run(wanted).await.map_err(StartError::from) };
         let others = async {
-            tokio::join!(prober.run(), sweeper.run());
+            tokio::join!(prober.run(), prober.pace(), sweeper.run());
             Ok(())
         };
         tokio::try_join!(events, next_hops, others).map(drop)

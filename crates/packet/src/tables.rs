@@ -47,8 +47,16 @@ rows! {
         pub fleet: [FleetPrefix; FLEET_PREFIXES],
         /// Proof that an echo reply answers an echo of this agent.
         pub echo_cookie: u64,
+        /// Until when the agent answers for the next hops of hosts' rows, in jiffies. From then on,
+        /// frames are sent by what the kernel itself knows of its neighbours.
+        pub vouched_until: u64,
         /// How long one echo reply proves a host alive, in jiffies.
         pub lease: u32,
+        /// How much longer than that at most, where the host that answers says so, in jiffies.
+        pub longest_pause: u32,
+        /// How long this host lets those who ask it for echoes wait beyond their lease, in ms: not at
+        /// all, unless many ask.
+        pub echo_pause: u32,
         /// How long a sender goes on teaching, in jiffies (1 s).
         pub teach: u32,
         /// How long bounced packets are watched before a notice is due, in jiffies (100 ms).
@@ -319,7 +327,10 @@ impl Config {
         underlay: Address::NONE,
         fleet: [FleetPrefix { network: !0, mask: 0 }; FLEET_PREFIXES],
         echo_cookie: 0,
+        vouched_until: 0,
         lease: 0,
+        longest_pause: 0,
+        echo_pause: 0,
         teach: 0,
         notice_delay: 0,
         stamp: 0,
@@ -332,6 +343,12 @@ impl Config {
         port_bits: 0,
     };
 
+    /// Whether the next hops in hosts' rows are to be believed.
+    #[inline(always)]
+    pub const fn is_vouched(&self, now: u64) -> bool {
+        now < self.vouched_until
+    }
+
     /// The row of an interface among the ports. The agent sees to it that no two have the same.
     #[inline(always)]
     pub const fn port_row(&self, interface: u32) -> u32 {
@@ -340,7 +357,7 @@ impl Config {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 128);
+    assert!(size_of::<Config>() == 144);
     assert!(size_of::<Host>() == 40);
     assert!(size_of::<EndpointKey>() == 24);
     assert!(size_of::<Endpoint>() == 32);

@@ -13,6 +13,7 @@ use mizar_packet::tables::{
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Most rows of each table. A table that is pinned already keeps the size it has.
@@ -153,6 +154,8 @@ pub(crate) fn folder(pins: &Path) -> PathBuf {
 pub struct Maps {
     /// What is the same for every packet.
     pub config: Table<u32, Config>,
+    /// Held by whoever changes that.
+    changing: Mutex<()>,
     /// Guests' interfaces and their tokens, by interface index.
     pub ports: PortTable,
     /// What is known for certain of addresses.
@@ -181,6 +184,7 @@ impl Maps {
         let folder = folder(pins);
         Ok(Self {
             config: table(&folder, CONFIG)?,
+            changing: Mutex::default(),
             ports: PortTable::new(table(&folder, PORTS)?, table(&folder, BUCKETS)?)?,
             endpoints: EndpointTable::new(ENDPOINTS, descriptor(&folder, ENDPOINTS)?)?,
             learned: table(&folder, LEARNED)?,
@@ -192,6 +196,15 @@ impl Maps {
             learned_count: table(&folder, LEARNED_COUNT)?,
             counters: CounterTable::new(COUNTERS, descriptor(&folder, COUNTERS)?)?,
         })
+    }
+
+    /// Changes the row that is the same for every packet.
+    pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<(), TableError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = self.config.get(&0)? else { return Ok(()) };
+        let mut row = old;
+        change(&mut row);
+        if row == old { Ok(()) } else { self.config.put(&0, &row) }
     }
 
     /// Rows of one of the [`DUMPED`] tables as bytes, for whoever computes with the same layouts.

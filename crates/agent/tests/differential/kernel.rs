@@ -14,7 +14,7 @@ use mizar_packet::count::PER_VPC;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::programs::{self, Tag};
 use mizar_packet::table::Shape;
-use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Event, Host, Learned, SLOTS};
+use mizar_packet::tables::{Bucket, Config, Endpoint, EndpointKey, Event, Host, Learned, SLOTS};
 use mizar_packet::wire::{Ethernet, Ipv4, Ipv6};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -63,7 +63,7 @@ impl Disturbance {
 /// One copy of the programs, with maps of its own.
 pub(crate) struct Kernel {
     object: Ebpf,
-    config: Array<MapData, [u8; 128]>,
+    config: Array<MapData, [u8; size_of::<Config>()]>,
     ports: Array<MapData, [u8; 96]>,
     endpoints: Arc<EndpointTable>,
     learned: Rows<24, 40>,

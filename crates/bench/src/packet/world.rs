@@ -136,13 +136,14 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         own_host: OWN_HOST,
         mark: 1,
         nic_mac: NIC_MAC,
+        vouched_until: now + LONG,
         stamp: LONG as u32,
         teach: 1000,
         hz: 1000,
         port_bits: PORT_BITS,
         ..Config::EMPTY
     };
-    let mut configs: Array<_, [u8; 128]> = map(object, "CONFIG")?;
+    let mut configs: Array<_, [u8; size_of::<Config>()]> = map(object, "CONFIG")?;
     configs.set(0, row(&config), 0)?;
     let mut hosts: Array<_, [u8; 40]> = map(object, "HOSTS")?;
     for index in 1..=HOSTS + SENDER {
