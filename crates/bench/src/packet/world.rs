@@ -1,5 +1,6 @@
 //! The programs, and tables that every flow has its own rows in.
 
+use super::traffic::Way;
 use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
@@ -67,13 +68,13 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Loads the programs and fills the tables with rows for so many flows.
-    pub(super) fn new(flows: u32) -> Result<Self> {
+    /// Loads the programs and fills the tables with rows for so many flows of one way.
+    pub(super) fn new(way: Way, flows: u32) -> Result<Self> {
         let networks = flows.div_ceil(256);
         let mut loader = EbpfLoader::new();
         for (name, entries) in [
-            // The agent's sizes where they are enough, and room for two tables' flows.
-            ("ENDPOINTS", Shape::lines(flows.saturating_mul(2).max(65_536))),
+            // The agent's sizes where they are enough.
+            ("ENDPOINTS", Shape::lines(flows.max(65_536))),
             ("LEARNED", flows.max(16_384)),
             ("PORTS", 1 << PORT_BITS),
             ("BUCKETS", 1 << PORT_BITS),
@@ -95,7 +96,7 @@ impl World {
             loaded.with_context(|| format!("load {name}"))?;
         }
         fill_host(&mut object)?;
-        fill_flows(&mut object, flows)?;
+        fill_flows(&mut object, way, flows)?;
         let mut slots: ProgramArray<_> = map(&mut object, "GUEST_SLOTS")?;
         for &(slot, name) in programs::GUEST {
             slots.set(slot, program_fd(&object, name)?, 0)?;
@@ -182,8 +183,9 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
 /// Hosts that endpoints are on.
 const HOSTS: u32 = 1000;
 
-/// Rows of each flow's destination, in each VPC as its way needs them.
-fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
+/// Rows of each flow's destination: in the table of endpoints those of guests that are here where
+/// packets are unwrapped, else those that a bouncer holds, which packets on other ways meet too.
+fn fill_flows(object: &mut Ebpf, way: Way, flows: u32) -> Result<()> {
     let now = jiffies()?;
     let endpoints = endpoints(object)?;
     let mut learned: HashMap<_, [u8; 24], [u8; 40]> = map(object, "LEARNED")?;
@@ -201,9 +203,9 @@ fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
             mac: [0; 6],
             flags: 0,
         };
-        endpoints.put(&EndpointKey::new(BOUNCE, address), &held)?;
         let here = Endpoint { kind: Endpoint::LOCAL, interface: 9, host: 0, vpc: UNWRAP, ..held };
-        endpoints.put(&EndpointKey::new(UNWRAP, address), &here)?;
+        let (vni, row) = if way == Way::Unwrap { (UNWRAP, here) } else { (BOUNCE, held) };
+        endpoints.put(&EndpointKey::new(vni, address), &row)?;
         let there =
             Learned { generation: 1, used: now, teach_until: 0, notice_at: 0, host, vpc: DEPART };
         learned.insert(key(DEPART, address), row::<40>(&there), 0)?;
