@@ -113,8 +113,8 @@ struct Pause {
 impl Pause {
     /// The next one, after so many echoes a second with this one.
     ///
-    /// A host is asked once a lease, a third of it early, and once a pause less often. So the number
-    /// of those who ask follows from how often they do.
+    /// A host is asked when a third of its lease has passed, or later by the pause. So how many ask
+    /// follows from how often they do.
     fn next(self, echoes: u64) -> Self {
         let shortest = LEASE.as_millis() as u64 / 3;
         let who_ask = echoes.saturating_mul(shortest + self.milliseconds);

@@ -137,8 +137,8 @@ impl Flow {
         (mixed >> 50) as u16
     }
 
-    /// Length of the outermost IP packet of the largest segment that a buffer will be cut into, each
-    /// with so many bytes of payload.
+    /// Length of the outermost IP packet of the largest segment that a buffer will be cut into, if
+    /// segments have so many bytes of payload.
     ///
     /// # Errors
     /// [`Reason::Short`] if the frame ends before its L4 header does.

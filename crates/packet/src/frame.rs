@@ -12,7 +12,7 @@ pub trait Frame {
     /// Whether a frame for a guest is better passed up as it is, for a program above to unwrap.
     const HANDS_UP: bool = false;
 
-    /// Whether the kernel can be made to find the next hop of a frame that is sent. Where it cannot,
+    /// Whether the kernel can be made to find the next hop of a frame that is sent. Where not,
     /// frames are passed up while the agent does not answer for the next hops that it wrote.
     const RESOLVES: bool = true;
 

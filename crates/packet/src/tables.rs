@@ -54,8 +54,8 @@ rows! {
         pub lease: u32,
         /// How much longer than that at most, where the host that answers says so, in jiffies.
         pub longest_pause: u32,
-        /// How long this host lets those who ask it for echoes wait beyond their lease, in ms: not at
-        /// all, unless many ask.
+        /// How long this host lets those who ask it for echoes wait beyond their lease, in ms: not
+        /// at all, unless many ask.
         pub echo_pause: u32,
         /// How long a sender goes on teaching, in jiffies (1 s).
         pub teach: u32,
@@ -132,8 +132,8 @@ rows! {
         pub flags: u16,
     }
 
-    /// A guest's interface. It is in the row that [`Config::port_row`] gives for the interface index
-    /// of the host's end; a row that nobody has is all zeros.
+    /// A guest's interface. It is in the row that [`Config::port_row`] gives for the index of the
+    /// host's end; a row that nobody has is all zeros.
     pub struct Port {
         /// Its IPv6 address, or NONE.
         pub v6: Address,

@@ -204,8 +204,8 @@ fn fill_flows(object: &mut Ebpf, way: Way, flows: u32) -> Result<()> {
             flags: 0,
         };
         let here = Endpoint { kind: Endpoint::LOCAL, interface: 9, host: 0, vpc: UNWRAP, ..held };
-        let (vni, row) = if way == Way::Unwrap { (UNWRAP, here) } else { (BOUNCE, held) };
-        endpoints.put(&EndpointKey::new(vni, address), &row)?;
+        let (vni, known) = if way == Way::Unwrap { (UNWRAP, here) } else { (BOUNCE, held) };
+        endpoints.put(&EndpointKey::new(vni, address), &known)?;
         let there =
             Learned { generation: 1, used: now, teach_until: 0, notice_at: 0, host, vpc: DEPART };
         learned.insert(key(DEPART, address), row::<40>(&there), 0)?;

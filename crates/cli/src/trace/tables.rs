@@ -4,9 +4,7 @@ use anyhow::{Result, bail};
 use mizar_agent::kernel::RouteKey;
 use mizar_packet::Address;
 use mizar_packet::memory::MemoryTables;
-use mizar_packet::tables::{
-    Bucket, EndpointKey, Host, LAYOUT, NetworkIndex, Port, Route, SLOTS,
-};
+use mizar_packet::tables::{Bucket, EndpointKey, Host, LAYOUT, NetworkIndex, Port, Route, SLOTS};
 use mizar_proto::MapDump;
 use std::collections::BTreeMap;
 use zerocopy::FromBytes;
@@ -73,9 +71,10 @@ fn read_map(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
 /// The tokens of those guests that there are, which have the rows that their ports have.
 fn read_buckets(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
     let rows: BTreeMap<u32, Bucket> = rows(map)?.collect();
-    let buckets = tables.ports.keys().filter_map(|&interface| {
-        Some((interface, *rows.get(&tables.config.port_row(interface))?))
-    });
+    let buckets = tables
+        .ports
+        .keys()
+        .filter_map(|&interface| Some((interface, *rows.get(&tables.config.port_row(interface))?)));
     tables.buckets.get_mut().extend(buckets);
     Ok(())
 }
