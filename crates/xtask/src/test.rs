@@ -7,7 +7,7 @@ use std::{env, thread};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use crate::{check, peers, setup, shell, tidy};
+use crate::{check, fuzz, peers, setup, shell, tidy};
 
 /// How many cases each property is tried with in a full run, instead of proptest's 256.
 const FULL_CASES: &str = "4096";
@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     tally.step("tidy", tidy::run());
     if options.full {
         peers::unpack(&[peers::PROMETHEUS])?;
-        fuzz_targets(&mut tally)?;
+        fuzz::run(&mut tally)?;
     }
     tally.step("build", shell::run(&mut cargo_test(&["--no-run"], options)?));
     tests(options, clippy, &mut tally)?;
@@ -49,22 +49,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Builds the fuzz targets, a workspace of their own that nothing else builds.
-fn fuzz_targets(tally: &mut Tally) -> Result<()> {
-    if !shell::has_program("c++") {
-        println!(
-            "SKIPPED fuzz targets: libFuzzer is built by a C++ compiler, and there is no `c++`"
-        );
-        tally.skipped += 1;
-        return Ok(());
-    }
-    let manifest = "crates/packet/fuzz/Cargo.toml";
-    let mut cargo = shell::cargo(&["check", "--locked", "--manifest-path", manifest])?;
-    cargo.arg("--target-dir").arg(shell::target_folder()?.join("fuzz"));
-    tally.step("fuzz targets", shell::run(&mut cargo));
-    Ok(())
 }
 
 /// Runs a command whose output is part of the error if it fails.
@@ -134,14 +118,15 @@ fn tests(options: &Options, clippy: [(&'static str, Command); 2], tally: &mut Ta
 
 /// What the last line says.
 #[derive(Debug, Default, PartialEq)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Tally {
-    fn step(&mut self, name: &str, result: Result<()>) {
+    /// Counts a step, and says why it failed if it did.
+    pub(crate) fn step(&mut self, name: &str, result: Result<()>) {
         match result {
             Ok(()) => self.passed += 1,
             Err(error) => {

@@ -8,6 +8,7 @@
 //! program takes. There every run follows a system call, so caches are colder than in a loop.
 
 mod fresh;
+mod memory;
 mod traffic;
 mod world;
 mod wrapper;
@@ -30,6 +31,7 @@ pub(crate) const IDS: &[&str] = &[
     "packet.depart.one_ns",
     "packet.depart.many_ns",
     "packet.not_ours_ns",
+    "packet.memory_ns",
 ];
 
 /// Endpoints, each with a flow, of the figures called `many`.
@@ -37,23 +39,16 @@ const MANY: u32 = 65_536;
 
 /// Measures the figures that are wanted.
 pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
-    let mut results = Vec::new();
-    for flows in [1, MANY] {
-        let wanted: Vec<_> =
-            ids.iter().copied().filter(|id| (flows == MANY) == id.ends_with(".many_ns")).collect();
-        if wanted.is_empty() {
-            continue;
-        }
-        let world = World::new(flows)?;
-        for id in wanted {
-            results.push(measure(&world, id, effort)?);
-        }
-    }
-    results.sort_by_key(|result| ids.iter().position(|id| *id == result.id));
-    Ok(results)
+    ids.iter().map(|id| measure(id, effort)).collect()
 }
 
-fn measure(world: &World, id: &'static str, effort: Effort) -> Result<Measurement> {
+fn measure(id: &'static str, effort: Effort) -> Result<Measurement> {
+    let rounds = if effort.quick { 5 } else { 15 };
+    if id == "packet.memory_ns" {
+        let middle = middle(&memory::rounds(rounds)?);
+        let (value, spread) = (middle.median, middle.spread);
+        return Ok(Measurement { id, value, unit: "ns", bar: None, baseline: None, spread });
+    }
     // The bars for one flow and for many.
     let (way, one, many) = match id.split('.').nth(1) {
         Some("bounce") => (Way::Bounce, 60.0, 90.0),
@@ -63,8 +58,8 @@ fn measure(world: &World, id: &'static str, effort: Effort) -> Result<Measuremen
         Some("not_ours_ns") => (Way::NotOurs, 10.0, 10.0),
         _ => bail!("{id} is no figure of packets"),
     };
-    let bar = if id.ends_with(".many_ns") { many } else { one };
-    let rounds = if effort.quick { 5 } else { 15 };
+    let (flows, bar) = if id.ends_with(".many_ns") { (MANY, many) } else { (1, one) };
+    let world = &World::new(way, flows)?;
     let (with, without) = match way {
         Way::Depart => fresh::rounds(world, way, rounds)?,
         Way::Bounce | Way::Divide | Way::Unwrap | Way::NotOurs => {
