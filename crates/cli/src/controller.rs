@@ -1,11 +1,14 @@
 //! `mizar controller`: runs a controller.
 
+use crate::host::token::time;
 use crate::remote::SOCKET;
 use anyhow::Result;
 use mizar_controller::{Options, Secure};
+use mizar_identity::pki::Lifetimes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -29,6 +32,36 @@ pub(crate) struct Args {
     /// the first [default: the address of --listen]
     #[arg(long = "name", value_name = "NAME", requires = "listen")]
     names: Vec<String>,
+    /// How long the certificates last that it gives to a role, as in host=1d; repeat it for several.
+    /// Roles: controller, host, operator [default: controller=1d, host=7d, operator=90d]
+    #[arg(long = "lifetime", value_name = "ROLE=TIME", value_parser = lifetime, requires = "listen")]
+    lifetimes: Vec<Lifetime>,
+}
+
+/// How long the certificates of a role last.
+#[derive(Clone, Copy, Debug)]
+struct Lifetime {
+    of: fn(&mut Lifetimes) -> &mut Duration,
+    lasts: Duration,
+}
+
+fn lifetime(text: &str) -> Result<Lifetime, String> {
+    let malformed = || format!("{text:?} must be as in host=1d");
+    let (role, lasts) = text.split_once('=').ok_or_else(malformed)?;
+    let lasts = time(lasts)?;
+    if lasts < Lifetimes::SHORTEST {
+        return Err(format!(
+            "{lasts:?} is too short: it must be {:?} at least",
+            Lifetimes::SHORTEST
+        ));
+    }
+    let of: fn(&mut Lifetimes) -> &mut Duration = match role {
+        "controller" => |it| &mut it.controller,
+        "host" => |it| &mut it.host,
+        "operator" => |it| &mut it.operator,
+        _ => return Err(format!("{role:?} is no role: it must be controller, host or operator")),
+    };
+    Ok(Lifetime { of, lasts })
 }
 
 const EXAMPLES: &str = "\
@@ -40,8 +73,29 @@ Examples:
   mizar controller --listen 0.0.0.0:6443 --pki /etc/mizar/pki --name controller.example";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { data, socket, cache, listen, pki, names } = args;
-    let secure = listen.zip(pki).map(|(listen, pki)| Secure { listen, pki, names });
+    let Args { data, socket, cache, listen, pki, names, lifetimes: given } = args;
+    let mut lifetimes = Lifetimes::default();
+    for Lifetime { of, lasts } in given {
+        *of(&mut lifetimes) = lasts;
+    }
+    let secure = listen.zip(pki).map(|(listen, pki)| Secure { listen, pki, names, lifetimes });
     mizar_controller::run(Options { data, socket, cache: cache << 20, secure }).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_read_and_others_refused_with_what_would_be_right() {
+        let mut lifetimes = Lifetimes::default();
+        let Lifetime { of, lasts } = lifetime("host=12h").unwrap();
+        *of(&mut lifetimes) = lasts;
+        let host = Duration::from_secs(12 * 3600);
+        assert_eq!(lifetimes, Lifetimes { host, ..Lifetimes::default() });
+        assert!(lifetime("host=5s").unwrap_err().contains("20s at least"));
+        assert!(lifetime("tenant=1d").unwrap_err().contains("\"tenant\""));
+        assert!(lifetime("host").unwrap_err().contains("host=1d"));
+    }
 }

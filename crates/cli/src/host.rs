@@ -1,9 +1,10 @@
 //! `mizar host`: the machines of the underlay.
 
 mod join;
-mod token;
+pub(crate) mod token;
 
 use crate::output;
+use crate::pki;
 use crate::remote;
 use crate::resource::{self, Selection, View, show};
 use anyhow::Result;
@@ -11,6 +12,7 @@ use clap::Subcommand;
 use http::Method;
 use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};
+use mizar_identity::Identity;
 use mizar_vpc::{Kind, Manifest, Ref, Selector};
 
 /// How often a host that others write at the same time is read and written again.
@@ -35,6 +37,9 @@ pub(crate) enum Command {
     Cordon(Names),
     /// Put hosts into service again
     Uncordon(Names),
+    /// Cut hosts off whose keys may be stolen: the certificates that they have are not believed any
+    /// more; they may join anew
+    Revoke(Names),
     /// Make a join token, by which a host gets its first certificate
     Token(token::Args),
     /// On a host: get its first certificate, for a join token
@@ -47,7 +52,8 @@ Examples:
   mizar host cordon h3       before maintenance: its slots move away, its endpoints stay
   mizar host uncordon h3
   mizar host token h4               on any machine, as an operator
-  mizar host join TOKEN --name h4   on h4";
+  mizar host join TOKEN --name h4   on h4
+  mizar host revoke h4              its key is stolen: nobody is h4 until it has joined anew";
 
 /// Which hosts.
 #[derive(Debug, clap::Args)]
@@ -66,6 +72,11 @@ pub(crate) async fn run(command: &Command) -> Result<()> {
             let client = remote.client()?;
             let (hosts, _) = resource::all(&client, selection.filter(Kind::Host)).await?;
             output::print(&show(Kind::Host, &hosts, *output, true)?)
+        }
+        Command::Revoke(Names { names, remote }) => {
+            let hosts = resource::references(Kind::Host, None, names)?.into_iter();
+            let hosts: Vec<_> = hosts.map(|host| Identity::Host(host.name)).collect();
+            pki::revoke(&hosts, remote).await
         }
         Command::Token(args) => token::run(args).await,
         Command::Join(args) => join::run(args).await,

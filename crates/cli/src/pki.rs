@@ -6,11 +6,13 @@ mod show;
 use crate::output;
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use http::Method;
+use mizar_controller::api::body::{RevocationBody, RevokeBody};
 use mizar_identity::pki::{Authority, Constraints, lifetime};
 use mizar_identity::{Identity, clock};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -51,6 +53,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: output::Options,
     },
+    /// Have the controller believe no certificate any more that these have now
+    Revoke {
+        /// Whose: host/NAME, operator/NAME or tenant/TENANT/NAME
+        #[arg(required = true)]
+        identities: Vec<Identity>,
+        #[command(flatten)]
+        remote: crate::remote::Remote,
+    },
     /// Renew the own certificate at the controller, which operators may
     Renew {
         #[command(flatten)]
@@ -63,13 +73,15 @@ Examples:
   mizar pki init --pki /etc/mizar/pki --domain example
   mizar pki issue operator/alice --pki /etc/mizar/pki --out operator-alice.pem
   mizar pki issue tenant/acme/bob --pki /etc/mizar/pki --out bob.pem --days 30
-  mizar pki show operator-alice.pem";
+  mizar pki show operator-alice.pem
+  mizar pki revoke operator/alice tenant/acme/bob";
 
 pub(crate) async fn run(command: &Command) -> Result<()> {
     match command {
         Command::Init { pki, domains, networks } => init(pki, domains, networks),
         Command::Issue { identity, pki, out, days } => issue::issue(identity, pki, out, *days),
         Command::Show { file, output } => show::show(file, *output),
+        Command::Revoke { identities, remote } => revoke(identities, remote).await,
         Command::Renew { remote } => issue::renew(remote).await,
     }
 }
@@ -87,6 +99,22 @@ fn init(pki: &Path, domains: &[String], networks: &[(IpAddr, u8)]) -> Result<()>
          mizar controller --listen 0.0.0.0:6443 --pki {folder} --name NAME-OR-ADDRESS",
         authority.fingerprint()
     ))
+}
+
+/// Revokes what these have now. What is issued later is believed.
+pub(crate) async fn revoke(identities: &[Identity], remote: &crate::remote::Remote) -> Result<()> {
+    let client = remote.client()?;
+    for identity in identities {
+        let body = RevokeBody { identity: identity.clone() };
+        let answer: RevocationBody =
+            client.ask(Method::POST, "/v1/revocations", Some(&body)).await?;
+        let until = UNIX_EPOCH + Duration::from_secs(answer.issued_until);
+        output::print(&format!(
+            "{identity}: no certificate issued until {} is believed any more",
+            time(until)
+        ))?;
+    }
+    Ok(())
 }
 
 fn network(text: &str) -> Result<(IpAddr, u8), String> {

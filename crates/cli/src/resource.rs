@@ -13,9 +13,9 @@ use crate::exit::Status;
 use crate::suggest::nearest;
 use anyhow::Result;
 use mizar_controller::client::{Client, ClientError};
-use mizar_controller::engine::{Filter, List};
+use mizar_controller::engine::{Filter, List, Version};
 use mizar_vpc::manifest::Phase;
-use mizar_vpc::{Generation, Kind, Manifest, Name, Ref, Selector};
+use mizar_vpc::{Kind, Manifest, Name, Ref, Selector};
 
 /// Resources of a page.
 const PAGE: usize = 500;
@@ -115,7 +115,7 @@ pub(crate) fn references(kind: Kind, vpc: Option<&Name>, names: &[String]) -> Re
 pub(crate) async fn all(
     client: &Client,
     filter: Filter,
-) -> Result<(Vec<Manifest>, Generation), ClientError> {
+) -> Result<(Vec<Manifest>, Version), ClientError> {
     if filter.kind == Kind::Fleet {
         return fleet(client).await;
     }
@@ -133,7 +133,7 @@ pub(crate) async fn all(
 }
 
 /// The fleet is one resource, which may not exist, and has no list.
-async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Generation), ClientError> {
+async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Version), ClientError> {
     let version = version(client).await?;
     let name = "fleet".parse().expect("a literal DNS label");
     match client.get(&Ref::global(Kind::Fleet, name)).await {
@@ -147,7 +147,7 @@ async fn fleet(client: &Client) -> Result<(Vec<Manifest>, Generation), ClientErr
 ///
 /// # Errors
 /// The controller refuses, or does not answer.
-pub(crate) async fn version(client: &Client) -> Result<Generation, ClientError> {
+pub(crate) async fn version(client: &Client) -> Result<Version, ClientError> {
     // All lists tell the same version, and everybody has one of VPCs, be it empty.
     let list = List { filter: Filter::all(Kind::Vpc), limit: 1, after: None };
     Ok(client.list(&list).await?.resource_version)

@@ -7,8 +7,8 @@ use anyhow::Result;
 use mizar_controller::api::body::EventBody;
 use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::{Client, ClientError};
-use mizar_controller::engine::{Filter, Watch};
-use mizar_vpc::{Generation, Kind, Manifest, Ref};
+use mizar_controller::engine::{Filter, Version, Watch};
+use mizar_vpc::{Kind, Manifest, Ref};
 use std::time::Duration;
 
 /// How long to wait before a watch that has ended is begun anew.
@@ -63,7 +63,7 @@ pub(crate) fn filter_of(kind: Kind, references: &[Ref]) -> Filter {
 pub(crate) async fn changes(
     client: &Client,
     filter: Filter,
-    mut from: Option<Generation>,
+    mut from: Option<Version>,
     only: &[Ref],
     view: View,
     shown: &[Manifest],
@@ -96,6 +96,9 @@ pub(crate) async fn changes(
                 Ok(None) => break "the connection has ended".to_owned(),
                 Err(error) => break error.to_string(),
             };
+            if let EventBody::Bookmark { resource_version } = event {
+                from = resource_version.or(from);
+            }
             let Some((version, object)) = parts(&event) else { continue };
             from = Some(version);
             if concerns(object) {
@@ -113,7 +116,7 @@ pub(crate) fn is_gone(error: &ClientError) -> bool {
 }
 
 /// The version and the resource of an event that has one.
-pub(crate) fn parts(event: &EventBody) -> Option<(Generation, &Manifest)> {
+pub(crate) fn parts(event: &EventBody) -> Option<(Version, &Manifest)> {
     match event {
         EventBody::Added { resource_version, object }
         | EventBody::Modified { resource_version, object }

@@ -23,6 +23,7 @@ pub mod problem;
 mod query;
 mod record;
 mod resources;
+mod revoke;
 mod target;
 mod watch;
 mod writes;
@@ -119,6 +120,7 @@ pub fn router_of(parts: Parts) -> Router {
         .route("/v1/batch", post(writes::batch))
         .route("/v1/tokens", get(enrol::list_tokens).post(enrol::create_token))
         .route("/v1/tokens/{name}", delete(enrol::delete_token))
+        .route("/v1/revocations", get(revoke::list).post(revoke::create))
         .route(paths::JOIN, post(enrol::join))
         .route(paths::CERTIFICATES, post(enrol::renew));
     for kind in Kind::ALL {
@@ -164,7 +166,7 @@ fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
 async fn nowhere(uri: Uri) -> Problem {
     let detail = format!(
         "there is no path {:?}: there are /openapi.json, /metrics, /v1/apply, /v1/batch, \
-         /v1/tokens, /v1/join, /v1/certificates, /v1/fleet, /v1/hosts, /v1/tenants, /v1/vpcs, \
+         /v1/tokens, /v1/revocations, /v1/join, /v1/certificates, /v1/fleet, /v1/hosts, /v1/tenants, /v1/vpcs, \
          /v1/networks, /v1/endpoints, /v1/slotmaps and /v1/vpcs/VPC/networks, endpoints and \
          slotmaps, each also followed by /NAME where it is of one VPC or of none",
         uri.path()

@@ -2,7 +2,10 @@
 //! threads and sockets that bring it about. Time is an argument; only how long the store takes is
 //! measured here.
 
+use crate::cursor::Cursor;
 use crate::desk::{Desk, HostState};
+use crate::digests::Digests;
+use crate::gate::{Gate, Place};
 use crate::load::Loads;
 use crate::marks::Mark;
 use crate::metrics::{Metrics, Snapshot};
@@ -12,17 +15,17 @@ use crate::roles::Roles;
 use crate::time::Time;
 use crate::timings::Timings;
 use crate::watchers::Watchers;
-use mizar_proto::ControllerMessage;
-use mizar_store::{Store, StoreError};
+use mizar_store::{Store, StoreError, Transaction};
 use mizar_vpc::View;
-use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps, Vni};
-use std::collections::{BTreeMap, BTreeSet};
+use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tracing::warn;
 
 mod outgoing;
+mod outlet;
 mod plan;
 mod read;
 mod session;
@@ -31,6 +34,9 @@ mod status;
 mod tests;
 mod write;
 
+use outgoing::{BATCH_ROWS, Sending};
+pub(crate) use outlet::Messages;
+use outlet::Outlet;
 pub(crate) use session::Opened;
 
 /// How long a host that says nothing is counted on.
@@ -61,15 +67,29 @@ pub(crate) struct Core {
     maps: SlotMaps,
     roles: Roles,
     desk: Desk,
+    digests: Digests,
     planner: Planner,
     timings: Timings,
     loads: Loads,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) watchers: Watchers,
     /// Where messages to hosts go, while they have streams.
-    outgoing: BTreeMap<Name, mpsc::UnboundedSender<ControllerMessage>>,
+    outgoing: BTreeMap<Name, Outlet>,
     /// What hosts have to be told, once everything at hand is done.
-    unsent: BTreeSet<(Name, Vni)>,
+    unsent: BTreeSet<Place>,
+    /// The same, whose turn it is.
+    sends: BTreeSet<Place>,
+    /// Who is let in to be sent everything.
+    gate: Gate,
+    /// Updates of which not all batches are sent.
+    sendings: BTreeMap<Place, Sending>,
+    /// Those of them that may go on: changes, and updates of everything.
+    changes: VecDeque<Place>,
+    resyncs: VecDeque<Place>,
+    /// Rows that have come to hosts, of which watchers have to hear.
+    follows: BTreeMap<Place, Cursor>,
+    /// Most rows in one message.
+    batch_rows: usize,
     /// The last write.
     generation: Generation,
     started: Time,
@@ -92,9 +112,8 @@ impl Core {
             })?;
             result?;
         }
-        // A store in which nothing was ever written stands before its first revision.
-        let revision = store.revision().get().max(1);
-        let generation = Generation::new(store.epoch(), revision)?;
+        let generation = begin(&*store)?;
+        let digests = Digests::of(&catalog);
         let planner = Planner::new(&catalog, &maps, generation, now);
         Ok(Self {
             store,
@@ -102,6 +121,7 @@ impl Core {
             roles: Roles::of(&maps),
             maps,
             desk: Desk::default(),
+            digests,
             planner,
             timings: Timings::default(),
             loads: Loads::default(),
@@ -109,6 +129,13 @@ impl Core {
             watchers: Watchers::new(generation),
             outgoing: BTreeMap::new(),
             unsent: BTreeSet::new(),
+            sends: BTreeSet::new(),
+            gate: Gate::new(now),
+            sendings: BTreeMap::new(),
+            changes: VecDeque::new(),
+            resyncs: VecDeque::new(),
+            follows: BTreeMap::new(),
+            batch_rows: BATCH_ROWS,
             generation,
             started: now,
         })
@@ -123,6 +150,7 @@ impl Core {
     pub(crate) fn snapshot(&self, now: Time) -> Snapshot {
         let hosts = || self.desk.hosts();
         let lags = |state: &HostState| state.vpcs.values().any(|it| !it.is_settled());
+        let (resyncing, resyncs_waiting) = self.gate.len();
         let networks = self.catalog.vpcs().map(|vpc| vpc.networks().count() as u64);
         Snapshot {
             hosts: self.catalog.hosts().count() as u64,
@@ -133,6 +161,8 @@ impl Core {
             endpoints: self.catalog.endpoint_count(),
             waiting: self.timings.waiting() as u64,
             unsettled: hosts().filter(|(_, state)| lags(state)).count() as u64,
+            resyncing: resyncing as u64,
+            resyncs_waiting: resyncs_waiting as u64,
             watchers: self.watchers.len() as u64,
             frozen: self.planner.guard != Guard::Free,
             revision: self.generation.revision(),
@@ -161,6 +191,17 @@ impl Core {
             |state| now.since(state.heard) < LEASE,
         )
     }
+}
+
+/// Begins a generation: whatever this controller tells comes after all that earlier ones told,
+/// though they may have told more than they wrote.
+fn begin(store: &dyn Store) -> Result<Generation, CoreError> {
+    if let Err(problem) = store.commit(&[Transaction::new()]) {
+        // Hosts are told what there is, even if nothing can be changed.
+        warn!(%problem, "the store takes no writes");
+    }
+    // A store in which nothing was ever written stands before its first revision.
+    Ok(Generation::new(store.epoch(), store.revision().get().max(1))?)
 }
 
 fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored) {

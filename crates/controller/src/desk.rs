@@ -60,14 +60,15 @@ impl Desk {
     }
 
     /// A host's stream begins: what it says it has is compared with what it should have.
-    /// `digest_of` computes the digest of all rows that it should have of a VPC; None: none.
+    /// `digest_of` computes the digest of all rows that it should have of a VPC; None: none. The
+    /// VPCs of which it has everything, as nobody knew yet.
     pub(crate) fn open(
         &mut self,
         hello: &Hello,
         told: &BTreeSet<Vni>,
         digest_of: impl Fn(Vni) -> Option<Digest>,
         now: Time,
-    ) -> SessionId {
+    ) -> (SessionId, Vec<Vni>) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let state = self.hosts.entry(hello.host.clone()).or_insert_with(|| HostState {
@@ -80,30 +81,28 @@ impl Desk {
         state.version.clone_from(&hello.version);
         let vnis: BTreeSet<Vni> = told.iter().chain(hello.positions.keys()).copied().collect();
         state.vpcs.retain(|vni, _| vnis.contains(vni));
+        let mut known = Vec::new();
         for vni in vnis {
             let progress = state.vpcs.entry(vni).or_default();
             match hello.positions.get(&vni) {
                 Some(at) if progress.resumes_at(at.generation) => progress.resume(at.generation),
                 Some(at) if at.digest.is_some() && at.digest == digest_of(vni) => {
                     *progress = Progress::standing(at.generation);
+                    known.push(vni);
                 }
-                Some(_) => *progress = Progress::lost(),
-                None => *progress = Progress::lost(),
+                at => *progress = Progress::lost(at.map(|at| at.generation)),
             }
         }
-        session
+        (session, known)
     }
 
-    /// A host's stream has ended.
-    pub(crate) fn close(&mut self, host: &Name, session: SessionId) -> bool {
-        let state = self.hosts.get_mut(host).filter(|it| it.session == Some(session));
-        let Some(state) = state else { return false };
+    /// A host's stream has ended, if it is the present one. The endpoints that it was waited for
+    /// to let go.
+    pub(crate) fn close(&mut self, host: &Name, session: SessionId) -> Option<Vec<(Vni, Name)>> {
+        let state = self.hosts.get_mut(host).filter(|it| it.session == Some(session))?;
         state.session = None;
-        for progress in state.vpcs.values_mut() {
-            progress.reopen();
-        }
-        self.leaving.retain(|_, left| left != host);
-        true
+        let left = self.leaving.extract_if(.., |_, left| left == host);
+        Some(left.map(|(place, _)| place).collect())
     }
 
     /// A host is no longer one of the fleet.
@@ -154,15 +153,37 @@ impl Desk {
         generation: Generation,
         lives: impl Fn(&Name) -> bool,
     ) -> Option<Sent> {
-        let leaving = &self.leaving;
-        let waits = |key: &RowKey| match key {
-            RowKey::Port(name) if lives(name) => {
-                leaving.get(&(vni, name.clone())).is_some_and(|left| left != host)
-            }
-            _ => false,
-        };
+        let waits = waits(&self.leaving, host, vni, lives);
         let state = self.hosts.get_mut(host).filter(|it| it.session.is_some())?;
         state.vpcs.get_mut(&vni)?.send(generation, waits)
+    }
+
+    /// Whether what a host of a VPC is sent next is everything, though it had it before.
+    pub(crate) fn has_to_resync(&self, host: &Name, vni: Vni) -> bool {
+        let state = self.hosts.get(host).filter(|it| it.session.is_some());
+        state.and_then(|it| it.vpcs.get(&vni)).is_some_and(Progress::has_to_resync)
+    }
+
+    /// The rows that go with what is being sent to a host of a VPC, since they changed meanwhile;
+    /// None: too many, and everything is sent instead.
+    pub(crate) fn late(
+        &mut self,
+        host: &Name,
+        vni: Vni,
+        lives: impl Fn(&Name) -> bool,
+    ) -> Option<BTreeSet<RowKey>> {
+        let waits = waits(&self.leaving, host, vni, lives);
+        let progress = self.hosts.get_mut(host)?.vpcs.get_mut(&vni)?;
+        progress.late(waits)
+    }
+
+    /// What is being sent to a host of a VPC is not sent to its end.
+    pub(crate) fn abandon(&mut self, host: &Name, vni: Vni) {
+        if let Some(state) = self.hosts.get_mut(host)
+            && let Some(progress) = state.vpcs.get_mut(&vni)
+        {
+            progress.abandon();
+        }
     }
 
     /// What was sent to a host of a VPC takes everything away.
@@ -231,5 +252,20 @@ impl Desk {
             // There is nothing that it had to be told.
             None => Some(Generation::MAX),
         }
+    }
+}
+
+/// Which rows of a host have to wait: those of endpoints that another host has yet to let go.
+fn waits<'a>(
+    leaving: &'a BTreeMap<(Vni, Name), Name>,
+    host: &'a Name,
+    vni: Vni,
+    lives: impl Fn(&Name) -> bool + 'a,
+) -> impl Fn(&RowKey) -> bool + 'a {
+    move |key| match key {
+        RowKey::Port(name) if lives(name) => {
+            leaving.get(&(vni, name.clone())).is_some_and(|left| left != host)
+        }
+        _ => false,
     }
 }

@@ -3,6 +3,7 @@
 mod handle;
 mod request;
 mod thread;
+mod version;
 
 pub(crate) use handle::WATCH_QUEUE;
 pub use handle::{Engine, Subscription};
@@ -12,3 +13,4 @@ pub use request::{
 };
 pub(crate) use thread::StreamCommand;
 pub use thread::start;
+pub use version::{Version, VersionError};

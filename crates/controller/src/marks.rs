@@ -104,7 +104,7 @@ fn ports(view: View<'_>, vni: Vni, id: NetworkId) -> Vec<Mark> {
 pub(crate) fn of_dividers(view: View<'_>, vni: Vni, before: &VpcSlotMaps) -> Vec<Mark> {
     let after = view.maps.get(&vni);
     let all = |maps: &VpcSlotMaps| -> BTreeSet<Name> {
-        maps.dividers.iter().chain(&maps.former_dividers).cloned().collect()
+        maps.dividers.iter().chain(&maps.spare_dividers).cloned().collect()
     };
     let (old, new) = (all(before), after.map(all).unwrap_or_default());
     let mut marks = of_vpc(view, vni);

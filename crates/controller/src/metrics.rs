@@ -45,6 +45,8 @@ pub(crate) struct Snapshot {
     pub(crate) endpoints: u64,
     pub(crate) waiting: u64,
     pub(crate) unsettled: u64,
+    pub(crate) resyncing: u64,
+    pub(crate) resyncs_waiting: u64,
     pub(crate) watchers: u64,
     pub(crate) frozen: bool,
     pub(crate) revision: u64,
@@ -148,7 +150,7 @@ impl Metrics {
 }
 
 impl Snapshot {
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 12] {
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 14] {
         [
             ("hosts", "Hosts of the fleet", self.hosts),
             (
@@ -165,6 +167,12 @@ impl Snapshot {
                 "hosts_lagging",
                 "Hosts that have not acknowledged all that they were or will be sent",
                 self.unsettled,
+            ),
+            ("resyncs", "Hosts, by VPC, that are being sent everything anew", self.resyncing),
+            (
+                "resyncs_waiting",
+                "Hosts, by VPC, that wait for being sent everything anew",
+                self.resyncs_waiting,
             ),
             ("watches", "Watches of the API", self.watchers),
             (

@@ -3,11 +3,13 @@
 //! A token is spent by compare-and-swap before anything is signed, so that it lets in as many hosts
 //! as it was made for, whatever they do at once and wherever the controller stops.
 
+mod revoked;
 mod tokens;
 
 pub(crate) use tokens::{Found, SpendError};
 
-use mizar_identity::pki::{Authority, PkiError, Subject, lifetime};
+use mizar_identity::pki::{Authority, Lifetimes, PkiError, Subject};
+use mizar_identity::revocation::{Revocations, seconds};
 use mizar_identity::token::{HostPattern, Token, TokenError, TokenRecord};
 use mizar_identity::{Address, Identity, Trust};
 use mizar_store::{Revision, Store, StoreError};
@@ -25,6 +27,9 @@ struct Inner {
     authority: Authority,
     address: Address,
     tokens: Tokens,
+    store: Arc<dyn Store>,
+    revocations: Revocations,
+    lifetimes: Lifetimes,
 }
 
 /// What a token shall be for.
@@ -49,9 +54,33 @@ pub(crate) enum OrderError {
 }
 
 impl Office {
-    /// With a CA, at the address by which hosts find the controller, with its tokens in a store.
-    pub fn new(authority: Authority, address: Address, store: Arc<dyn Store>) -> Self {
-        Self(Arc::new(Inner { authority, address, tokens: Tokens::new(store) }))
+    /// With a CA, at the address by which hosts find the controller, with its tokens and
+    /// revocations in a store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn new(
+        authority: Authority,
+        address: Address,
+        store: Arc<dyn Store>,
+        lifetimes: Lifetimes,
+    ) -> Result<Self, StoreError> {
+        let revocations = revoked::read(&*store)?;
+        let tokens = Tokens::new(Arc::clone(&store));
+        Ok(Self(Arc::new(Inner { authority, address, tokens, store, revocations, lifetimes })))
+    }
+
+    /// Whose certificates are not believed though they have not expired.
+    pub fn revocations(&self) -> Revocations {
+        self.0.revocations.clone()
+    }
+
+    /// No certificate that somebody has now is believed from now on. Blocks until that is on disk.
+    pub(crate) fn disown(&self, who: &Identity) -> Result<(u64, Option<Revision>), StoreError> {
+        let until = seconds(SystemTime::now());
+        let revision = revoked::write(&self.0.store, who, until)?;
+        self.0.revocations.revoke(who.clone(), until);
+        Ok((until, revision))
     }
 
     /// Whose signatures it gives.
@@ -64,7 +93,7 @@ impl Office {
     /// # Errors
     /// The request is malformed, or the CA has expired.
     pub fn sign(&self, request: &str, subject: &Subject) -> Result<String, PkiError> {
-        let lifetime = lifetime::of(subject.identity());
+        let lifetime = self.0.lifetimes.of(subject.identity());
         self.0.authority.sign(request, subject, lifetime, SystemTime::now())
     }
 

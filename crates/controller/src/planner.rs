@@ -145,6 +145,12 @@ impl Planner {
         Followers { vni, told, desk, since, now }
     }
 
+    /// Whether a host has what a VPC's present dividers call for.
+    pub(crate) fn knows(&self, vni: Vni, desk: &Desk, host: &Name) -> bool {
+        let since = self.since.get(&Due::Dividers(vni)).and_then(|since| since.last());
+        since.is_none_or(|since| desk.position(host, vni).is_some_and(|at| at >= since.generation))
+    }
+
     /// Whether all who send to a VPC's dividers know the present ones, or were waited for.
     pub(crate) fn all_told(
         &self,
@@ -153,11 +159,9 @@ impl Planner {
         desk: &Desk,
         now: Time,
     ) -> bool {
-        let since = self.since.get(&Due::Dividers(vni));
-        let Some(latest) = since.and_then(|since| since.last()) else { return true };
-        let followed =
-            |host: &&Name| desk.position(host, vni).is_some_and(|at| at >= latest.generation);
-        told.iter().all(followed) || now.since(latest.time) >= PATIENCE
+        let since = self.since.get(&Due::Dividers(vni)).and_then(|since| since.last());
+        since.is_none_or(|since| now.since(since.time) >= PATIENCE)
+            || told.iter().all(|host| self.knows(vni, desk, host))
     }
 
     /// A host joins, changes, or is heard or not heard any more; whether that matters.
@@ -169,6 +173,11 @@ impl Planner {
             self.guard = Guard::judge(&self.fleet);
         }
         !same
+    }
+
+    /// Whether a host of the fleet is counted on.
+    pub(crate) fn is_alive(&self, host: &Name) -> bool {
+        self.fleet.get(host).is_some_and(|host| host.standing == Standing::Alive)
     }
 
     /// A host is gone.
@@ -212,7 +221,7 @@ pub(crate) fn is_at_rest(map: &SlotMap) -> bool {
 
 /// Whether nothing of a VPC's dividers has yet to happen.
 pub(crate) fn dividers_rest(maps: &VpcSlotMaps) -> bool {
-    maps.former_dividers.is_empty()
+    maps.spare_dividers.is_empty()
 }
 
 fn candidate(record: &HostRecord, standing: Standing) -> Candidate {

@@ -5,6 +5,7 @@
 //! | `f` | the fleet |
 //! | `h` name, `t` name, `v` name | a host, a tenant, a VPC |
 //! | `n` VNI name, `e` VNI name | a network, an endpoint |
+//! | `j` number, `r` identity | a join token, a revocation: the office's own |
 //! | `s` VNI network, `d` VNI | a slot map, a VPC's dividers |
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
@@ -97,8 +98,8 @@ pub(crate) fn slot_map_value(map: &SlotMap) -> Box<[u8]> {
 
 /// The value of a VPC's dividers.
 pub(crate) fn dividers_value(maps: &VpcSlotMaps) -> Box<[u8]> {
-    let VpcSlotMaps { dividers, former_dividers, .. } = maps.clone();
-    packed(&Dividers { dividers, former_dividers })
+    let VpcSlotMaps { dividers, spare_dividers, .. } = maps.clone();
+    packed(&Dividers { dividers, spare_dividers })
 }
 
 /// Reads what is stored under a key.
@@ -146,7 +147,7 @@ struct Endpoint<'a> {
 #[derive(Serialize, Deserialize)]
 struct Dividers {
     dividers: Vec<Name>,
-    former_dividers: Vec<Name>,
+    spare_dividers: Vec<Name>,
 }
 
 fn endpoint_value(record: &EndpointRecord) -> Box<[u8]> {
@@ -198,8 +199,8 @@ fn slot_map(place: &[u8], value: &[u8]) -> Result<Stored, String> {
 }
 
 fn dividers(place: &[u8], value: &[u8]) -> Result<Stored, String> {
-    let Dividers { dividers, former_dividers } = unpacked(value)?;
-    let maps = VpcSlotMaps { dividers, former_dividers, networks: BTreeMap::new() };
+    let Dividers { dividers, spare_dividers } = unpacked(value)?;
+    let maps = VpcSlotMaps { dividers, spare_dividers, networks: BTreeMap::new() };
     Ok(Stored::Dividers(read_vni(place)?, maps))
 }
 

@@ -34,12 +34,12 @@ impl Roles {
     }
 
     pub(crate) fn add_dividers(&mut self, vni: Vni, maps: &VpcSlotMaps) {
-        let dividers = maps.dividers.iter().chain(&maps.former_dividers);
+        let dividers = maps.dividers.iter().chain(&maps.spare_dividers);
         dividers.for_each(|host| self.add(vni, host));
     }
 
     pub(crate) fn remove_dividers(&mut self, vni: Vni, maps: &VpcSlotMaps) {
-        let dividers = maps.dividers.iter().chain(&maps.former_dividers);
+        let dividers = maps.dividers.iter().chain(&maps.spare_dividers);
         dividers.for_each(|host| self.remove(vni, host));
     }
 

@@ -1,20 +1,21 @@
 //! The agents' streams over gRPC.
 
+use crate::core::Messages;
 use crate::desk::SessionId;
 use crate::engine::{Engine, StreamCommand};
 use futures::Stream;
 use mizar_identity::role::{Action, Kind, Verb, allows};
 use mizar_identity::serve::Peer;
 use mizar_proto::pb::{self, controller_server};
-use mizar_proto::{AgentMessage, ControllerMessage, Hello};
+use mizar_proto::{AgentMessage, Hello};
 use mizar_vpc::Name;
 use std::pin::Pin;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Messages that wait for a slow agent.
-const QUEUE: usize = 16;
+/// Messages that wait for the network, beside those in the engine's queue of the stream.
+const QUEUE: usize = 2;
 
 type Outgoing = mpsc::Sender<Result<pb::ControllerMessage, Status>>;
 
@@ -66,7 +67,7 @@ async fn run(
     let opened = opened.map_err(Status::failed_precondition)?;
     let session = opened.session;
     let result = tokio::select! {
-        result = send_all(opened.messages, outgoing) => result,
+        result = send_all(engine, &host, opened.messages, outgoing) => result,
         result = receive_all(engine, &host, session, &mut incoming) => result,
     };
     // A controller that is stopping forgets all streams.
@@ -78,19 +79,25 @@ async fn run(
 fn check(peer: &Peer, hello: &Hello) -> Result<(), Status> {
     let who = peer.identity.as_ref();
     let who = who.ok_or_else(|| {
-        Status::unauthenticated("a stream takes the host's certificate: join with a token first")
+        Status::unauthenticated("a stream takes the host's certificate, one that is not revoked: join with a token first")
     })?;
     let action = Action::new(Verb::Connect, Kind::Stream).on(&hello.host);
     allows(who, &action).map_err(|forbidden| Status::permission_denied(forbidden.to_string()))
 }
 
 async fn send_all(
-    mut messages: mpsc::UnboundedReceiver<ControllerMessage>,
+    engine: &Engine,
+    host: &Name,
+    mut messages: Messages,
     outgoing: &Outgoing,
 ) -> Result<(), Status> {
-    while let Some(message) = messages.recv().await {
+    while let Some(message) = messages.next().await {
         if outgoing.send(Ok(message.into())).await.is_err() {
             return Ok(());
+        }
+        if messages.has_to_ask() {
+            let asked = engine.stream(StreamCommand::Drained(host.clone())).await;
+            asked.map_err(|_| Status::unavailable("the controller is stopping"))?;
         }
     }
     Err(Status::aborted("the host has opened another stream, or is no longer in the fleet"))

@@ -1,11 +1,13 @@
 //! Those who watch resources, and the last events, for those who come back.
 
-use crate::engine::{Event, Filter, Refusal, RefusalKind, Subscription, WATCH_QUEUE};
+use crate::engine::{
+    Event, EventType, Filter, Refusal, RefusalKind, Subscription, Version, WATCH_QUEUE,
+};
 use mizar_identity::Identity;
-use mizar_vpc::Generation;
+use mizar_vpc::{Generation, Manifest};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How many events are remembered.
 const REMEMBERED: usize = 16_384;
@@ -17,8 +19,10 @@ pub(crate) const MOST_PRESENT: usize = 10_000;
 pub(crate) struct Watchers {
     watchers: Vec<Watcher>,
     events: VecDeque<Arc<Event>>,
-    /// Events at or before this one may be forgotten.
-    forgotten: Generation,
+    /// Events up to this one are forgotten.
+    forgotten: Version,
+    /// The last event.
+    latest: watch::Sender<Version>,
 }
 
 #[derive(Debug)]
@@ -31,7 +35,19 @@ struct Watcher {
 impl Watchers {
     /// Nobody watches, and nothing is remembered that happened before.
     pub(crate) fn new(forgotten: Generation) -> Self {
-        Self { watchers: Vec::new(), events: VecDeque::new(), forgotten }
+        let forgotten = Version::from(forgotten);
+        let latest = watch::Sender::new(forgotten);
+        Self { watchers: Vec::new(), events: VecDeque::new(), forgotten, latest }
+    }
+
+    /// The last event; whoever knows how things stand now watches from there.
+    pub(crate) fn latest(&self) -> Version {
+        *self.latest.borrow()
+    }
+
+    /// A write has told all of its events, if it had any.
+    pub(crate) fn written(&mut self, at: Generation) {
+        self.latest.send_replace(at.into());
     }
 
     /// Whether anybody watches.
@@ -47,15 +63,18 @@ impl Watchers {
     /// Tells an event to those whom it concerns. Who does not keep up is left behind.
     pub(crate) fn tell(
         &mut self,
-        event: &Arc<Event>,
-        concerns: impl Fn(&Identity, &Filter) -> bool,
+        (r#type, object): (EventType, Manifest),
+        resource_version: Version,
+        concerns: impl Fn(&Identity, &Filter, &Manifest) -> bool,
     ) {
+        let event = Arc::new(Event { r#type, object, resource_version });
         self.watchers.retain(|watcher| {
             !watcher.events.is_closed()
-                && (!concerns(&watcher.who, &watcher.filter)
-                    || watcher.events.try_send(Arc::clone(event)).is_ok())
+                && (!concerns(&watcher.who, &watcher.filter, &event.object)
+                    || watcher.events.try_send(Arc::clone(&event)).is_ok())
         });
-        self.events.push_back(Arc::clone(event));
+        self.latest.send_replace(resource_version);
+        self.events.push_back(event);
         if self.events.len() > REMEMBERED
             && let Some(oldest) = self.events.pop_front()
         {
@@ -63,13 +82,13 @@ impl Watchers {
         }
     }
 
-    /// The events after a write.
+    /// The events after one.
     ///
     /// # Errors
-    /// They are forgotten.
+    /// They are forgotten, or yet to come.
     pub(crate) fn since(
         &self,
-        from: Generation,
+        from: Version,
         concerns: impl Fn(&Event) -> bool,
     ) -> Result<VecDeque<Arc<Event>>, Refusal> {
         if from < self.forgotten {
@@ -77,6 +96,15 @@ impl Watchers {
                 "events after {from} are forgotten, those after {} are not: list again, and watch \
                  from the version that the list says",
                 self.forgotten
+            );
+            return Err(Refusal::new(RefusalKind::Gone, detail));
+        }
+        if from > self.latest() {
+            let detail = format!(
+                "version {from} is yet to come, the last is {}: it is of another controller, or of \
+                 a store that was restored; list again, and watch from the version that the list \
+                 says",
+                self.latest()
             );
             return Err(Refusal::new(RefusalKind::Gone, detail));
         }
@@ -93,6 +121,6 @@ impl Watchers {
     ) -> Subscription {
         let (events, coming) = mpsc::channel(WATCH_QUEUE);
         self.watchers.push(Watcher { who, filter, events });
-        Subscription { past, coming }
+        Subscription { past, coming, latest: self.latest.subscribe() }
     }
 }

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::fingerprint::Fingerprint;
 use crate::identity::{Identity, IdentityError};
+use crate::pki::BACKDATED;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::time::SystemTime;
@@ -144,6 +145,12 @@ impl Certificate {
     /// From when it is valid.
     pub const fn not_before(&self) -> SystemTime {
         self.not_before
+    }
+
+    /// When it was issued, if by this crate: it is valid from a little earlier, for clocks that are
+    /// behind.
+    pub fn issued(&self) -> SystemTime {
+        self.not_before + BACKDATED
     }
 
     /// Until when it is valid.

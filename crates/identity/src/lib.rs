@@ -15,6 +15,7 @@
 //! - [`tls`] makes rustls configurations: TLS 1.3 only, both sides proven. [`credentials`] are a
 //!   file with a key and a chain that can be replaced under live connections; [`renew`] does it.
 //! - [`serve`] accepts connections and tells each request who its [`Peer`] is; [`connect`] dials.
+//! - [`revocation`] remembers whose certificates are not believed though they have not expired.
 //! - [`role`] says who may do what; [`audit`] remembers who did.
 //!
 //! Time is an argument wherever it decides something. This crate refuses to know what a VPC, a
@@ -35,6 +36,7 @@ pub mod fingerprint;
 pub mod identity;
 pub mod pki;
 pub mod renew;
+pub mod revocation;
 pub mod role;
 pub mod serve;
 #[cfg(test)]
@@ -52,5 +54,6 @@ pub use file::FileError;
 pub use fingerprint::Fingerprint;
 pub use identity::{Identity, IdentityError};
 pub use renew::Renewer;
+pub use revocation::Revocations;
 pub use serve::Peer;
 pub use trust::Trust;

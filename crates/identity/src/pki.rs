@@ -8,7 +8,8 @@ mod profile;
 mod request;
 
 pub use error::PkiError;
-pub use profile::{Constraints, Subject, lifetime};
+pub(crate) use profile::BACKDATED;
+pub use profile::{Constraints, Lifetimes, Subject, lifetime};
 pub use request::Request;
 
 use crate::certificate::{Certificate, CertificateError};

@@ -15,8 +15,9 @@ use thiserror::Error;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// The wall clock is looked at this often: it may be set, and a machine may sleep.
-const LOOK: Duration = Duration::from_secs(60);
+/// The wall clock is looked at this often: it may be set, and a machine may sleep. So is the file:
+/// whoever was revoked has joined anew.
+const LOOK: Duration = Duration::from_secs(10);
 /// Never more often than this, whatever a certificate's dates say.
 const PACE: Duration = Duration::from_secs(10);
 /// How long a signer may take.
@@ -55,7 +56,7 @@ pub enum RenewError {
 /// When a certificate is to be renewed: after two thirds of its life, and up to a tenth of it
 /// later, so that what was made at one time is not renewed at one time.
 pub fn renew_at(certificate: &Certificate, random: u64) -> SystemTime {
-    let (start, end) = (certificate.not_before(), certificate.not_after());
+    let (start, end) = (certificate.issued(), certificate.not_after());
     let life = end.duration_since(start).unwrap_or_default();
     start + life * 2 / 3 + (life / 10).mul_f64(fraction(random))
 }
@@ -87,10 +88,11 @@ impl Renewer {
             let left = due.duration_since((self.clock)()).unwrap_or_default();
             if !left.is_zero() {
                 tokio::time::sleep(left.min(LOOK)).await;
-                continue;
             }
             if self.replaced_by_somebody() {
                 due = self.due();
+            }
+            if due > (self.clock)() {
                 continue;
             }
             match self.once(&mut sign).await {

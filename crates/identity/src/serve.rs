@@ -12,7 +12,7 @@ pub use socket::{BindError, bind};
 
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
-use conversation::converse;
+use conversation::{Ends, converse};
 use hyper::body::{Body, Incoming as RequestBody};
 use hyper::{Request, Response};
 use std::error::Error as StdError;
@@ -33,6 +33,8 @@ pub struct Peer {
     pub address: PeerAddress,
     /// The certificate that proves it, if it is one.
     pub fingerprint: Option<Fingerprint>,
+    /// When that was issued.
+    pub issued: Option<SystemTime>,
     /// Until when it is known by that, or may stay unknown. The connection ends then.
     pub expires: Option<SystemTime>,
 }
@@ -121,7 +123,7 @@ pub async fn serve<I, S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let limits = acceptor.limits();
+    let (limits, revocations) = (acceptor.limits(), acceptor.revocations());
     let (stop, stopped) = watch::channel(false);
     let mut conversations = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -130,7 +132,9 @@ pub async fn serve<I, S, B>(
             () = &mut shutdown => break,
             _ = conversations.join_next(), if !conversations.is_empty() => {}
             accepted = acceptor.next(), if conversations.len() < limits.connections => {
-                conversations.spawn(converse(accepted, service.clone(), limits, stopped.clone()));
+                let (service, revocations) = (service.clone(), revocations.clone());
+                let ends = Ends { limits, stopped: stopped.clone(), revocations };
+                conversations.spawn(converse(accepted, service, ends));
             }
         }
     }

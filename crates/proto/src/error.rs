@@ -89,8 +89,8 @@ pub enum FieldProblem {
     /// Rows in an update that removes all of them.
     #[error("an update that removes the VPC has rows or a base: it must have neither")]
     RemovedWithRows,
-    /// Removals in an update that replaces everything.
-    #[error("a full update has removals: it must have none, or a base")]
+    /// Removals in the first batch of an update that replaces everything.
+    #[error("the first batch of a full update has removals: it must have none, or a base")]
     FullWithRemovals,
     /// No VNI.
     #[error(transparent)]

@@ -5,11 +5,7 @@
 //!                           sticky, by zone, keyed            by weight, few moves          step
 //! ```
 
-use crate::rendezvous::mix;
-use crate::{
-    Candidate, Fleet, Intent, Name, Network, Replicas, SlotMap, SlotMaps, Standing, Vni,
-    VpcSlotMaps,
-};
+use crate::{Name, Replicas, SlotMap};
 use thiserror::Error;
 
 mod balance;
@@ -110,74 +106,4 @@ pub enum Stuck {
          and of a weight above 0"
     )]
     NoHost,
-}
-
-/// The slot maps that follow `current` if every host is alive and at once does as it is told: each
-/// network's slots on the hosts that the intent lists.
-///
-/// A map that stays as it is keeps its epoch; one that changes gets a later one. The maps of VPCs
-/// and networks that are gone are dropped.
-pub fn assign(intent: &Intent, current: &SlotMaps) -> SlotMaps {
-    let hosts = intent.hosts().map(|host| Candidate {
-        name: host.name.clone(),
-        zone: None,
-        weight: 1,
-        standing: Standing::Alive,
-        cordoned: false,
-    });
-    let fleet = hosts.collect::<Fleet>();
-    let mut next = SlotMaps::new();
-    for vpc in intent.vpcs() {
-        let vni = vpc.vpc().vni;
-        let before = current.get(&vni);
-        let networks = vpc.networks().filter_map(|network| {
-            let before = before.and_then(|maps| maps.networks.get(&network.id));
-            let map = settle(&needs(vni, network), before.cloned(), &fleet)?;
-            Some((network.id, map))
-        });
-        let dividers = vpc.vpc().dividers.clone();
-        let networks = networks.collect();
-        next.insert(vni, VpcSlotMaps { dividers, former_dividers: Vec::new(), networks });
-    }
-    next
-}
-
-fn needs(vni: Vni, network: &Network) -> Needs {
-    Needs {
-        key: mix(u64::from(vni.get()) << 32 | u64::from(network.id.get())),
-        replicas: network.replicas,
-        bouncers: Bouncers::Hosts(network.bouncers.clone()),
-        rows: 0,
-        packets_per_second: 0,
-    }
-}
-
-/// Steps until nothing changes any more.
-fn settle(needs: &Needs, mut map: Option<SlotMap>, fleet: &Fleet) -> Option<SlotMap> {
-    // To fill, to drain, to be forgotten; and the same once more for what was balanced meanwhile.
-    const MOST_STEPS: usize = 8;
-    for _ in 0..MOST_STEPS {
-        match assign_network(needs, map.as_ref(), fleet, &Limits::default(), &AtOnce) {
-            Step::Change(next) => map = Some(next),
-            Step::Keep | Step::Stuck(Stuck::NoHost) => break,
-        }
-    }
-    map
-}
-
-/// Hosts that do at once as they are told.
-struct AtOnce;
-
-impl Progress for AtOnce {
-    fn synced(&self, _: &Name) -> u64 {
-        u64::MAX
-    }
-
-    fn told(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn waited(&self) -> bool {
-        true
-    }
 }

@@ -4,21 +4,22 @@
 //! function of its arguments:
 //!
 //! ```text
-//! Resources ──Intent::build──► Intent ──assign──► SlotMaps ──rows──► HostRows ──► VpcUpdate
-//!  as asked for                 checked     ▲      who holds           what each    in bounded
-//!                               and complete│      which slot          host knows   batches
-//!                                           └────── acknowledgements, load, leases ──┘
+//! Manifest ──apply──► Catalog ──assign──► SlotMaps ──rows──► HostRows ──► VpcUpdate
+//! as asked for        checked      ▲      who holds           what each    in bounded
+//!                     and complete │      which slot          host knows   batches
+//!                                  └────── acknowledgements, load, leases ──┘
 //! ```
 //!
-//! - [`Intent::build`] checks everything together and fills in what was left open (VNIs, addresses,
-//!   MAC addresses). It is all or nothing; an error ([`Invalid`]) names the field, its value and
-//!   what would be right.
+//! - [`Catalog::apply`] checks a resource against all others and fills in what was left open (VNIs,
+//!   addresses, MAC addresses). It is all or nothing; an error ([`Refused`]) names the field, its
+//!   value and what would be right.
 //! - [`assign_network`] decides which hosts hold which of a network's 256 slots, and
 //!   [`assign_dividers`] which hosts divide a VPC's traffic. Each call is one step: a slot is given
 //!   up only once another host has taken it over. The results, the [`SlotMaps`], are stored values:
 //!   later steps read them, they never recompute them. While the [`Guard`] is frozen, nothing that
 //!   is assigned changes.
-//! - [`rows`](rows()) computes what each host must know, without history.
+//! - [`rows`](rows()) says what each host must know, without history. Whoever asks about one host,
+//!   or one row, of very many asks a [`View`], which says the same.
 //! - [`VpcUpdate`] brings a host from one state of one VPC to another.
 //!
 //! Every quantity with rules is a checked newtype ([`Vni`], [`Mac`], [`Name`], …), so that what
@@ -29,39 +30,36 @@
 
 #![forbid(unsafe_code)]
 
-mod allocate;
 mod assign;
 pub mod catalog;
 mod digest;
+#[cfg(test)]
+mod example;
 mod fleet;
 mod generation;
 mod guard;
 mod host_config;
-mod intent;
-mod invalid;
 mod labels;
 mod mac;
 pub mod manifest;
 mod mtu;
 mod name;
 mod network_id;
+mod problem;
 mod rendezvous;
 mod replicas;
-mod resource;
 mod rows;
 #[cfg(feature = "schema")]
 mod schema;
 mod slot;
 mod slot_map;
-mod spec;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategy;
 mod update;
 mod vni;
 
 pub use assign::{
-    Bouncers, DividerStep, Limits, Needs, Progress, Step, Stuck, assign, assign_dividers,
-    assign_network,
+    Bouncers, DividerStep, Limits, Needs, Progress, Step, Stuck, assign_dividers, assign_network,
 };
 pub use catalog::{Catalog, Changed, Refused};
 pub use digest::Digest;
@@ -69,23 +67,20 @@ pub use fleet::{Candidate, Fleet, Standing};
 pub use generation::{Generation, GenerationError};
 pub use guard::Guard;
 pub use host_config::HostConfig;
-pub use intent::{Intent, VpcIntent};
-pub use invalid::{Invalid, Problem};
 pub use labels::{LabelError, Labels, Selector};
 pub use mac::{Mac, MacError};
 pub use manifest::{Kind, Manifest, Metadata, Ref};
 pub use mtu::{Mtu, MtuError};
 pub use name::{Name, NameError};
 pub use network_id::{NetworkId, NetworkIdError};
+pub use problem::Problem;
 pub use replicas::{Replicas, ReplicasError};
-pub use resource::{Endpoint, Host, Network, Vpc};
 pub use rows::{
     Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, Row, RowsError,
     SlotHolders, View, VpcRows, rows,
 };
 pub use slot::Slot;
 pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};
-pub use spec::{EndpointSpec, NetworkSpec, Resources, VpcSpec};
 pub use update::{
     Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,
 };

@@ -5,6 +5,8 @@
 //! of networks by their id, which is unique in its VPC only; the indices of the kernel's tables are
 //! the agent's own affair.
 
+use crate::catalog::EndpointRecord;
+use crate::rendezvous::{hash, mix, ranking};
 use crate::slot_map::check_slots;
 use crate::{Generation, Mac, Name, NetworkId, Slot, SlotMapError, Vni};
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -14,9 +16,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use thiserror::Error;
 
-mod plan;
+mod full;
+#[cfg(test)]
+mod tests;
 mod view;
-pub use plan::{RowsError, rows};
+pub use full::{RowsError, rows};
 pub use view::{Row, View};
 
 /// Everything one host is told.
@@ -167,25 +171,28 @@ pub struct HeldRow {
     pub generation: Generation,
 }
 
-fn both(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> impl Iterator<Item = IpAddr> {
-    v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attachments_that_linux_would_refuse_are_refused() {
-        let veth = |netns: &str, interface: &str| Attachment::Veth {
-            netns: netns.into(),
-            interface: interface.to_owned(),
-        };
-        assert_eq!(veth("/run/netns/a", "eth0").check(), Ok(()));
-        assert_eq!(veth("run/a", "eth0").check(), Err(AttachmentError::Netns("run/a".into())));
-        for name in ["", ".", "all", "eth 0", "a/b", "eth%d", "sixteen-letters-"] {
-            let refused = AttachmentError::Interface(name.to_owned());
-            assert_eq!(veth("/run/a", name).check(), Err(refused));
+impl From<&EndpointRecord> for PortRow {
+    fn from(endpoint: &EndpointRecord) -> Self {
+        Self {
+            network: endpoint.network,
+            mac: endpoint.mac,
+            v4: endpoint.v4,
+            v6: endpoint.v6,
+            generation: endpoint.generation,
+            attachment: endpoint.attachment.clone(),
         }
     }
+}
+
+/// The indices of a VPC's dividers in the order in which `host` prefers them: itself, if it is one,
+/// then the others in an order of its own, so that load spreads.
+fn divider_order(vni: Vni, host: &Name, dividers: &[Name]) -> Vec<usize> {
+    let key = mix(hash(host) ^ u64::from(vni.get()));
+    let mut order = ranking(key, dividers);
+    order.sort_by_key(|&index| dividers[index] != *host);
+    order
+}
+
+fn both(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> impl Iterator<Item = IpAddr> {
+    v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6))
 }

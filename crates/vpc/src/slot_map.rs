@@ -24,10 +24,10 @@ pub type SlotMaps = BTreeMap<Vni, VpcSlotMaps>;
 pub struct VpcSlotMaps {
     /// The hosts that divide its traffic between its networks, in order.
     pub dividers: Vec<Name>,
-    /// The hosts that still know its networks, for senders that have not heard that they divide
-    /// no more.
+    /// The hosts that know its networks too, though senders are not told of them: those that shall
+    /// divide, until they have acknowledged the networks; those that did, until all senders know.
     #[serde(default)]
-    pub former_dividers: Vec<Name>,
+    pub spare_dividers: Vec<Name>,
     /// Who holds the slots of each network.
     pub networks: BTreeMap<NetworkId, SlotMap>,
 }

@@ -57,7 +57,7 @@ impl Vpc {
         let mut filter = Filter::all(Kind::Endpoint);
         (filter.vpc, filter.selector) = (Some(name.clone()), WATCHED.parse()?);
         filter.phase = Some(Phase::Ready);
-        let from = Some(written.resource_version);
+        let from = Some(written.resource_version.into());
         let watching = client.watch(&Watch { filter, from }).await?;
         Ok(Self { name, client: client.clone(), watching, made: 0 })
     }

@@ -115,7 +115,7 @@ fn until(token: &TokenBody) -> String {
     UNIX_EPOCH.checked_add(since).map_or_else(|| "never".to_owned(), clock::text)
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let malformed = || format!("{text:?} is no time: it must be as in 10m, 1h or 2d");
     let unit = text.chars().last().ok_or_else(malformed)?;
     let seconds = match unit {

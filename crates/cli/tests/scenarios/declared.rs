@@ -13,24 +13,24 @@ use std::time::Duration;
 /// Endpoints that are declared in a row.
 const MANY: usize = 40;
 /// Those of them that are declared together.
-const TOGETHER: usize = 4;
+pub(crate) const TOGETHER: usize = 4;
 
 /// Everybody reaches h2 and h3, who bounce together; the guests are on h1 and h4.
-fn spread() -> String {
+pub(crate) fn spread() -> String {
     let front = [("a", "h1", 2), ("b", "h4", 3)];
     let networks = [network("front", 1, &["h2", "h3"], &front)];
     cloud(4, &[vpc("blue", 7, &["h2", "h3"], &networks)])
 }
 
 /// Endpoints with namespaces of their own, and what declares them.
-struct Declared<'a> {
+pub(crate) struct Declared<'a> {
     world: &'a World,
     names: Vec<String>,
     manifests: Vec<String>,
 }
 
 impl<'a> Declared<'a> {
-    fn new(world: &'a World, count: usize) -> Self {
+    pub(crate) fn new(world: &'a World, count: usize) -> Self {
         let names: Vec<_> = (0..count).map(|number| format!("n{number}")).collect();
         let manifest = |(number, name): (usize, &String)| {
             let host = ["h1", "h4"][number % 2];
@@ -42,7 +42,7 @@ impl<'a> Declared<'a> {
 
     /// Declares them step by step; `between` is called after each. A step that is not answered is
     /// repeated.
-    fn apply(&self, mut between: impl FnMut(usize)) {
+    pub(crate) fn apply(&self, mut between: impl FnMut(usize)) {
         for (step, manifests) in self.manifests.chunks(TOGETHER).enumerate() {
             let file = self.world.manifests(&manifests.join("---\n"));
             until("the controller takes the manifests", || {
@@ -52,7 +52,7 @@ impl<'a> Declared<'a> {
         }
     }
 
-    fn are_ready(&self) {
+    pub(crate) fn are_ready(&self) {
         let names: Vec<_> = self.names.iter().map(|name| format!("blue/{name}")).collect();
         let names = names.iter().map(String::as_str);
         let words: Vec<_> = ["wait", "endpoint"].into_iter().chain(names).collect();
@@ -60,8 +60,15 @@ impl<'a> Declared<'a> {
         assert!(waited.status.success(), "{}", text(&waited));
     }
 
+    /// How far they are, in the order of their names.
+    pub(crate) fn phases(&self) -> Vec<String> {
+        let endpoints = endpoints(self.world);
+        let phase = |name: &String| endpoints[name]["status"]["phase"].as_str().unwrap();
+        self.names.iter().map(|name| phase(name).to_owned()).collect()
+    }
+
     /// The IPv4 addresses that the controller has given.
-    fn addresses(&self) -> BTreeMap<String, IpAddr> {
+    pub(crate) fn addresses(&self) -> BTreeMap<String, IpAddr> {
         let endpoints = endpoints(self.world);
         let address = |name: &String| {
             let v4 = endpoints.get(name)?["status"]["v4"].as_str()?.parse().ok()?;
@@ -165,6 +172,8 @@ fn without_one_of_its_bouncers_an_endpoint_is_degraded_and_says_why_and_works() 
         assert!(bounced["message"].as_str().unwrap().starts_with("h3 "), "{name}: {bounced}");
     }
     declared.addresses().into_values().for_each(|address| a.pings(address));
+    // Once its lease is over it is not counted on, and the others are enough.
+    declared.are_ready();
 
     world.fabric().command("ip link set host2 up");
     world.signal_agent("h3", "-CONT");

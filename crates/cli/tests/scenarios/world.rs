@@ -137,6 +137,16 @@ impl World {
         self.status.hosts.iter().find(|host| host.name == name).unwrap()
     }
 
+    /// The names of all hosts.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.status.hosts.iter().map(|host| host.name.clone()).collect()
+    }
+
+    /// Where the lab's controller listens.
+    pub(crate) fn controller_socket(&self) -> PathBuf {
+        self.status.controller.socket.clone()
+    }
+
     /// The namespace that joins the hosts.
     pub(crate) fn fabric(&self) -> Place {
         Place::new(&PathBuf::from(format!("/run/netns/mz-{}.fabric", self.lab)))

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod renewal;
 mod world;
 
 use world::{World, needs_root};

@@ -38,6 +38,11 @@ pub(crate) struct Ended {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With more options of the controller.
+    pub(crate) fn with(options: &[&str]) -> Self {
         let mut holder = Command::new("unshare");
         holder.args(["--net", "sh", "-ec", "ip link set lo up; echo up; exec cat"]);
         let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -52,6 +57,7 @@ impl World {
             .command()
             .args(["controller", "--listen", "127.0.0.1:6443"])
             .args(["--data", &data, "--socket", &socket, "--pki", &pki])
+            .args(options)
             .spawn();
         world.controller = Some(started.unwrap());
         let start = Instant::now();
@@ -95,6 +101,19 @@ impl World {
     /// Runs the program with these words.
     pub(crate) fn run(&self, words: &[&str]) -> Ended {
         ended(&self.command().args(words).output().unwrap())
+    }
+
+    /// Starts the program with these words.
+    pub(crate) fn start(&self, words: &[&str]) -> Child {
+        self.command().args(words).spawn().unwrap()
+    }
+
+    /// A command in the namespace.
+    pub(crate) fn shell(&self, line: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.holder.id()));
+        let output = command.args(line.split_whitespace()).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
     }
 
     /// The program, in the namespace.

@@ -108,8 +108,8 @@ fn asker(request: &Request, id: &str) -> Result<Asker, Problem> {
 }
 
 fn unknown() -> Problem {
-    let detail = "nobody is known by this connection: connect with a certificate of this cloud, or \
-                  by the controller's local socket; without one a host can only join";
+    let detail = "nobody is known by this connection: connect with a certificate of this cloud that \
+                  is not revoked, or by the controller's local socket; without one a host can only join";
     Problem::new(ProblemKind::Forbidden, detail)
 }
 

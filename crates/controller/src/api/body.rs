@@ -1,7 +1,8 @@
 //! The bodies of requests and answers, beside the manifests.
 
 use super::problem::Problem;
-use crate::engine::{Change, Effect, Event, EventType, Outcome, Page, Written};
+use crate::engine::{Change, Effect, Event, EventType, Outcome, Page, Version, Written};
+use mizar_identity::Identity;
 use mizar_vpc::{Generation, Manifest, Name, Ref};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,33 @@ pub struct TokenListBody {
     pub items: Vec<TokenBody>,
 }
 
+/// Asks that somebody's certificates are not believed any more.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// Whose: `host/NAME`, `operator/NAME` or `tenant/TENANT/NAME`.
+    #[schemars(with = "String")]
+    pub identity: Identity,
+}
+
+/// Certificates that are not believed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationBody {
+    /// Whose.
+    #[schemars(with = "String")]
+    pub identity: Identity,
+    /// Those that were issued until then, in seconds since 1970.
+    pub issued_until: u64,
+}
+
+/// All revocations.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RevocationListBody {
+    /// By identity.
+    pub items: Vec<RevocationBody>,
+}
+
 const fn once() -> u32 {
     1
 }
@@ -117,8 +145,8 @@ const fn an_hour() -> u64 {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListBody {
-    /// The last write before: a watch from there sees all that follows.
-    pub resource_version: Generation,
+    /// The last event before: a watch from there sees all that follows.
+    pub resource_version: Version,
     /// Where the next page begins, for `after`; none: this is the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -175,29 +203,29 @@ pub enum EventBody {
     /// The resource is new, or the watcher sees it for the first time.
     Added {
         /// From there a watch continues.
-        resource_version: Generation,
+        resource_version: Version,
         /// The resource.
         object: Manifest,
     },
     /// The resource or its status is another one.
     Modified {
         /// From there a watch continues.
-        resource_version: Generation,
+        resource_version: Version,
         /// The resource.
         object: Manifest,
     },
     /// The resource is gone.
     Deleted {
         /// From there a watch continues.
-        resource_version: Generation,
+        resource_version: Version,
         /// The resource as it was.
         object: Manifest,
     },
     /// Nothing happened for a while.
     Bookmark {
-        /// From there a watch continues, once there was an event.
+        /// From there a watch continues, though no event was for this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        resource_version: Option<Generation>,
+        resource_version: Option<Version>,
     },
     /// The watch has ended: this is its last line.
     Error {

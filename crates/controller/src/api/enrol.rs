@@ -181,7 +181,7 @@ fn gone(host: &Name) -> String {
     )
 }
 
-fn office(api: &Api) -> Result<Office, Problem> {
+pub(super) fn office(api: &Api) -> Result<Office, Problem> {
     api.office.clone().ok_or_else(|| {
         let detail = "this controller has no CA: start it with --listen ADDRESS:PORT --pki FOLDER";
         Problem::new(ProblemKind::Unavailable, detail)
@@ -215,11 +215,11 @@ fn body_of(record: &TokenRecord) -> TokenBody {
     TokenBody { id, host, expires: *expires, uses_left: *uses_left }
 }
 
-fn object(kind: &str, name: &impl ToString) -> Object {
+pub(super) fn object(kind: &str, name: &impl ToString) -> Object {
     Object { kind: kind.to_owned(), name: name.to_string() }
 }
 
-fn check(who: &Identity, action: &Action<'_>) -> Result<(), Problem> {
+pub(super) fn check(who: &Identity, action: &Action<'_>) -> Result<(), Problem> {
     allows(who, action).map_err(|no| Problem::new(ProblemKind::Forbidden, no.to_string()))
 }
 
@@ -247,17 +247,17 @@ fn no_token(id: &str) -> Problem {
 }
 
 /// The office, and what it has answered.
-struct Answered<T, E>(Office, Result<T, E>);
+pub(super) struct Answered<T, E>(Office, Result<T, E>);
 
 impl<T, E: Into<Problem>> Answered<T, E> {
-    fn transposed(self) -> Result<(Office, T), Problem> {
+    pub(super) fn transposed(self) -> Result<(Office, T), Problem> {
         let Self(office, result) = self;
         result.map(|answer| (office, answer)).map_err(Into::into)
     }
 }
 
 /// Asks the office, which waits for the disk, where waiting holds up nobody.
-async fn away<T: Send + 'static, E: Send + 'static>(
+pub(super) async fn away<T: Send + 'static, E: Send + 'static>(
     office: Office,
     ask: impl FnOnce(&Office) -> Result<T, E> + Send + 'static,
 ) -> Result<Answered<T, E>, Problem> {

@@ -4,8 +4,8 @@ mod enrol;
 mod paths;
 
 use super::body::{
-    ApplyBody, BatchBody, EventBody, ListBody, TokenBody, TokenListBody, TokenMadeBody,
-    TokenOrderBody, WrittenBody,
+    ApplyBody, BatchBody, EventBody, ListBody, RevocationBody, RevocationListBody, RevokeBody,
+    TokenBody, TokenListBody, TokenMadeBody, TokenOrderBody, WrittenBody,
 };
 use super::problem::Problem;
 use axum::Json;
@@ -60,6 +60,9 @@ fn schemas() -> Map<String, Value> {
     add::<TokenMadeBody>(&mut generator);
     add::<TokenListBody>(&mut generator);
     add::<TokenBody>(&mut generator);
+    add::<RevokeBody>(&mut generator);
+    add::<RevocationBody>(&mut generator);
+    add::<RevocationListBody>(&mut generator);
     add::<Problem>(&mut generator);
     let mut schemas = generator.take_definitions(true);
     split_by_kind(&mut schemas);

@@ -7,13 +7,12 @@ use super::Api;
 use super::body::EventBody;
 use super::limits::{Permit, Use};
 use super::problem::{Problem, ProblemKind};
-use crate::engine::{Subscription, Watch};
+use crate::engine::{Subscription, Version, Watch};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures::StreamExt;
 use mizar_identity::Identity;
-use mizar_vpc::Generation;
 use std::convert::Infallible;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -43,7 +42,7 @@ pub(super) async fn watch(api: &Api, who: &Identity, watch: Watch) -> Result<Res
 async fn forward(
     api: Api,
     mut subscription: Subscription,
-    mut seen: Option<Generation>,
+    mut seen: Option<Version>,
     lines: mpsc::Sender<Bytes>,
     _permit: Permit,
 ) {
@@ -58,7 +57,10 @@ async fn forward(
                 EventBody::from(&*event)
             }
             Ok(None) => EventBody::Error { problem: ended() },
-            Err(_) => EventBody::Bookmark { resource_version: seen },
+            Err(_) => {
+                seen = subscription.bookmark().or(seen);
+                EventBody::Bookmark { resource_version: seen }
+            }
         };
         let is_last = matches!(body, EventBody::Error { .. });
         let sent = timeout(api.limits.untaken, lines.send(line(&body))).await;

@@ -1,90 +1,269 @@
-//! What hosts are sent.
+//! What hosts are sent: in batches, as many as a stream takes, and between other work.
+//!
+//! An update that does not fit into one batch is built as it is sent. What changes meanwhile goes
+//! with it at the end, so that a host has what is so then, and not a mixture.
 
-use super::Core;
-use crate::desk::{Keys, Sent};
+use super::{Core, Outlet};
+use crate::cursor::Cursor;
+use crate::desk::Keys;
+use crate::gate::Place;
+use crate::time::Time;
 use mizar_proto::ControllerMessage;
-use mizar_vpc::Row;
-use mizar_vpc::{HostConfig, Name, RowKey, Vni, VpcUpdate};
+use mizar_vpc::catalog::VpcEntry;
+use mizar_vpc::{Batch, HostConfig, Name, Row, RowKey, Vni, VpcUpdate};
+use std::time::Duration;
 
 /// Most rows in one message: far below the 4 MiB that a message may have.
-const BATCH_ROWS: usize = 1000;
+pub(super) const BATCH_ROWS: usize = 1000;
+/// How many hosts are looked at, for what there is to send, before other work is.
+const HOSTS: usize = 1024;
+/// How many batches of large updates are built before other work is done.
+const BATCHES: usize = 4;
+
+/// An update that is being sent.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// What all of its batches have in common.
+    frame: VpcUpdate,
+    number: u32,
+    rest: Cursor,
+    /// What is left are rows that have changed since they were sent.
+    is_late: bool,
+}
+
+/// Why an update is not sent on.
+enum Halt {
+    /// The stream has yet to take what there is.
+    Full,
+    /// Too much has changed: it begins anew.
+    Anew,
+}
 
 impl Core {
-    /// Sends whatever there is to send.
+    /// Sends what there is to send, to some hosts; the others are next.
     pub(crate) fn flush(&mut self) {
-        for (host, vni) in std::mem::take(&mut self.unsent) {
+        for _ in 0..HOSTS {
+            if self.sends.is_empty() {
+                self.sends = std::mem::take(&mut self.unsent);
+            }
+            let Some((host, vni)) = self.sends.pop_first() else { return };
             self.send(&host, vni);
         }
     }
 
-    /// Sends what there is to send to a host of a VPC.
-    pub(super) fn send(&mut self, host: &Name, vni: Vni) {
-        let vpc = self.catalog.vpc(vni);
-        let lives = |endpoint: &Name| {
-            let endpoint = vpc.and_then(|vpc| vpc.endpoint_named(endpoint));
-            endpoint.is_some_and(|(_, endpoint)| endpoint.host == *host)
-        };
-        let Some(sent) = self.desk.send(host, vni, self.generation, lives) else { return };
-        let update = self.update(host, vni, &sent);
-        if update.removed {
-            self.desk.remove(host, vni);
+    /// Goes on with what takes long, for a short while.
+    pub(crate) fn work(&mut self, now: Time) {
+        while let Some(place) = self.gate.admit(now) {
+            self.begin(place);
         }
-        let Some(outgoing) = self.outgoing.get(host) else { return };
-        self.metrics.sent(update.len());
-        for batch in update.batches(BATCH_ROWS) {
-            // A stream that has ended says so by itself.
-            let _ = outgoing.send(ControllerMessage::Update(batch));
+        for _ in 0..BATCHES {
+            let place = match self.changes.pop_front() {
+                Some(place) => place,
+                None if self.gate.has_tokens(now) => match self.resyncs.pop_front() {
+                    Some(place) => place,
+                    None => break,
+                },
+                None => break,
+            };
+            if let Some(sending) = self.sendings.remove(&place) {
+                self.go_on(place, sending);
+            }
+        }
+        self.follow_some(now);
+    }
+
+    /// How long there is nothing to do; None: until something comes.
+    pub(crate) fn pause(&self, now: Time) -> Option<Duration> {
+        let is_busy = !self.unsent.is_empty()
+            || !self.sends.is_empty()
+            || !self.changes.is_empty()
+            || !self.follows.is_empty();
+        if is_busy {
+            return Some(Duration::ZERO);
+        }
+        let resyncs = (!self.resyncs.is_empty()).then(|| self.gate.refill());
+        resyncs.into_iter().chain(self.gate.pause(now)).min()
+    }
+
+    /// A stream has taken what it was given, and there was more.
+    pub(crate) fn drained(&mut self, host: &Name) {
+        if self.outgoing.get(host).is_some_and(|outlet| outlet.lacks_config) {
+            self.send_config(host);
+        }
+        let places: Vec<_> = self.sendings_to(host).collect();
+        for place in places {
+            self.queue(place);
         }
     }
 
-    /// The rows of an update as they are now.
-    fn update(&self, host: &Name, vni: Vni, sent: &Sent) -> VpcUpdate {
-        let view = self.view();
-        let generation = sent.generation;
-        let keys = match &sent.keys {
-            Keys::All => {
-                let mut rows = view.vpc_rows(vni, host);
-                if rows.networks.is_empty() {
-                    return VpcUpdate::removal(vni, generation);
-                }
-                rows.ports.retain(|name, _| !sent.except.contains(&RowKey::Port(name.clone())));
-                return VpcUpdate::full(vni, generation, rows);
-            }
-            Keys::Some(keys) => keys,
-        };
-        let loses_network = keys
-            .iter()
-            .any(|key| matches!(key, RowKey::Network(_)) && view.row(vni, host, key).is_none());
-        if loses_network && !view.is_told(vni, host) {
-            return VpcUpdate::removal(vni, generation);
+    /// What is being sent to a host is of no use any more.
+    pub(super) fn forget_sendings(&mut self, host: &Name) {
+        let places: Vec<_> = self.sendings_to(host).collect();
+        for place in places {
+            self.sendings.remove(&place);
+            self.gate.leave(&place);
         }
-        let mut update = VpcUpdate::change(vni, generation, sent.base);
-        (update.dividers, update.quota) = (view.dividers(vni, host), view.quota(vni));
+    }
+
+    fn sendings_to(&self, host: &Name) -> impl Iterator<Item = Place> + use<'_> {
+        let all = self.sendings.range((host.clone(), Vni::MIN)..);
+        let host = host.clone();
+        all.map(|(place, _)| place).take_while(move |(to, _)| *to == host).cloned()
+    }
+
+    /// Sends what there is to send to a host of a VPC, or has it wait for its turn.
+    fn send(&mut self, host: &Name, vni: Vni) {
+        let place = (host.clone(), vni);
+        if self.sendings.contains_key(&place) {
+            return;
+        }
+        if self.desk.has_to_resync(host, vni) {
+            self.gate.wait(place);
+        } else {
+            self.begin(place);
+        }
+    }
+
+    /// Begins to send what there is to send; everything to begin with only when others had their
+    /// turn.
+    fn begin(&mut self, place: Place) {
+        let (host, vni) = &place;
+        let vpc = self.catalog.vpc(*vni);
+        let lives = lives(vpc, host);
+        let Some(sent) = self.desk.send(host, *vni, self.generation, lives) else {
+            return self.gate.leave(&place);
+        };
+        let view = self.view();
+        let loses_network = match &sent.keys {
+            Keys::All => true,
+            Keys::Some(keys) => keys.iter().any(|key| {
+                matches!(key, RowKey::Network(_)) && view.row(*vni, host, key).is_none()
+            }),
+        };
+        let mut frame = VpcUpdate::change(*vni, sent.generation, sent.base);
+        let mut rest = Cursor::default();
+        if loses_network && !view.is_told(*vni, host) {
+            frame = VpcUpdate::removal(*vni, sent.generation);
+            self.desk.remove(host, *vni);
+        } else {
+            (frame.dividers, frame.quota) = (view.dividers(*vni, host), view.quota(*vni));
+            rest = match sent.keys {
+                Keys::All => Cursor::all(view, *vni, host).without(&sent.except),
+                Keys::Some(keys) => Cursor::some(keys),
+            };
+        }
+        let sending = Sending { frame, number: 0, rest, is_late: false };
+        if sent.is_resync {
+            self.sendings.insert(place.clone(), sending);
+            self.queue(place);
+        } else {
+            self.go_on(place, sending);
+        }
+    }
+
+    /// Sends one more batch; what is left then waits for its turn, or for the stream.
+    fn go_on(&mut self, place: Place, mut sending: Sending) {
+        match self.send_batch(&place, &mut sending) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.sendings.insert(place.clone(), sending);
+                self.queue(place);
+            }
+            Err(Halt::Full) => drop(self.sendings.insert(place, sending)),
+            Err(Halt::Anew) => {
+                self.desk.abandon(&place.0, place.1);
+                self.unsent.insert(place);
+            }
+        }
+    }
+
+    fn queue(&mut self, place: Place) {
+        match self.sendings.get(&place) {
+            Some(sending) if sending.frame.base.is_none() => self.resyncs.push_back(place),
+            Some(_) => self.changes.push_back(place),
+            None => {}
+        }
+    }
+
+    /// Sends a batch; whether it was the last.
+    fn send_batch(&mut self, place: &Place, sending: &mut Sending) -> Result<bool, Halt> {
+        let (host, vni) = place;
+        if !self.outgoing.get(host).is_some_and(Outlet::has_room) {
+            return Err(Halt::Full);
+        }
+        let mut update = sending.frame.clone();
+        let keys = sending.rest.take(self.view(), *vni, self.batch_rows);
+        let room = self.batch_rows.saturating_sub(keys.len());
+        self.add_rows(place, keys, sending.is_late, &mut update);
+        if sending.rest.is_empty() && !sending.frame.removed {
+            let late = self.desk.late(host, *vni, lives(self.catalog.vpc(*vni), host));
+            let late = late.ok_or(Halt::Anew)?;
+            if !late.is_empty() && sending.number > 0 && !self.view().is_told(*vni, host) {
+                return Err(Halt::Anew);
+            }
+            (sending.is_late, sending.rest) = (sending.number > 0, Cursor::some(late));
+            let keys = sending.rest.take(self.view(), *vni, room);
+            self.add_rows(place, keys, sending.is_late, &mut update);
+        }
+        if update.base.is_none() {
+            self.gate.spend(update.len());
+        }
+        self.metrics.sent(update.len());
+        let (number, last) = (sending.number, sending.rest.is_empty());
+        sending.number += 1;
+        let frame = (self.view().dividers(*vni, host), self.view().quota(*vni));
+        if last && !update.removed && (&frame.0, frame.1) != (&update.dividers, update.quota) {
+            self.desk.mark_frame(host, *vni);
+        }
+        if let Some(outlet) = self.outgoing.get(host) {
+            outlet.send(ControllerMessage::Update(Batch { number, last, update }));
+        }
+        Ok(last)
+    }
+
+    /// Adds rows to an update, as they are now. Of those that the host shall not have, an update
+    /// of everything names only such as it has named before.
+    fn add_rows(
+        &self,
+        (host, vni): &Place,
+        keys: Vec<RowKey>,
+        is_late: bool,
+        update: &mut VpcUpdate,
+    ) {
+        let removes = is_late || update.base.is_some();
         for key in keys {
-            match (view.row(vni, host, key), key) {
+            match (self.view().row(*vni, host, &key), key) {
                 (Some(Row::Network(row)), RowKey::Network(id)) => {
-                    update.networks.upserts.insert(*id, row);
+                    update.networks.upserts.insert(id, row);
                 }
                 (Some(Row::Port(row)), RowKey::Port(name)) => {
-                    update.ports.upserts.insert(name.clone(), row);
+                    update.ports.upserts.insert(name, row);
                 }
                 (Some(Row::Held(row)), RowKey::Held(address)) => {
-                    update.held.upserts.insert(*address, row);
+                    update.held.upserts.insert(address, row);
                 }
-                (_, RowKey::Network(id)) => drop(update.networks.removals.insert(*id)),
-                (_, RowKey::Port(name)) => drop(update.ports.removals.insert(name.clone())),
-                (_, RowKey::Held(address)) => drop(update.held.removals.insert(*address)),
+                (_, RowKey::Network(id)) if removes => drop(update.networks.removals.insert(id)),
+                (_, RowKey::Port(name)) if removes => drop(update.ports.removals.insert(name)),
+                (_, RowKey::Held(at)) if removes => drop(update.held.removals.insert(at)),
+                _ => {}
             }
         }
-        update
     }
 
     /// Tells all hosts about themselves and the fleet.
-    pub(super) fn send_configs(&self) {
-        for (host, outgoing) in &self.outgoing {
-            if let Some(config) = self.config(host) {
-                let _ = outgoing.send(ControllerMessage::Config(config));
-            }
+    pub(super) fn send_configs(&mut self) {
+        let hosts: Vec<_> = self.outgoing.keys().cloned().collect();
+        for host in hosts {
+            self.send_config(&host);
+        }
+    }
+
+    fn send_config(&mut self, host: &Name) {
+        let Some(config) = self.config(host) else { return };
+        let Some(outlet) = self.outgoing.get_mut(host) else { return };
+        outlet.lacks_config = !outlet.has_room();
+        if !outlet.lacks_config {
+            outlet.send(ControllerMessage::Config(config));
         }
     }
 
@@ -94,5 +273,13 @@ impl Core {
         let fleet = self.catalog.fleet().map(|fleet| fleet.spec.prefixes.clone());
         let (name, underlay) = (record.name.clone(), record.spec.underlay);
         Some(HostConfig { name, underlay, fleet: fleet.unwrap_or_default() })
+    }
+}
+
+/// Says whether an endpoint of a VPC shall be on a host.
+fn lives<'a>(vpc: Option<&'a VpcEntry>, host: &'a Name) -> impl Fn(&Name) -> bool + 'a {
+    move |endpoint| {
+        let endpoint = vpc.and_then(|vpc| vpc.endpoint_named(endpoint));
+        endpoint.is_some_and(|(_, endpoint)| endpoint.host == *host)
     }
 }

@@ -2,15 +2,15 @@
 //! follow and time passes.
 
 use super::Core;
-use super::write::{Draft, MapChange};
+use super::write::{Draft, MapChange, next_generation};
 use crate::marks;
 use crate::planner::{self, Due};
 use crate::time::Time;
 use mizar_vpc::catalog::{NetworkEntry, Record};
 use mizar_vpc::manifest::NetworkSpec;
 use mizar_vpc::{
-    DividerStep, Guard, NetworkId, Standing, Step, Vni, VpcSlotMaps, assign_dividers,
-    assign_network,
+    DividerStep, Guard, Name, NetworkId, SlotMap, Standing, Step, Vni, VpcSlotMaps,
+    assign_dividers, assign_network,
 };
 use std::collections::BTreeSet;
 use tracing::{info, warn};
@@ -60,7 +60,7 @@ impl Core {
         if draft.maps.is_empty() {
             return false;
         }
-        let Ok(at) = self.generation.next() else { return false };
+        let Ok(at) = next_generation(self.generation, &*self.store) else { return false };
         self.store(vec![(at, draft)], now).iter().all(Result::is_ok)
     }
 
@@ -68,13 +68,21 @@ impl Core {
     pub(crate) fn tick(&mut self, now: Time) {
         self.planner.look_at_moving();
         let mut news = false;
-        let hosts: Vec<_> = self.catalog.hosts().map(|host| host.record().clone()).collect();
-        for record in hosts {
-            let standing =
-                if self.is_alive(&record.name, now) { Standing::Alive } else { Standing::Silent };
-            if self.planner.set_host(&record, standing) {
-                news = true;
-                info!(host = %record.name, ?standing, "host");
+        let mut turned = Vec::new();
+        for host in self.catalog.hosts() {
+            let name = &host.record().name;
+            let is_alive = self.is_alive(name, now);
+            if is_alive != self.planner.is_alive(name) {
+                turned.push((host.record().clone(), is_alive));
+            }
+        }
+        for (record, is_alive) in turned {
+            let standing = if is_alive { Standing::Alive } else { Standing::Silent };
+            info!(host = %record.name, ?standing, "host");
+            news |= self.planner.set_host(&record, standing);
+            // What it holds does not count as long as it is silent.
+            for vni in self.vpcs_of(&record.name) {
+                self.follow_all(&record.name, vni);
             }
         }
         if news {
@@ -95,7 +103,9 @@ impl Core {
     fn step_network(&mut self, vni: Vni, id: NetworkId, draft: &mut Draft, now: Time) {
         let Some(network) = self.catalog.vpc(vni).and_then(|vpc| vpc.network(id)) else { return };
         let current = self.view().map(vni, id);
-        if current.is_some() && self.planner.guard != Guard::Free {
+        // A host that is gone for good is no longer relied on, frozen or not.
+        let is_sound = |map: &SlotMap| map.hosts().all(|host| self.catalog.host(host).is_some());
+        if current.is_some_and(is_sound) && self.planner.guard != Guard::Free {
             return;
         }
         let needs = planner::needs(network, self.rate_of(vni, network));
@@ -124,18 +134,21 @@ impl Core {
         let Some(vpc) = self.catalog.vpc(vni) else { return };
         let none = VpcSlotMaps::default();
         let current = self.maps.get(&vni).unwrap_or(&none);
-        if !current.dividers.is_empty() && self.planner.guard != Guard::Free {
+        let is_there = |host: &Name| self.catalog.host(host).is_some();
+        let is_sound = !current.dividers.is_empty() && current.dividers.iter().all(is_there);
+        if is_sound && self.planner.guard != Guard::Free {
             return;
         }
         let asked = planner::bouncers(&vpc.record().spec.dividers);
         let told = self.view().knowing_any(vni);
         let all_told = self.planner.all_told(vni, &told, &self.desk, now);
+        let knows = |host: &Name| self.planner.knows(vni, &self.desk, host);
         let key = u64::from(vni.get());
-        match assign_dividers(key, &asked, current, &self.planner.fleet, all_told) {
-            DividerStep::Change { dividers, former_dividers } => {
+        match assign_dividers(key, &asked, current, &self.planner.fleet, knows, all_told) {
+            DividerStep::Change { dividers, spare_dividers } => {
                 info!(%vni, ?dividers, "dividers");
                 let networks = current.networks.clone();
-                let next = VpcSlotMaps { dividers, former_dividers, networks };
+                let next = VpcSlotMaps { dividers, spare_dividers, networks };
                 let before = self.set_dividers(vni, Some(next));
                 let was = before.clone().unwrap_or_default();
                 draft.marks.extend(marks::of_dividers(self.view(), vni, &was));

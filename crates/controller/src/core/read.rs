@@ -3,7 +3,8 @@
 use super::Core;
 use crate::access;
 use crate::engine::{
-    Event, EventType, Filter, List, Outcome, Page, Refusal, RefusalKind, Subscription, Watch,
+    Event, EventType, Filter, List, Outcome, Page, Refusal, RefusalKind, Subscription, Version,
+    Watch,
 };
 use crate::time::Time;
 use mizar_identity::Identity;
@@ -64,7 +65,7 @@ impl Core {
         }
         let is_last = items.len() < limit && looked_at < LOOKED_AT;
         let next = next.filter(|_| !is_last);
-        Ok(Page { items, resource_version: self.generation, next })
+        Ok(Page { items, resource_version: self.watchers.latest(), next })
     }
 
     /// Changes as they come.
@@ -102,21 +103,28 @@ impl Core {
                 (None, Some(before)) => (EventType::Deleted, before),
                 (None, None) => return None,
             };
-            let (object, resource_version) = (object.clone(), self.generation);
-            Some(Event { r#type, object, resource_version })
+            Some((r#type, object.clone()))
         });
-        for event in changed.collect::<Vec<_>>() {
-            self.announce(event);
+        let changed: Vec<_> = changed.collect();
+        let count = changed.len();
+        for (index, event) in changed.into_iter().enumerate() {
+            let is_last = index + 1 == count;
+            let own = if is_last { self.generation.into() } else { self.watchers.latest().next() };
+            self.tell(event, own);
         }
+        self.watchers.written(self.generation);
     }
 
-    /// Tells watchers of an event.
-    pub(super) fn announce(&mut self, event: Event) {
-        let event = Arc::new(event);
+    /// Tells watchers that a resource's status is another one.
+    pub(super) fn announce(&mut self, object: Manifest) {
+        let own = self.watchers.latest().next();
+        self.tell((EventType::Modified, object), own);
+    }
+
+    fn tell(&mut self, event: (EventType, Manifest), own: Version) {
         let catalog = &self.catalog;
-        self.watchers.tell(&event, |who, filter| {
-            selects(filter, &event.object)
-                && access::may_read(catalog, who, &event.object.reference())
+        self.watchers.tell(event, own, |who, filter, object| {
+            selects(filter, object) && access::may_read(catalog, who, &object.reference())
         });
     }
 
@@ -149,7 +157,7 @@ impl Core {
             }
             let object = self.get(who, &reference, now)?;
             if selects(filter, &object) {
-                let (r#type, resource_version) = (EventType::Added, self.generation);
+                let (r#type, resource_version) = (EventType::Added, self.watchers.latest());
                 events.push(Arc::new(Event { r#type, object, resource_version }));
             }
             if events.len() > crate::watchers::MOST_PRESENT {

@@ -1,19 +1,23 @@
 //! The agents' streams: who has come, what they acknowledge, who has gone.
 
 use super::Core;
+use super::outlet::{Messages, outlet};
+use crate::cursor::Cursor;
 use crate::desk::{Keys, SessionId};
 use crate::time::Time;
 use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
-use mizar_vpc::{Name, RowKey, Standing, Vni};
-use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::mpsc;
+use mizar_vpc::{Name, RowKey, Standing, View, Vni};
+use std::collections::BTreeSet;
 use tracing::{info, warn};
+
+/// Rows of which watchers are told before other work is done.
+const FOLLOWED: usize = 500;
 
 /// A stream that was accepted.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) session: SessionId,
-    pub(crate) messages: mpsc::UnboundedReceiver<ControllerMessage>,
+    pub(crate) messages: Messages,
 }
 
 impl Core {
@@ -37,24 +41,22 @@ impl Core {
             ));
         }
         let told = self.vpcs_of(host);
-        let view = self.view();
-        let digest = |vni| told.contains(&vni).then(|| view.vpc_rows(vni, host).digest());
-        let digests: BTreeMap<_, _> =
-            hello.positions.keys().filter_map(|vni| Some((*vni, digest(*vni)?))).collect();
-        let digest_of = |vni| digests.get(&vni).copied();
-        let session = self.desk.open(hello, &told, digest_of, now);
-        let (sender, messages) = mpsc::unbounded_channel();
-        let _ = sender.send(ControllerMessage::Config(config));
-        self.outgoing.insert(host.clone(), sender);
+        let was_silent = !self.is_alive(host, now);
+        self.forget_sendings(host);
+        let view = View { catalog: &self.catalog, maps: &self.maps };
+        let digest_of = |vni| self.digests.digest(view, vni, host);
+        let (session, known) = self.desk.open(hello, &told, digest_of, now);
+        let (outlet, messages) = outlet();
+        outlet.send(ControllerMessage::Config(config));
+        self.outgoing.insert(host.clone(), outlet);
         info!(%host, version = hello.version, positions = hello.positions.len(), "agent connected");
         self.set_alive(host);
         let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
         self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
         self.planner.look_at_moving();
-        for vni in told {
-            // What it still has from before is acknowledged by its coming.
-            let keys = self.watched_keys(host, vni);
-            self.follow_keys(host, vni, &keys, now);
+        // What it still has from before is acknowledged by its coming.
+        for vni in if was_silent { told.into_iter().collect() } else { known } {
+            self.follow_all(host, vni);
         }
         Ok(Opened { session, messages })
     }
@@ -84,22 +86,14 @@ impl Core {
 
     /// A stream has ended.
     pub(crate) fn close(&mut self, host: &Name, session: SessionId) {
-        if self.desk.close(host, session) {
-            info!(%host, "agent gone");
-            self.outgoing.remove(host);
-            // Who waited for it to let an endpoint go waits no longer.
-            let hosts: Vec<_> = self
-                .desk
-                .hosts()
-                .flat_map(|(name, state)| {
-                    state
-                        .vpcs
-                        .iter()
-                        .filter(|(_, it)| !it.is_settled())
-                        .map(|(vni, _)| (name.clone(), *vni))
-                })
-                .collect();
-            self.unsent.extend(hosts);
+        let Some(left) = self.desk.close(host, session) else { return };
+        info!(%host, "agent gone");
+        self.outgoing.remove(host);
+        self.forget_sendings(host);
+        // Who waited for it to let an endpoint go waits no longer.
+        for (vni, name) in left {
+            let to = self.endpoint(vni, &name).map(|endpoint| endpoint.host.clone());
+            self.unsent.extend(to.map(|host| (host, vni)));
         }
     }
 
@@ -109,6 +103,9 @@ impl Core {
             Outcome::Refused(reason) => {
                 warn!(%host, %vni, %generation, reason, "update refused");
                 self.metrics.answered(false);
+                let place = (host.clone(), vni);
+                self.sendings.remove(&place);
+                self.gate.leave(&place);
                 self.desk.refuse(host, vni, reason);
             }
             Outcome::Applied(applied) => {
@@ -124,12 +121,15 @@ impl Core {
                 if keys.is_some() && !self.view().is_told(vni, host) {
                     self.desk.drop_vpc(host, vni);
                 }
+                if keys == Some(Keys::All) {
+                    self.gate.leave(&(host.clone(), vni));
+                    self.follow_all(host, vni);
+                }
                 let failed = applied.errors.iter().map(|error| error.row.clone());
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
                     Some(Keys::All) => {
-                        let mut keys = self.watched_keys(host, vni);
-                        keys.extend(self.awaited(host, vni));
+                        let mut keys = self.awaited(host, vni);
                         // Their new hosts wait no longer.
                         keys.extend(left.into_iter().map(RowKey::Port));
                         keys
@@ -160,15 +160,26 @@ impl Core {
         waiting.map(|name| RowKey::Port(name.clone())).collect()
     }
 
-    /// The rows of a host that watchers have to hear of when all of them have come. Without
-    /// watchers it is nobody's business: a status is derived when it is asked for.
-    fn watched_keys(&self, host: &Name, vni: Vni) -> BTreeSet<RowKey> {
-        if !self.watchers.is_anybody_there() {
-            return BTreeSet::new();
+    /// Watchers have to hear of all rows of a host in a VPC, little by little. Without watchers it
+    /// is nobody's business: a status is derived when it is asked for.
+    pub(super) fn follow_all(&mut self, host: &Name, vni: Vni) {
+        if self.watchers.is_anybody_there() {
+            let cursor = Cursor::all(self.view(), vni, host);
+            self.follows.insert((host.clone(), vni), cursor);
         }
-        let rows = self.view().vpc_rows(vni, host);
-        let ports = rows.ports.into_keys().map(RowKey::Port);
-        ports.chain(rows.held.into_keys().map(RowKey::Held)).collect()
+    }
+
+    /// Tells watchers of some more rows.
+    pub(super) fn follow_some(&mut self, now: Time) {
+        let Some((place, mut cursor)) = self.follows.pop_first() else { return };
+        if !self.watchers.is_anybody_there() {
+            return self.follows.clear();
+        }
+        let keys = cursor.take(self.view(), place.1, FOLLOWED).into_iter().collect();
+        self.follow_keys(&place.0, place.1, &keys, now);
+        if !cursor.is_empty() {
+            self.follows.insert(place, cursor);
+        }
     }
 
     /// Rows have come to a host: endpoints may have become ready, and others may follow.
@@ -201,6 +212,9 @@ impl Core {
     }
 
     fn set_alive(&mut self, host: &Name) {
+        if self.planner.is_alive(host) {
+            return;
+        }
         let Some(record) = self.catalog.host(host).map(|host| host.record().clone()) else {
             return;
         };
@@ -210,7 +224,7 @@ impl Core {
     }
 
     /// The VPCs that a host has a part in.
-    fn vpcs_of(&self, host: &Name) -> BTreeSet<Vni> {
+    pub(super) fn vpcs_of(&self, host: &Name) -> BTreeSet<Vni> {
         let lives = self.catalog.host(host).into_iter().flat_map(|host| host.vpcs());
         lives.chain(self.roles.vpcs(host)).collect()
     }

@@ -2,7 +2,6 @@
 
 use super::Core;
 use crate::desk::RowState;
-use crate::engine::{Event, EventType};
 use crate::planner;
 use crate::time::Time;
 use mizar_vpc::catalog::{EndpointRecord, HostRecord, NetworkRecord, Record, VpcRecord};
@@ -25,8 +24,7 @@ impl Core {
         }
         if self.watchers.is_anybody_there() || is_ready {
             let Some(object) = self.manifest_with_status(&endpoint.into(), now) else { return };
-            let (r#type, resource_version) = (EventType::Modified, self.generation);
-            self.announce(Event { r#type, object, resource_version });
+            self.announce(object);
         }
     }
 

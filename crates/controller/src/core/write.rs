@@ -9,11 +9,12 @@ use crate::records;
 use crate::refusal::refusal_of;
 use crate::time::Time;
 use mizar_identity::Identity;
-use mizar_store::Transaction;
+use mizar_store::{Store, Transaction};
 use mizar_vpc::catalog::{Mode, Record};
 use mizar_vpc::manifest::Kind;
 use mizar_vpc::{
-    Changed, Generation, Manifest, NetworkId, Ref, SlotMap, Standing, Vni, VpcSlotMaps,
+    Changed, Generation, GenerationError, Manifest, NetworkId, Ref, SlotMap, Standing, Vni,
+    VpcSlotMaps,
 };
 use std::time::Instant;
 use tracing::{error, warn};
@@ -48,7 +49,7 @@ impl Core {
         let mut drafts = Vec::new();
         let mut next = self.generation;
         for (who, write) in requests {
-            let Ok(at) = next_generation(next, self.store.revision().get()) else {
+            let Ok(at) = next_generation(next, &*self.store) else {
                 answers.push(Err(Refusal::new(RefusalKind::Unavailable, "no revisions are left")));
                 continue;
             };
@@ -239,6 +240,7 @@ impl Core {
             self.planner.changed(due, epoch, at, now);
             self.planner.look_at(due);
         }
+        self.digests.follow(&draft.changes);
         for changed in &draft.changes {
             self.follow(changed, now);
         }
@@ -279,6 +281,7 @@ impl Core {
                 self.desk.forget(&it.name);
                 self.loads.forget(&it.name);
                 self.outgoing.remove(&it.name);
+                self.forget_sendings(&it.name);
                 self.planner.all_due(&self.catalog);
             }
             (_, Some(Record::Fleet(_))) => self.send_configs(),
@@ -353,11 +356,13 @@ impl Draft {
     }
 }
 
-/// The generation of the next transaction.
-fn next_generation(
+/// The generation of the next transaction: the revision that it will have, unless others write to
+/// the store at the same time; then it is called after an earlier one. Either way it is greater
+/// than any before.
+pub(super) fn next_generation(
     last: Generation,
-    revision: u64,
-) -> Result<Generation, mizar_vpc::GenerationError> {
-    // Before the very first transaction the store stands at revision 0.
-    if revision == 0 && last.revision() == 1 { Ok(last) } else { last.next() }
+    store: &dyn Store,
+) -> Result<Generation, GenerationError> {
+    let revision = store.revision().get().max(last.revision());
+    Generation::new(last.epoch(), revision)?.next()
 }

@@ -28,6 +28,8 @@ pub(crate) struct Sent {
     pub(crate) keys: Keys,
     /// Those of them that have to wait.
     pub(crate) except: BTreeSet<RowKey>,
+    /// These are all, for a host that had them before.
+    pub(crate) is_resync: bool,
 }
 
 /// How far one host has come in one VPC.
@@ -39,6 +41,10 @@ pub(crate) struct Progress {
     flying: Option<(Generation, Keys)>,
     /// That takes everything of the VPC away.
     removes: bool,
+    /// It has never been told anything of the VPC: what it is told first is for what comes to it.
+    is_fresh: bool,
+    /// Where it said that it stood when its stream began, if that was of no use.
+    said: Option<Generation>,
     /// What was not sent, or has changed since.
     pub(super) dirty: Dirty,
     /// What it could not do, by row; for the update as a whole under no row.
@@ -62,25 +68,31 @@ impl Progress {
         Self { at: Some(at), ..Self::default() }
     }
 
-    /// A host of which nothing is known: it gets everything.
-    pub(super) fn lost() -> Self {
+    /// A host of which nothing is known but where it says that it stands: it gets everything.
+    pub(super) fn lost(said: Option<Generation>) -> Self {
         let dirty = Dirty { all: true, ..Dirty::default() };
-        Self { dirty, ..Self::default() }
+        Self { dirty, said, ..Self::default() }
     }
 
     /// A host that has nothing of the VPC.
     pub(super) fn untold() -> Self {
-        Self::lost()
+        Self { is_fresh: true, ..Self::lost(None) }
     }
 
     /// Whether the host may go on where it says it stands.
     pub(super) fn resumes_at(&self, generation: Generation) -> bool {
         let flew = self.flying.as_ref().is_some_and(|(flying, _)| *flying == generation);
-        self.at == Some(generation) || flew
+        self.at == Some(generation) || flew && self.said != Some(generation)
     }
 
     /// The host goes on there.
     pub(super) fn resume(&mut self, at: Generation) {
+        let has_all = self.at != Some(at) && matches!(self.flying, Some((_, Keys::All)));
+        if has_all {
+            // It says what it could not do when it is told something again.
+            self.flying = None;
+            self.dirty.touch();
+        }
         self.at = Some(at);
         self.reopen();
     }
@@ -102,10 +114,11 @@ impl Progress {
         if self.flying.is_some() || self.dirty.is_empty() {
             return None;
         }
-        let whole = self.dirty.all || self.at.is_none();
+        let whole = self.is_whole();
         let (except, ready): (BTreeSet<_>, BTreeSet<_>) =
             std::mem::take(&mut self.dirty.keys).into_iter().partition(waits);
         let frame = std::mem::take(&mut self.dirty.frame);
+        let is_resync = whole && !self.is_fresh;
         self.dirty = Dirty { keys: except.clone(), ..Dirty::default() };
         if !whole && !frame && ready.is_empty() {
             return None;
@@ -113,8 +126,38 @@ impl Progress {
         let (keys, base) = if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
         let generation = self.at.map_or(generation, |at| at.max(generation));
         self.flying = Some((generation, keys.clone()));
-        self.removes = false;
-        Some(Sent { base, generation, keys, except })
+        (self.removes, self.is_fresh) = (false, false);
+        Some(Sent { base, generation, keys, except, is_resync })
+    }
+
+    /// Whether what is sent next is everything, for a host that had it before: that can wait.
+    pub(super) fn has_to_resync(&self) -> bool {
+        self.flying.is_none() && !self.dirty.is_empty() && self.is_whole() && !self.is_fresh
+    }
+
+    /// What became another since what is under way was begun: it goes with it, so that the host
+    /// ends with what is so at the end. None: there is too much of it.
+    pub(super) fn late(&mut self, waits: impl Fn(&RowKey) -> bool) -> Option<BTreeSet<RowKey>> {
+        if self.dirty.all {
+            return None;
+        }
+        let (except, ready): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.dirty.keys).into_iter().partition(waits);
+        self.dirty.keys = except;
+        if let Some((_, Keys::Some(keys))) = &mut self.flying {
+            keys.extend(ready.iter().cloned());
+        }
+        Some(ready)
+    }
+
+    /// What is under way will never be sent to its end: everything is sent instead.
+    pub(super) fn abandon(&mut self) {
+        self.flying = None;
+        self.dirty.all = true;
+    }
+
+    fn is_whole(&self) -> bool {
+        self.dirty.all || self.at.is_none()
     }
 
     /// What is under way takes everything away: there is nothing to go on from then.

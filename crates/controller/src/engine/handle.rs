@@ -2,11 +2,12 @@
 
 use super::request::{Event, List, Page, Refusal, RefusalKind, Watch, Write, Written};
 use super::thread::StreamCommand;
+use super::version::Version;
 use mizar_identity::Identity;
 use mizar_vpc::{Manifest, Ref};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests that wait for the engine; more are held back at whoever asks.
 const QUEUE: usize = 4096;
@@ -38,6 +39,8 @@ pub(super) enum Command {
 pub struct Subscription {
     pub(crate) past: VecDeque<Arc<Event>>,
     pub(crate) coming: mpsc::Receiver<Arc<Event>>,
+    /// The last event of all.
+    pub(crate) latest: watch::Receiver<Version>,
 }
 
 impl Engine {
@@ -110,5 +113,13 @@ impl Subscription {
             Some(event) => Some(event),
             None => self.coming.recv().await,
         }
+    }
+
+    /// From where a watch continues for whoever has taken all events, though none was for him; None
+    /// if he has not.
+    pub fn bookmark(&self) -> Option<Version> {
+        // What comes now comes after this one.
+        let latest = *self.latest.borrow();
+        (self.past.is_empty() && self.coming.is_empty()).then_some(latest)
     }
 }

@@ -1,5 +1,6 @@
 //! What is asked of the engine, and what it answers.
 
+use super::version::Version;
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Generation, Kind, Manifest, Name, Ref, Selector};
 use std::fmt;
@@ -147,8 +148,8 @@ pub struct List {
 pub struct Page {
     /// The resources. There may be fewer than asked for, and still more to come.
     pub items: Vec<Manifest>,
-    /// The last write before; a watch from there sees all that follows.
-    pub resource_version: Generation,
+    /// The last event before; a watch from there sees all that follows.
+    pub resource_version: Version,
     /// Where the next page begins; None: there is none.
     pub next: Option<String>,
 }
@@ -158,8 +159,8 @@ pub struct Page {
 pub struct Watch {
     /// Of which.
     pub filter: Filter,
-    /// After that write; None: from now on, after the present resources as `Added`.
-    pub from: Option<Generation>,
+    /// After that event; None: from now on, after the present resources as `Added`.
+    pub from: Option<Version>,
 }
 
 /// A change of a resource or of its status.
@@ -169,8 +170,8 @@ pub struct Event {
     pub r#type: EventType,
     /// The resource after it; before it if it was deleted.
     pub object: Manifest,
-    /// The last write when it happened: from there a watch continues.
-    pub resource_version: Generation,
+    /// Its own: from there a watch continues.
+    pub resource_version: Version,
 }
 
 /// What happened to a resource.

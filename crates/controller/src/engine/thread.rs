@@ -26,6 +26,8 @@ pub(crate) enum StreamCommand {
     Open(Hello, oneshot::Sender<Result<Opened, String>>),
     /// Something came.
     Hear(Name, SessionId, AgentMessage, oneshot::Sender<String>),
+    /// It has taken all that it was given, and there is more.
+    Drained(Name),
     /// It has ended.
     Close(Name, SessionId),
 }
@@ -60,7 +62,9 @@ fn run(mut core: Core, mut commands: mpsc::Receiver<Command>, clock: Clock) {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut together = Vec::with_capacity(TOGETHER);
         loop {
+            let pause = core.pause(clock.now());
             tokio::select! {
+                biased;
                 count = commands.recv_many(&mut together, TOGETHER) => {
                     if count == 0 {
                         return;
@@ -68,9 +72,11 @@ fn run(mut core: Core, mut commands: mpsc::Receiver<Command>, clock: Clock) {
                     obey(&mut core, together.drain(..), clock);
                 }
                 _ = ticks.tick() => core.tick(clock.now()),
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
             while core.plan(clock.now()) {}
             core.flush();
+            core.work(clock.now());
         }
     });
 }
@@ -121,6 +127,7 @@ fn hear(core: &mut Core, command: StreamCommand, now: Time) {
                 let _ = end.send(reason);
             }
         }
+        StreamCommand::Drained(host) => core.drained(&host),
         StreamCommand::Close(host, session) => core.close(&host, session),
     }
 }

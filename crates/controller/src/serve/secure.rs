@@ -3,12 +3,12 @@
 use crate::office::Office;
 use axum::Router;
 use mizar_identity::credentials::CredentialsError;
-use mizar_identity::pki::{Authority, PkiError, Subject, lifetime};
+use mizar_identity::pki::{Authority, Lifetimes, PkiError, Subject};
 use mizar_identity::serve::{Acceptor, Limits, serve};
 use mizar_identity::tls::{self, TlsError};
 use mizar_identity::trust::TrustError;
 use mizar_identity::{Address, AddressError, Credentials, Renewer, Trust};
-use mizar_store::Store;
+use mizar_store::{Store, StoreError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ pub struct Secure {
     /// DNS names and IP addresses by which it is dialled, the first by hosts that join; if there
     /// are none, the address where it listens.
     pub names: Vec<String>,
+    /// How long the certificates last that it gives.
+    pub lifetimes: Lifetimes,
 }
 
 /// Why a controller cannot listen for others.
@@ -54,6 +56,9 @@ pub enum SecureError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store that says which certificates are revoked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The port.
     #[error("cannot listen on {at}")]
     Listen {
@@ -77,7 +82,7 @@ pub(super) struct Secured {
 impl Secured {
     /// Opens the CA, has it issue the controller's certificate, and listens.
     pub(super) async fn open(secure: &Secure, store: Arc<dyn Store>) -> Result<Self, SecureError> {
-        let Secure { listen, pki, names } = secure;
+        let Secure { listen, pki, names, lifetimes } = secure;
         let names = match names.as_slice() {
             [] if listen.ip().is_unspecified() => return Err(SecureError::Nameless(*listen)),
             [] => vec![listen.ip().to_string()],
@@ -88,7 +93,7 @@ impl Secured {
         // Also certificates of a CA that this one takes over from, which stand behind it.
         let trust = Trust::load(&pki.join("ca.crt"))?;
         // Issued anew at each start: names may have changed, and the last one may have expired.
-        let own = authority.issue_file(&subject, lifetime::CONTROLLER, SystemTime::now())?;
+        let own = authority.issue_file(&subject, lifetimes.controller, SystemTime::now())?;
         let credentials = Arc::new(Credentials::load(&own)?);
         let config = tls::server_config(credentials.clone(), &trust)?;
         let failed = |source| SecureError::Listen { at: *listen, source };
@@ -96,8 +101,9 @@ impl Secured {
         let at = listener.local_addr().map_err(failed)?;
         let address = address(&names[0], at.port())?;
         info!(%at, %address, ca = %authority.fingerprint(), "serving over TLS");
-        let office = Office::new(authority, address, store);
-        let acceptor = Acceptor::tls(listener, config, Limits::default());
+        let office = Office::new(authority, address, store, *lifetimes)?;
+        let acceptor = Acceptor::tls(listener, config, Limits::default())
+            .believing_none_of(office.revocations());
         Ok(Self { office, acceptor, credentials, subject })
     }
 

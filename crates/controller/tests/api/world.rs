@@ -101,6 +101,7 @@ impl World {
             identity: self.who.clone(),
             address: PeerAddress::Unix { uid: 0, pid: None },
             fingerprint: None,
+            issued: None,
             expires: None,
         };
         let request = request.extension(peer).body(body).unwrap();

@@ -5,5 +5,6 @@
 
 mod enrol;
 mod record;
+mod revoke;
 mod roles;
 mod world;

@@ -30,7 +30,7 @@ async fn the_log_says_who_asked_for_what_and_what_came_of_it() {
     let (asked, done) = (&log[0], &log[1]);
     assert_eq!((&asked["outcome"], &done["outcome"]), (&json!("asked"), &json!("done")));
     assert_eq!(asked["request"], done["request"]);
-    assert_eq!((&asked["revision"], &done["revision"]), (&Value::Null, &json!("1.1")));
+    assert_eq!((&asked["revision"], &done["revision"]), (&Value::Null, &json!("1.2")));
     for line in &log {
         assert_eq!(line["who"], "operator/alice");
         assert_eq!(line["verb"], "create");

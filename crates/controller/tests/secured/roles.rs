@@ -17,8 +17,10 @@ async fn a_tenant_reads_and_writes_what_is_his_and_nothing_else() {
     made.expect(StatusCode::CREATED);
     let page = world.send(bob, Method::GET, "/v1/vpcs").await.expect(StatusCode::OK);
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
-    world.post(bob, "/v1/vpcs/other/networks", network).await.forbidden();
-    world.send(bob, Method::DELETE, "/v1/vpcs/other").await.forbidden();
+    let made = world.post(bob, "/v1/vpcs/other/networks", network).await;
+    made.expect(StatusCode::NOT_FOUND);
+    let gone = world.send(bob, Method::DELETE, "/v1/vpcs/other").await;
+    gone.expect(StatusCode::NOT_FOUND);
     world.send(bob, Method::GET, "/v1/hosts/h1").await.forbidden();
     world.post(bob, "/v1/tokens", json!({ "host": "h9" })).await.forbidden();
     world.send(bob, Method::GET, "/v1/tokens").await.forbidden();

@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use mizar_controller::api::{Limits as ApiLimits, Parts};
 use mizar_controller::{Office, engine, service};
 use mizar_identity::audit::Rotation;
-use mizar_identity::pki::{Authority, Constraints, Subject};
+use mizar_identity::pki::{Authority, Constraints, Lifetimes, Subject};
 use mizar_identity::serve::{Acceptor, Limits, bind, serve};
 use mizar_identity::{Audit, Credentials, Trust, tls};
 use mizar_proto::pb::controller_client::ControllerClient;
@@ -23,8 +23,8 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
-use tonic::Status;
 use tonic::transport::Endpoint;
+use tonic::{Status, Streaming};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 const NAME: &str = "controller.test";
@@ -33,6 +33,8 @@ const NAME: &str = "controller.test";
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) authority: Authority,
+    log: PathBuf,
+    store: Arc<Memory>,
 }
 
 impl World {
@@ -64,21 +66,37 @@ impl World {
         let constraints = Constraints::default();
         let authority =
             Authority::init(folder.path(), &constraints, 1000 * HOUR, long_ago).unwrap();
+        let log = folder.path().join(log);
+        Self { folder, authority, log, store: Arc::new(Memory::new()) }.started().await
+    }
+
+    /// Another controller, with the same store.
+    pub(crate) async fn restarted(mut self) -> Self {
+        fs::remove_file(self.folder.path().join("s")).unwrap();
+        // The other one still has its own.
+        self.log.set_extension("next");
+        self.started().await
+    }
+
+    async fn started(self) -> Self {
         let subject = Subject::controller(&[NAME]).unwrap();
-        let own = authority.issue_file(&subject, HOUR, SystemTime::now()).unwrap();
+        let own = self.authority.issue_file(&subject, HOUR, SystemTime::now()).unwrap();
         let own = Arc::new(Credentials::load(&own).unwrap());
-        let config = tls::server_config(own, &authority.trust()).unwrap();
-        let store = Arc::new(Memory::new());
-        let (engine, _thread) = engine::start(store.clone()).unwrap();
-        let (audit, _thread) = Audit::open(&folder.path().join(log), Rotation::default()).unwrap();
+        let config = tls::server_config(own, &self.authority.trust()).unwrap();
+        let (engine, _thread) = engine::start(self.store.clone()).unwrap();
+        let (audit, _thread) = Audit::open(&self.log, Rotation::default()).unwrap();
         let address = format!("https://{NAME}:6443").parse().unwrap();
-        let office = Office::new(Authority::load(folder.path()).unwrap(), address, store);
+        let authority = Authority::load(self.folder.path()).unwrap();
+        let office =
+            Office::new(authority, address, self.store.clone(), Lifetimes::default()).unwrap();
+        let revocations = office.revocations();
         let limits = ApiLimits::default();
         let parts = Parts { engine, limits, audit: Some(audit), office: Some(office) };
-        let listener = bind(&folder.path().join("s")).await.unwrap();
+        let listener = bind(&self.folder.path().join("s")).await.unwrap();
         let acceptor = Acceptor::tls(listener, config, Limits::default());
+        let acceptor = acceptor.believing_none_of(revocations);
         tokio::spawn(serve(acceptor, service(parts), std::future::pending()));
-        Self { folder, authority }
+        self
     }
 
     /// The file with somebody's credentials, issued so long ago, for an hour.
@@ -136,7 +154,18 @@ impl World {
 
     /// What the controller says first to an agent that shows a certificate, and says it is a host.
     pub(crate) async fn stream(&self, who: &str, host: &str) -> Result<ControllerMessage, Status> {
-        let (path, mut config) = (self.folder.path().join("s"), self.config(who));
+        let mut stream = self.open(self.config(who), host).await?;
+        Ok(stream.messages.message().await?.unwrap().try_into().unwrap())
+    }
+
+    /// The stream of an agent that shows the certificate in a file.
+    pub(crate) async fn open_with(&self, file: &Path, host: &str) -> Result<AgentStream, Status> {
+        let own = Some(Arc::new(Credentials::load(file).unwrap()));
+        self.open(tls::client_config(own, &self.authority.trust()).unwrap(), host).await
+    }
+
+    async fn open(&self, mut config: ClientConfig, host: &str) -> Result<AgentStream, Status> {
+        let path = self.folder.path().join("s");
         config.alpn_protocols = vec![b"h2".to_vec()];
         let connector = tower::service_fn(move |_: http::Uri| {
             let (path, config) = (path.clone(), config.clone());
@@ -148,14 +177,14 @@ impl World {
             host: host.parse().unwrap(),
             protocol: PROTOCOL,
             version: "test".to_owned(),
-            underlay: "100.64.0.1".parse().ok(),
+            underlay: format!("100.64.0.{}", &host[1..]).parse().ok(),
             positions: std::collections::BTreeMap::new(),
         });
         let (say, said) = tokio::sync::mpsc::channel(1);
         say.send(pb::AgentMessage::from(hello)).await.unwrap();
         let said = tokio_stream::wrappers::ReceiverStream::new(said);
-        let mut messages = ControllerClient::new(channel).connect(said).await?.into_inner();
-        Ok(messages.message().await?.unwrap().try_into().unwrap())
+        let messages = ControllerClient::new(channel).connect(said).await?.into_inner();
+        Ok(AgentStream { messages, _say: say })
     }
 
     /// The audit log, as far as it is written.
@@ -173,6 +202,12 @@ impl World {
 async fn dial(path: &Path, config: ClientConfig) -> std::io::Result<TlsStream<UnixStream>> {
     let stream = UnixStream::connect(path).await?;
     TlsConnector::from(Arc::new(config)).connect(NAME.try_into().unwrap(), stream).await
+}
+
+/// An agent's stream, for as long as this lives.
+pub(crate) struct AgentStream {
+    pub(crate) messages: Streaming<pb::ControllerMessage>,
+    _say: tokio::sync::mpsc::Sender<pb::AgentMessage>,
 }
 
 /// An answer.

@@ -16,8 +16,8 @@ use time::OffsetDateTime;
 /// Certificates begin a little early, for clocks that are slow.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
-/// How long certificates are valid unless somebody says otherwise. There is no revocation: what
-/// limits a stolen key is its certificate's life.
+/// How long certificates are valid unless somebody says otherwise. What limits a stolen key that
+/// nobody knows to be stolen is its certificate's life.
 pub mod lifetime {
     use crate::identity::Identity;
     use std::time::Duration;
@@ -40,6 +40,38 @@ pub mod lifetime {
             Identity::Host(_) => HOST,
             Identity::Operator(_) | Identity::Tenant { .. } => PERSON,
         }
+    }
+}
+
+/// How long the certificates are valid that a controller gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Its own.
+    pub controller: Duration,
+    /// Those of hosts.
+    pub host: Duration,
+    /// Those of operators.
+    pub operator: Duration,
+}
+
+impl Lifetimes {
+    /// The shortest: there has to be time to renew.
+    pub const SHORTEST: Duration = Duration::from_secs(20);
+
+    /// That of an identity.
+    pub const fn of(&self, identity: &Identity) -> Duration {
+        match identity {
+            Identity::Controller => self.controller,
+            Identity::Host(_) => self.host,
+            Identity::Operator(_) | Identity::Tenant { .. } => self.operator,
+        }
+    }
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        let (controller, host) = (lifetime::CONTROLLER, lifetime::HOST);
+        Self { controller, host, operator: lifetime::PERSON }
     }
 }
 

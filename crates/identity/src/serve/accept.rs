@@ -3,6 +3,7 @@
 use super::{Limits, Peer, PeerAddress};
 use crate::connect::Io;
 use crate::identity::Identity;
+use crate::revocation::Revocations;
 use crate::tls;
 use rustls::ServerConfig;
 use std::fmt;
@@ -34,6 +35,7 @@ pub struct Acceptor<I> {
     limits: Limits,
     handshakes: JoinSet<Option<Accepted>>,
     strangers: Arc<Semaphore>,
+    revocations: Revocations,
 }
 
 /// A connection, and who is at the other end.
@@ -52,9 +54,25 @@ impl<I: Incoming> Acceptor<I> {
         Self::new(incoming, Some(TlsAcceptor::from(config)), limits)
     }
 
+    /// Whoever connects is the local operator: for a socket that only he may open.
+    pub fn local(incoming: I, limits: Limits) -> Self {
+        Self::new(incoming, None, limits)
+    }
+
     fn new(incoming: I, tls: Option<TlsAcceptor>, limits: Limits) -> Self {
         let strangers = Arc::new(Semaphore::new(limits.strangers));
-        Self { incoming, tls, limits, handshakes: JoinSet::new(), strangers }
+        let (handshakes, revocations) = (JoinSet::new(), Revocations::default());
+        Self { incoming, tls, limits, handshakes, strangers, revocations }
+    }
+
+    /// Who shows what is revoked is nobody: he may join.
+    #[must_use]
+    pub fn believing_none_of(self, revocations: Revocations) -> Self {
+        Self { revocations, ..self }
+    }
+
+    pub(super) fn revocations(&self) -> Revocations {
+        self.revocations.clone()
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -84,10 +102,12 @@ impl<I: Incoming> Acceptor<I> {
 
     fn greet(&mut self, io: I::Io, address: PeerAddress) {
         let (tls, limits, strangers) = (self.tls.clone(), self.limits, self.strangers.clone());
+        let revocations = self.revocations.clone();
         self.handshakes.spawn(async move {
             let Some(tls) = tls else { return Some(local(io, address)) };
             let from = address.to_string();
             let shaken = tokio::time::timeout(limits.patience, shake(io, address, tls)).await;
+            let shaken = shaken.map(|shaken| shaken.map(|it| it.unless_revoked(&revocations)));
             let refused = match shaken {
                 Ok(Ok(accepted)) if accepted.peer.identity.is_some() => return Some(accepted),
                 Ok(Ok(accepted)) => match strangers.try_acquire_owned() {
@@ -105,18 +125,20 @@ impl<I: Incoming> Acceptor<I> {
 }
 
 impl Accepted {
+    fn unless_revoked(mut self, revocations: &Revocations) -> Self {
+        if revocations.is_revoked(&self.peer) {
+            let (from, who) = (&self.peer.address, &self.peer.identity);
+            tracing::warn!(%from, who = ?who, "a revoked certificate is shown");
+            self.peer.identity = None;
+        }
+        self
+    }
+
     /// Who is nobody comes to join, which takes no time, and may not crowd out those who are known.
     fn for_a_while(mut self, place: OwnedSemaphorePermit, limits: Limits) -> Self {
         self.peer.expires = SystemTime::now().checked_add(limits.stay);
         self.place = Some(place);
         self
-    }
-}
-
-impl Acceptor<UnixListener> {
-    /// Whoever may connect to this socket is the local operator.
-    pub fn local(incoming: UnixListener, limits: Limits) -> Self {
-        Self::new(incoming, None, limits)
     }
 }
 
@@ -131,6 +153,7 @@ async fn shake(
         identity: certificate.as_ref().map(|certificate| certificate.identity().clone()),
         address,
         fingerprint: certificate.as_ref().map(|certificate| certificate.fingerprint()),
+        issued: certificate.as_ref().map(|certificate| certificate.issued()),
         expires: certificate.as_ref().map(|certificate| certificate.not_after()),
     };
     Ok(Accepted { io: Box::new(stream), peer, place: None })
@@ -138,7 +161,7 @@ async fn shake(
 
 fn local(io: impl Io + 'static, address: PeerAddress) -> Accepted {
     let identity = Some(Identity::local());
-    let peer = Peer { identity, address, fingerprint: None, expires: None };
+    let peer = Peer { identity, address, fingerprint: None, issued: None, expires: None };
     Accepted { io: Box::new(io), peer, place: None }
 }
 

@@ -1,6 +1,7 @@
 //! One connection, from its first request to its end.
 
 use super::{Accepted, BoxError, Limits, Peer};
+use crate::revocation::Revocations;
 use hyper::body::{Body, Incoming as RequestBody};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -16,11 +17,17 @@ use tower::{Service, ServiceExt};
 /// The wall clock is looked at this often: it may be set, and a machine may sleep.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// What ends a connection, beside its peer.
+pub(super) struct Ends {
+    pub(super) limits: Limits,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) revocations: Revocations,
+}
+
 pub(super) async fn converse<S, B>(
     accepted: Accepted,
     service: S,
-    limits: Limits,
-    stopped: watch::Receiver<bool>,
+    Ends { limits, stopped, revocations }: Ends,
 ) where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -45,6 +52,10 @@ pub(super) async fn converse<S, B>(
         ended = connection.as_mut() => Some(ended),
         // It has asked for nothing, so nothing of it is lost.
         () = silence(&asked, limits.patience) => return,
+        () = revocations.revoked(&peer) => {
+            tracing::info!(from = %peer.address, "connection cut: its peer's certificate is revoked");
+            return;
+        }
         () = stop(stopped) => None,
         () = expiry(&peer) => {
             tracing::info!(from = %peer.address, "connection ends: its peer's time is over");

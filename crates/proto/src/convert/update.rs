@@ -60,7 +60,7 @@ impl TryFrom<pb::Update> for Batch {
                 keys("removed_held", &message.removed_held, |bytes| address(bytes))?,
             )?,
         };
-        check(&update)?;
+        check(number, &update)?;
         Ok(Self { number, last, update })
     }
 }
@@ -76,13 +76,14 @@ fn changes<K: Ord + ToString, V>(
     }
 }
 
-fn check(update: &VpcUpdate) -> Result<(), FieldError> {
+fn check(number: u32, update: &VpcUpdate) -> Result<(), FieldError> {
     let VpcUpdate { networks, ports, held, .. } = update;
     if update.removed && (update.base.is_some() || !update.is_empty()) {
         return Err(FieldProblem::RemovedWithRows).at("removed");
     }
     let removals = networks.removals.len() + ports.removals.len() + held.removals.len();
-    if update.base.is_none() && removals > 0 {
+    // Later batches may take back what earlier ones named.
+    if update.base.is_none() && removals > 0 && number == 0 {
         return Err(FieldProblem::FullWithRemovals).at("base");
     }
     let twice = |(index, divider)| update.dividers[..index].contains(divider);

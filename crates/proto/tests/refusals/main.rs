@@ -114,7 +114,7 @@ fn the_frame_of_an_update_is_refused_by_field() {
     );
     update_refused(
         |u| u.base = None,
-        "base: a full update has removals: it must have none, or a base",
+        "base: the first batch of a full update has removals: it must have none, or a base",
     );
 }
 

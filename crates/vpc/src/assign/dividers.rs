@@ -1,8 +1,8 @@
 //! The next dividers of one VPC.
 
-use super::members::{Member, Search, present};
+use super::members::{Member, Search, anybody, present};
 use super::{Bouncers, Stuck};
-use crate::{Fleet, Name, VpcSlotMaps};
+use crate::{Candidate, Fleet, Name, VpcSlotMaps};
 use mizar_packet::tables::DIVIDERS;
 
 /// Dividers of a VPC that does not say.
@@ -18,8 +18,8 @@ pub enum DividerStep {
     Change {
         /// As in [`VpcSlotMaps::dividers`].
         dividers: Vec<Name>,
-        /// As in [`VpcSlotMaps::former_dividers`].
-        former_dividers: Vec<Name>,
+        /// As in [`VpcSlotMaps::spare_dividers`].
+        spare_dividers: Vec<Name>,
     },
     /// Nothing can be done.
     Stuck(Stuck),
@@ -27,50 +27,65 @@ pub enum DividerStep {
 
 /// The next step of a VPC's dividers: 2 in different zones unless asked for otherwise, at most 8.
 ///
-/// Dividers stay as long as they may. One that leaves keeps the VPC's networks as a former divider
-/// until `all_told`: every host that may send to it has acknowledged the present dividers, or has
-/// been waited for long enough.
+/// Dividers stay as long as they may. Those that are to take the place of others are told the
+/// VPC's networks first, as spare ones; once `knows` says of each that it has acknowledged that,
+/// senders are told of them. Those that leave keep the networks, as spare ones, until `all_told`:
+/// every host that may send to them has acknowledged the present dividers, or was waited for long
+/// enough.
 ///
-/// If nobody takes the place of dividers that are silent or cordoned, they stay.
+/// If nobody takes the place of dividers that are silent or cordoned, they stay; if they are gone
+/// for good, a host that takes nothing otherwise does.
 pub fn assign_dividers(
     key: u64,
     asked: &Bouncers,
     current: &VpcSlotMaps,
     fleet: &Fleet,
+    knows: impl Fn(&Name) -> bool,
     all_told: bool,
 ) -> DividerStep {
-    let before = &current.dividers;
+    let VpcSlotMaps { dividers: before, spare_dividers: spare, .. } = current;
     let wanted = match asked {
-        Bouncers::Auto => searched(key, USUAL, before, fleet),
-        Bouncers::Count(count) => searched(key, usize::from(*count), before, fleet),
+        Bouncers::Auto => searched(key, USUAL, current, fleet),
+        Bouncers::Count(count) => searched(key, usize::from(*count), current, fleet),
         Bouncers::Hosts(hosts) => present(hosts.iter().take(DIVIDERS), fleet),
     };
-    let mut dividers: Vec<_> = wanted.iter().map(|member| member.name.clone()).collect();
-    let is_stuck = dividers.is_empty();
-    if is_stuck {
-        dividers = before.iter().filter(|name| fleet.get(name).is_some()).cloned().collect();
-        if dividers.is_empty() {
-            return DividerStep::Stuck(Stuck::NoHost);
-        }
+    let wanted: Vec<_> = wanted.iter().map(|member| member.name.clone()).collect();
+    let left: Vec<_> = before.iter().filter(|host| fleet.get(host).is_some()).cloned().collect();
+    let is_new = |host: &&Name| !(before.contains(host) || (spare.contains(host) && knows(host)));
+    let is_heard = |host: &Name| fleet.get(host).is_some_and(Candidate::is_alive);
+    let dividers = if wanted.is_empty() && left.is_empty() {
+        let anybody = anybody(key, fleet).filter(|_| !before.is_empty());
+        anybody.into_iter().map(|member| member.name.clone()).collect()
+    } else if wanted.is_empty()
+        || (wanted.iter().any(|it| is_new(&it)) && left.iter().any(is_heard))
+    {
+        left
+    } else {
+        wanted.clone()
+    };
+    if dividers.is_empty() {
+        return DividerStep::Stuck(Stuck::NoHost);
     }
-    let mut former = before.clone();
+    let is_stuck = wanted.is_empty();
+    let mut spares = [wanted, before.clone()].concat();
     if !all_told {
-        former.extend(current.former_dividers.iter().cloned());
+        spares.extend(spare.iter().cloned());
     }
-    former.retain(|name| !dividers.contains(name) && fleet.get(name).is_some());
-    former.sort_unstable();
-    former.dedup();
-    match (&dividers, &former) == (before, &current.former_dividers) {
-        false => DividerStep::Change { dividers, former_dividers: former },
+    spares.retain(|name| !dividers.contains(name) && fleet.get(name).is_some());
+    spares.sort_unstable();
+    spares.dedup();
+    match (&dividers, &spares) == (before, spare) {
+        false => DividerStep::Change { dividers, spare_dividers: spares },
         true if is_stuck => DividerStep::Stuck(Stuck::NoHost),
         true => DividerStep::Keep,
     }
 }
 
-/// So many dividers, by name.
-fn searched<'a>(key: u64, size: usize, before: &[Name], fleet: &'a Fleet) -> Vec<Member<'a>> {
+/// So many dividers, by name: those that divide, or are spare ones, before others.
+fn searched<'a>(key: u64, size: usize, current: &VpcSlotMaps, fleet: &'a Fleet) -> Vec<Member<'a>> {
     let size = size.clamp(1, DIVIDERS);
-    let mut members = Search { key, size, zones: size, fleet }.sticky(before);
+    let known = current.dividers.iter().chain(&current.spare_dividers);
+    let mut members = Search { key, size, zones: size, fleet }.sticky(known);
     members.sort_unstable_by_key(|member| member.name);
     members
 }

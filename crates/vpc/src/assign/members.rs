@@ -69,6 +69,16 @@ pub(super) fn of_network<'a>(
     members
 }
 
+/// A host for what is left to nobody, while no host takes anything: one that is heard, if any is.
+/// None only if there is no host at all.
+pub(super) fn anybody(key: u64, fleet: &Fleet) -> Option<Member<'_>> {
+    let order = |(host, hash): &(&Candidate, u64)| {
+        (!host.is_alive(), dislike(key, *hash, host.weight.max(1)))
+    };
+    let (host, hash) = fleet.hashed().min_by_key(order)?;
+    Some(Member { weight: host.weight.max(1), ..member(host, hash) })
+}
+
 /// The hosts that a map wants, those with most active slots first.
 fn by_merit(map: &SlotMap) -> Vec<&Name> {
     let mut merits = vec![None; map.known().len()];

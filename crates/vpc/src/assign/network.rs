@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 /// Called again with what hosts have acknowledged meanwhile, it comes to rest: then every slot is
 /// held by as many hosts as the network asks for, spread over zones, in proportion to weights.
 /// No step leaves a slot without a host that senders are told of, and none tells senders of a host
-/// that has not acknowledged the slot's rows as long as there is one that has.
+/// that has not acknowledged the slot's rows as long as there is one that has. A slot that all its
+/// keepers have left for good goes to a host that takes no slots, if there is no other.
 pub fn assign_network(
     needs: &Needs,
     current: Option<&SlotMap>,
@@ -31,8 +32,11 @@ pub fn assign_network(
             false => Step::Change(first(needs, &members, size)),
         };
     };
-    let draft = Draft::new(needs, map, &members, fleet, progress);
-    match draft.next(size) {
+    let next = Draft::new(needs, map, &members, fleet, progress).next(size).or_else(|| {
+        let anybody = members::anybody(needs.key, fleet)?;
+        Draft::new(needs, map, &[anybody], fleet, progress).next(size)
+    });
+    match next {
         None => Step::Stuck(Stuck::NoHost),
         Some(next) if !next.has_same_keepers(map) => Step::Change(next),
         Some(_) if members.is_empty() => Step::Stuck(Stuck::NoHost),

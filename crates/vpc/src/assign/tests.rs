@@ -1,6 +1,5 @@
 mod convergence;
 mod dividers;
 mod division;
-mod lab;
 mod story;
 mod world;

@@ -3,7 +3,7 @@
 use super::{Catalog, Changed, Record, Refused};
 use crate::manifest::Metadata;
 use crate::{Generation, Labels, Manifest, Name, Problem, Ref};
-use std::fmt::Debug;
+use std::fmt::Display;
 
 /// What the resource of a manifest must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,27 +108,22 @@ pub(super) fn check_version(
     Err(Refused::Conflict { reference: reference.clone(), present, asked })
 }
 
-/// Refuses another value of a field that cannot change.
-pub(super) fn check_fixed<T: PartialEq + Debug>(
+/// Refuses another value, or none, of a field that cannot change. Without `was` there is no such
+/// resource yet.
+pub(super) fn check_fixed<T: PartialEq + Display>(
     asked: &Asked,
     field: &str,
-    was: Option<&T>,
-    wanted: &T,
+    was: Option<Option<&T>>,
+    wanted: Option<&T>,
 ) -> Result<(), Refused> {
+    let text = |value: Option<&T>| value.map_or_else(|| "none".to_owned(), T::to_string);
     match was {
         Some(was) if was != wanted => {
-            let (was, wanted) = (plain(was), plain(wanted));
+            let (was, wanted) = (text(was), text(wanted));
             Err(Refused::field(&asked.reference, field, Problem::Fixed { was, wanted }))
         }
         _ => Ok(()),
     }
-}
-
-/// A value without the word for there being one.
-fn plain(value: &impl Debug) -> String {
-    let text = format!("{value:?}");
-    let inner = text.strip_prefix("Some(").and_then(|text| text.strip_suffix(')'));
-    inner.map_or_else(|| text.replace("None", "none"), str::to_owned)
 }
 
 /// Whether two records differ in nothing but the time of their writing.

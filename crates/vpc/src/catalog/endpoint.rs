@@ -21,7 +21,7 @@ impl Catalog {
         let at = |field: &str, problem| Refused::field(&asked.reference, field, problem);
         let before = vpc.endpoint_named(&asked.reference.name).map(|(_, record)| record);
         let was = before.and_then(|it| vpc.network(it.network)).map(|it| &it.record().name);
-        check_fixed(asked, "spec.network", was, &spec.network)?;
+        check_fixed(asked, "spec.network", was.map(Some), Some(&spec.network))?;
         let unknown = |kind, name: &Name| Problem::Unknown { kind, name: name.to_string() };
         let network = vpc.network_named(&spec.network);
         let network =
@@ -213,7 +213,7 @@ impl Choice<'_> {
         };
         let Some(v4) = v4 else {
             let start = u128::from(self.network.v6_cursor) + 1;
-            let offsets = (start..=mask).chain(1..start.min(mask));
+            let offsets = (start..=mask).chain(1..start.min(mask.saturating_add(1)));
             let mut found = offsets.take(1 << SLOT_SEARCH_BITS).map(|it| Ipv6Addr::from(base + it));
             return found.find(is_free).ok_or(Problem::Exhausted { prefix: prefix.into() });
         };

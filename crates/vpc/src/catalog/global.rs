@@ -6,7 +6,7 @@ use super::{
     VpcEntry, VpcRecord,
 };
 use crate::manifest::{FleetSpec, HostSpec, RoleSpec, TenantSpec, VpcSpec};
-use crate::{Kind, Name, Problem, Ref, Vni, Vpc};
+use crate::{Kind, Name, Problem, Ref, Vni};
 use ipnet::IpNet;
 use mizar_packet::tables::{DIVIDERS, FLEET_PREFIXES};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,12 @@ impl Catalog {
     pub(super) fn admit_host(&self, asked: &Asked, spec: &HostSpec) -> Result<Record, Refused> {
         let at = |problem| Refused::field(&asked.reference, "spec.underlay", problem);
         let before = self.host(&asked.reference.name).map(|host| &host.record.spec);
-        check_fixed(asked, "spec.underlay", before.map(|it| &it.underlay), &spec.underlay)?;
+        check_fixed(
+            asked,
+            "spec.underlay",
+            before.map(|it| Some(&it.underlay)),
+            Some(&spec.underlay),
+        )?;
         let prefixes = self.fleet.as_ref().map(|fleet| &*fleet.spec.prefixes);
         let Some(prefixes) = prefixes else { return Err(at(Problem::NoFleet)) };
         check_underlay(spec.underlay, prefixes).map_err(at)?;
@@ -67,7 +72,12 @@ impl Catalog {
     pub(super) fn admit_vpc(&self, asked: &Asked, spec: &VpcSpec) -> Result<Record, Refused> {
         let at = |field: &str, problem| Refused::field(&asked.reference, field, problem);
         let before = self.vpc_named(&asked.reference.name).map(VpcEntry::record);
-        check_fixed(asked, "spec.tenant", before.map(|it| &it.spec.tenant), &spec.tenant)?;
+        check_fixed(
+            asked,
+            "spec.tenant",
+            before.map(|it| it.spec.tenant.as_ref()),
+            spec.tenant.as_ref(),
+        )?;
         if let Some(tenant) = &spec.tenant
             && self.tenant(tenant).is_none()
         {
@@ -78,7 +88,7 @@ impl Catalog {
         let vni = match (before, spec.vni) {
             (Some(before), wanted) => {
                 let wanted = wanted.unwrap_or(before.vni);
-                check_fixed(asked, "spec.vni", Some(&before.vni), &wanted)?;
+                check_fixed(asked, "spec.vni", Some(Some(&before.vni)), Some(&wanted))?;
                 before.vni
             }
             (None, Some(vni)) => {
@@ -219,13 +229,6 @@ impl Catalog {
                 host.named.remove(by);
             }
         }
-    }
-}
-
-impl Vpc {
-    /// The quota that a spec asks for.
-    pub fn quota_of(spec: &VpcSpec) -> u32 {
-        spec.quota.unwrap_or(Self::DEFAULT_QUOTA)
     }
 }
 

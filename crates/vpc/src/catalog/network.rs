@@ -23,8 +23,8 @@ impl Catalog {
     ) -> Result<Record, Refused> {
         let at = |field: &str, problem| Refused::field(&asked.reference, field, problem);
         let before = vpc.network_named(&asked.reference.name).map(|it| it.record());
-        check_fixed(asked, "spec.v4", before.map(|it| &it.spec.v4), &spec.v4)?;
-        check_fixed(asked, "spec.v6", before.map(|it| &it.spec.v6), &spec.v6)?;
+        check_fixed(asked, "spec.v4", before.map(|it| it.spec.v4.as_ref()), spec.v4.as_ref())?;
+        check_fixed(asked, "spec.v6", before.map(|it| it.spec.v6.as_ref()), spec.v6.as_ref())?;
         self.check_role(asked, "spec.bouncers", &spec.bouncers, MOST_BOUNCERS)?;
         if before.is_none() {
             // A prefix that is wrong has no gateway to speak of.
@@ -34,8 +34,10 @@ impl Catalog {
         let (name, labels, revision) = asked.common();
         let vni = vpc.record().vni;
         if let Some(before) = before {
-            check_fixed(asked, "spec.v4Gateway", Some(&before.v4_gateway), &v4_gateway)?;
-            check_fixed(asked, "spec.v6Gateway", Some(&before.v6_gateway), &v6_gateway)?;
+            let was = Some(before.v4_gateway.as_ref());
+            check_fixed(asked, "spec.v4Gateway", was, v4_gateway.as_ref())?;
+            let was = Some(before.v6_gateway.as_ref());
+            check_fixed(asked, "spec.v6Gateway", was, v6_gateway.as_ref())?;
             let (id, spec) = (before.id, spec.clone());
             let record =
                 NetworkRecord { name, labels, revision, spec, vni, id, v4_gateway, v6_gateway };

@@ -1,83 +1,17 @@
 use super::*;
-use crate::manifest::{
-    EndpointSpec, FleetSpec, HostSpec, NetworkSpec, Object, RoleSpec, TenantSpec, VpcSpec,
-};
-use crate::{Attachment, Manifest, Metadata};
+use crate::example::{apply, at, endpoint, host, metadata, name, network, vpc};
+use crate::manifest::{EndpointSpec, NetworkSpec, Object, RoleSpec, TenantSpec};
+use crate::{Manifest, example};
 use proptest::prelude::*;
 
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-fn at(revision: u64) -> Generation {
-    Generation::new(1, revision).unwrap()
-}
-
-fn metadata(path: &str) -> Metadata {
-    match path.split_once('/') {
-        Some((vpc, text)) => Metadata::new(Some(name(vpc)), name(text)),
-        None => Metadata::new(None, name(path)),
-    }
-}
-
-fn fleet() -> Manifest {
-    let prefixes = vec!["192.0.2.0/24".parse().unwrap()];
-    Manifest::Fleet(Object::new(metadata("fleet"), FleetSpec { prefixes }))
-}
-
-fn host(number: u8) -> Manifest {
-    let spec = HostSpec {
-        underlay: std::net::Ipv4Addr::new(192, 0, 2, number).into(),
-        zone: None,
-        weight: HostSpec::DEFAULT_WEIGHT,
-        cordoned: false,
-    };
-    Manifest::Host(Object::new(metadata(&format!("h{number}")), spec))
-}
-
-fn vpc(path: &str, change: impl FnOnce(&mut VpcSpec)) -> Manifest {
-    let mut spec = VpcSpec::default();
-    change(&mut spec);
-    Manifest::Vpc(Object::new(metadata(path), spec))
-}
-
-fn network(path: &str, change: impl FnOnce(&mut NetworkSpec)) -> Manifest {
-    let mut spec = NetworkSpec {
-        v4: "10.0.0.0/16".parse().ok(),
-        v6: "fd00::/64".parse().ok(),
-        ..NetworkSpec::default()
-    };
-    change(&mut spec);
-    Manifest::Network(Object::new(metadata(path), spec))
-}
-
-fn endpoint(path: &str, host: &str, change: impl FnOnce(&mut EndpointSpec)) -> Manifest {
-    let netns = format!("/run/netns/{}", path.replace('/', "-")).into();
-    let attachment = Attachment::Veth { netns, interface: "eth0".to_owned() };
-    let (v4, v6, mac) = Default::default();
-    let (network, host) = (name("web"), name(host));
-    let mut spec = EndpointSpec { network, host, v4, v6, mac, attachment };
-    change(&mut spec);
-    Manifest::Endpoint(Object::new(metadata(path), spec))
-}
-
-fn apply(catalog: &mut Catalog, manifest: &Manifest) -> Option<Changed> {
-    catalog.apply(manifest, Mode::Apply, at(1)).unwrap()
-}
+mod addresses;
+mod refusals;
 
 /// Three hosts, a VPC `blue` with a network `web` and an endpoint `a`.
 fn example() -> Catalog {
-    let mut catalog = Catalog::default();
-    let all =
-        [fleet(), host(1), host(2), host(3), vpc("blue", |_| ()), network("blue/web", |_| ())];
-    for manifest in all.iter().chain([&endpoint("blue/a", "h1", |_| ())]) {
-        apply(&mut catalog, manifest).unwrap();
-    }
+    let mut catalog = example::catalog(3);
+    apply(&mut catalog, &endpoint("blue/a", "h1", |_| ()));
     catalog
-}
-
-fn refusal(manifest: &Manifest) -> String {
-    example().apply(manifest, Mode::Apply, at(2)).unwrap_err().to_string()
 }
 
 #[test]
@@ -128,61 +62,6 @@ fn modes_tell_new_from_old() {
     let new = endpoint("blue/b", "h1", |_| ());
     assert!(matches!(catalog.apply(&old, Mode::Create, at(2)), Err(Refused::Exists(_))));
     assert!(matches!(catalog.apply(&new, Mode::Replace, at(2)), Err(Refused::NotFound(_))));
-}
-
-#[test]
-fn fields_are_refused_with_their_value_and_what_would_be_right() {
-    let v4 = |v4: &str| {
-        let v4 = v4.parse().ok();
-        refusal(&endpoint("blue/b", "h1", |spec| spec.v4 = v4))
-    };
-    let open = "choose another, or leave it out";
-    for (text, refusal) in [
-        (v4("10.1.0.1"), "10.1.0.1 is outside of 10.0.0.0/16: choose one inside, or leave it out"),
-        (v4("10.0.0.1"), &*format!("10.0.0.1 is the gateway of 10.0.0.0/16: {open}")),
-        (v4("10.0.0.2"), "10.0.0.2 is already used by endpoint blue/a: choose another"),
-    ] {
-        assert_eq!(text, format!("endpoint blue/b: spec.v4: {refusal}"));
-    }
-    for (manifest, text) in [
-        (
-            endpoint("blue/b", "h9", |_| ()),
-            "endpoint blue/b: spec.host: there is no host h9: name one that exists",
-        ),
-        (
-            endpoint("red/b", "h1", |_| ()),
-            "endpoint red/b: metadata.vpc: there is no VPC red: name one that exists",
-        ),
-        (
-            endpoint("b", "h1", |_| ()),
-            "endpoint b: metadata.vpc: resources of kind Endpoint are in a VPC: name it",
-        ),
-        (
-            endpoint("blue/a", "h1", |spec| spec.v4 = "10.0.0.9".parse().ok()),
-            "endpoint blue/a: spec.v4: 10.0.0.9 is another than 10.0.0.2, and this cannot change: \
-             delete it and create it anew",
-        ),
-        (
-            network("blue/db", |_| ()),
-            "network blue/db: spec.v4: 10.0.0.0/16 overlaps 10.0.0.0/16 of network blue/web: \
-             prefixes of one VPC must not overlap",
-        ),
-        (
-            vpc("red", |spec| spec.vni = Vni::try_from(1).ok()),
-            "vpc red: spec.vni: VNI 1 is already used by vpc blue: choose another",
-        ),
-        (
-            vpc("red", |spec| spec.dividers = RoleSpec::Hosts(vec![name("h1"), name("h1")])),
-            "vpc red: spec.dividers.hosts[1]: h1 is already used by spec.dividers.hosts: choose \
-             another",
-        ),
-        (
-            vpc("red", |spec| spec.tenant = Some(name("acme"))),
-            "vpc red: spec.tenant: there is no tenant acme: name one that exists",
-        ),
-    ] {
-        assert_eq!(refusal(&manifest), text);
-    }
 }
 
 #[test]
@@ -245,7 +124,7 @@ fn a_tenant_has_what_it_was_granted() {
     let (hosts, max_endpoints) = ("pool=acme".parse().unwrap(), Some(1));
     let tenant = TenantSpec { hosts, max_endpoints };
     apply(&mut catalog, &Manifest::Tenant(Object::new(metadata("acme"), tenant)));
-    let mut granted = host(2);
+    let mut granted = host(2, |_| ());
     granted.metadata_mut().labels = serde_saphyr::from_str("{pool: acme}").unwrap();
     apply(&mut catalog, &granted);
     apply(&mut catalog, &vpc("red", |spec| spec.tenant = Some(name("acme"))));

@@ -145,6 +145,16 @@ impl HostSpec {
     }
 }
 
+impl VpcSpec {
+    /// Locations that one host may learn in a VPC that does not say.
+    pub const DEFAULT_QUOTA: u32 = 16_384;
+
+    /// Most locations that one host may learn in it.
+    pub fn quota(&self) -> u32 {
+        self.quota.unwrap_or(Self::DEFAULT_QUOTA)
+    }
+}
+
 impl RoleSpec {
     /// Whether all is left to the planner.
     pub fn is_automatic(&self) -> bool {

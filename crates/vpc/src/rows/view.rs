@@ -1,10 +1,9 @@
 //! What hosts must know of a catalog, row by row: the same as [`rows`](super::rows()), for whoever
 //! asks about one host, or one row, of very many.
 
-use super::plan::divider_order;
-use super::{HeldRow, NetworkRow, PortRow, VpcRows};
+use super::{HeldRow, NetworkRow, PortRow, VpcRows, divider_order};
 use crate::catalog::{Catalog, EndpointRecord, NetworkEntry, NetworkRecord, VpcEntry};
-use crate::{Name, NetworkId, RowKey, Slot, SlotMap, SlotMaps, Vni, Vpc, VpcSlotMaps};
+use crate::{Name, NetworkId, RowKey, Slot, SlotMap, SlotMaps, Vni, VpcSlotMaps};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -40,7 +39,7 @@ impl<'a> View<'a> {
             RowKey::Port(name) => {
                 let (_, endpoint) = vpc.endpoint_named(name)?;
                 let lives = endpoint.host == *host && self.map(vni, endpoint.network).is_some();
-                lives.then(|| Row::Port(port_row(endpoint)))
+                lives.then(|| Row::Port(endpoint.into()))
             }
             RowKey::Held(address) => {
                 let endpoint = vpc.endpoint_at(*address).filter(|it| it.host != *host)?;
@@ -58,7 +57,7 @@ impl<'a> View<'a> {
         let ports = ids.filter_map(|id| vpc.endpoint(id));
         // Who sends into a network must know who holds its slots.
         let ports = ports.filter(|endpoint| self.map(vni, endpoint.network).is_some());
-        let ports = ports.map(|endpoint| (endpoint.name.clone(), port_row(endpoint)));
+        let ports = ports.map(|endpoint| (endpoint.name.clone(), endpoint.into()));
         let known = vpc.networks().filter(|network| self.knows(vpc, network, host));
         let networks = known.filter_map(|network| {
             let record = network.record();
@@ -106,7 +105,7 @@ impl<'a> View<'a> {
 
     /// Most locations that a host may learn in a VPC.
     pub fn quota(self, vni: Vni) -> u32 {
-        self.catalog.vpc(vni).map_or(0, |vpc| Vpc::quota_of(&vpc.record().spec))
+        self.catalog.vpc(vni).map_or(0, |vpc| vpc.record().spec.quota())
     }
 
     /// The hosts that know a network: those with endpoints in it, keepers and former keepers of its
@@ -187,16 +186,5 @@ impl<'a> View<'a> {
 }
 
 fn dividers(maps: &VpcSlotMaps) -> impl Iterator<Item = &Name> {
-    maps.dividers.iter().chain(&maps.former_dividers)
-}
-
-fn port_row(endpoint: &EndpointRecord) -> PortRow {
-    PortRow {
-        network: endpoint.network,
-        mac: endpoint.mac,
-        v4: endpoint.v4,
-        v6: endpoint.v6,
-        generation: endpoint.generation,
-        attachment: endpoint.attachment.clone(),
-    }
+    maps.dividers.iter().chain(&maps.spare_dividers)
 }

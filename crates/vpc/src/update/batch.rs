@@ -102,7 +102,7 @@ impl Assembly {
             Some(_) => return Err(BatchError::Mixed { vni, number }),
         };
         if last {
-            return Ok(Some(update));
+            return Ok(Some(update.complete()));
         }
         self.parts.insert(vni, Part { next: number + 1, update });
         Ok(None)
@@ -113,6 +113,16 @@ impl VpcUpdate {
     fn is_same_update(&self, other: &Self) -> bool {
         let of = |update: &Self| (update.generation, update.base, update.removed, update.quota);
         of(self) == of(other) && self.dividers == other.dividers
+    }
+
+    /// The whole, without what is said in vain: what everything does not name goes anyway.
+    fn complete(mut self) -> Self {
+        if self.base.is_none() {
+            self.networks.removals.clear();
+            self.ports.removals.clear();
+            self.held.removals.clear();
+        }
+        self
     }
 
     fn join(mut self, other: Self) -> Self {

@@ -273,20 +273,16 @@ pub(super) fn taken(row: RowKey, address: &impl ToString, by: RowKey) -> UpdateE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Slot, strategy};
-
-    fn at(revision: u64) -> Generation {
-        Generation::new(1, revision).unwrap()
-    }
+    use crate::example::{apply, at, catalog, endpoint, maps};
+    use crate::{Slot, rows};
 
     /// The rows of a host that has two endpoints and holds another, in one network.
     fn example() -> VpcRows {
-        let mut resources = strategy::example();
-        resources.endpoints.push(strategy::example_endpoint("c", "h2"));
-        resources.networks[0].replicas = "3".parse().unwrap();
-        let intent = crate::Intent::build(&resources, at(1)).unwrap();
-        let maps = crate::assign(&intent, &Default::default());
-        crate::rows(&intent, &maps).unwrap()["h1"][&Vni::MIN].clone()
+        let mut catalog = catalog(3);
+        for (path, host) in [("blue/a", "h1"), ("blue/b", "h1"), ("blue/c", "h2")] {
+            apply(&mut catalog, &endpoint(path, host, |_| ())).unwrap();
+        }
+        rows(&catalog, &maps(&["h1", "h2", "h3"])).unwrap()["h1"][&Vni::MIN].clone()
     }
 
     /// The words with which the example is refused after a change, as an update of everything and

@@ -30,6 +30,7 @@ const PROTOBUF_GLUE: &[Exception] = &[
     ("crates/controller/src/serve.rs", "serves the agents' streams"),
     ("crates/controller/src/stream.rs", "serves the agents' streams"),
     ("crates/controller/tests/secured/world.rs", "dials an agent's stream"),
+    ("crates/controller/tests/storm/agents.rs", "speaks as the agents of simulated hosts"),
     ("crates/bench/src/fleet/hosts.rs", "speaks as the agents of simulated hosts"),
     ("crates/controller/src/core/tests.rs", "weighs messages as they are on the wire"),
     ("crates/lab/src/agents.rs", "calls the agents' local service"),

@@ -9,6 +9,7 @@ pub(super) fn all() -> Map<String, Value> {
     let mut paths = Map::new();
     paths.insert("/v1/tokens".to_owned(), tokens());
     paths.insert("/v1/tokens/{name}".to_owned(), token());
+    paths.insert("/v1/revocations".to_owned(), revocations());
     paths.insert(enrol::JOIN.to_owned(), json!({ "post": join() }));
     paths.insert(enrol::CERTIFICATES.to_owned(), json!({ "post": renew() }));
     paths
@@ -42,6 +43,26 @@ fn token() -> Value {
             "responses": {
                 "200": answer("The token that was.", "TokenBody"), "default": problem(),
             },
+        },
+    })
+}
+
+fn revocations() -> Value {
+    let done = "From now on nothing is believed of what was issued until then, and connections \
+                that were opened with it are cut.";
+    json!({
+        "get": {
+            "operationId": "listRevocations",
+            "summary": "Whose certificates are revoked. For operators.",
+            "responses": {
+                "200": answer("The revocations.", "RevocationListBody"), "default": problem(),
+            },
+        },
+        "post": {
+            "operationId": "revoke",
+            "summary": "Revokes all certificates that somebody has. For operators.",
+            "requestBody": body("RevokeBody"),
+            "responses": { "201": answer(done, "RevocationBody"), "default": problem() },
         },
     })
 }

@@ -143,7 +143,7 @@ fn many(id: &str, summary: &str, of: &str) -> Value {
 fn list_parameters() -> Value {
     let name = || json!({ "$ref": "#/components/schemas/Name" });
     let text = |longest: u32| json!({ "type": "string", "maxLength": longest });
-    let version = json!({ "$ref": "#/components/schemas/Generation" });
+    let version = json!({ "$ref": "#/components/schemas/Version" });
     let limit = json!({
         "type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": DEFAULT_LIMIT,
     });
@@ -161,7 +161,7 @@ fn list_parameters() -> Value {
         query("watch", "Changes as they come, in place of a page.", &json!({ "type": "boolean" })),
         query(
             "from",
-            "Watch what came after this write; without it, what is there comes first.",
+            "Watch what came after this event; without it, what is there comes first.",
             &version
         ),
     ])

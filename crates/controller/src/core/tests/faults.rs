@@ -1,4 +1,4 @@
-//! Stores that fail: nothing is half done.
+//! Stores that fail, and hosts: nothing is half done, and nobody who is gone is relied on.
 
 use super::*;
 use mizar_store::{
@@ -104,13 +104,12 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
     world.endpoint("b", "h1");
     world.endpoint("a", "h2");
     let (h1, vni) = (name("h1"), Vni::try_from(7).unwrap());
-    let (opened, _) = world.hosts[&h1].stream.as_ref().unwrap();
-    let session = opened.session;
+    let session = world.hosts[&h1].stream.as_ref().unwrap().session;
     // What is under way to h1 is refused; what comes instead is everything.
     let state = world.hosts.get_mut(&h1).unwrap();
-    let (opened, _) = state.stream.as_mut().unwrap();
+    let opened = state.stream.as_mut().unwrap();
     let mut generation = None;
-    while let Ok(message) = opened.messages.try_recv() {
+    while let Some(message) = opened.messages.try_next() {
         if let ControllerMessage::Update(batch) = message {
             generation = Some(batch.update.generation);
         }
@@ -118,8 +117,34 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
     let outcome = Outcome::Refused("no".to_owned());
     let ack = Ack { vni, generation: generation.unwrap(), outcome };
     world.core.hear(&h1, session, AgentMessage::Ack(ack), Time::default()).unwrap();
-    world.core.flush();
+    world.turn();
     world.settle();
     world.check_rows();
     assert_eq!(world.phase("a"), Phase::Ready);
+}
+
+#[test]
+fn hosts_that_are_removed_while_reassignment_is_frozen_are_no_longer_relied_on() {
+    let mut world = World::example(8);
+    world.endpoint("a", "h1");
+    world.settle();
+    let bouncers = |world: &World| -> Vec<Name> {
+        let map = world.core.view().map(Vni::try_from(7).unwrap(), mizar_vpc::NetworkId::MIN);
+        map.unwrap().hosts().cloned().collect()
+    };
+    let before = bouncers(&world);
+    let silent: Vec<_> = before.iter().filter(|host| host.as_str() != "h1").cloned().collect();
+    let others = world.hosts.keys().filter(|host| host.as_str() != "h1" && !before.contains(host));
+    let silent: Vec<_> = silent.iter().chain(others).take(4).cloned().collect();
+    silent.iter().for_each(|host| world.disconnect(host));
+    for _ in 0..20 {
+        world.wait(5);
+    }
+    assert_ne!(world.core.planner.guard, mizar_vpc::Guard::Free);
+    assert_eq!(bouncers(&world), before);
+    world.delete(Ref::global(Kind::Host, silent[0].clone()), false).unwrap();
+    assert_ne!(world.core.planner.guard, mizar_vpc::Guard::Free);
+    assert!(!bouncers(&world).contains(&silent[0]));
+    world.settle();
+    world.check_rows();
 }

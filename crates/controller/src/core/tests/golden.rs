@@ -55,16 +55,7 @@ impl World {
                 String::new()
             }
             "wait" => {
-                self.now += Duration::from_secs(rest.parse().unwrap());
-                for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
-                    let stream = self.hosts[&host].stream.as_ref();
-                    let Some(session) = stream.map(|(opened, _)| opened.session) else { continue };
-                    let beat = AgentMessage::Beat(mizar_proto::Beat::default());
-                    self.core.hear(&host, session, beat, self.time()).unwrap();
-                }
-                self.core.tick(self.time());
-                while self.core.plan(self.time()) {}
-                self.core.flush();
+                self.wait(rest.parse().unwrap());
                 String::new()
             }
             "restart" => {

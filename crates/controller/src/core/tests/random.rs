@@ -98,8 +98,7 @@ impl World {
             Event::Time(seconds) => {
                 self.now += Duration::from_secs((*seconds).into());
                 self.core.tick(Time::after(self.now));
-                while self.core.plan(Time::after(self.now)) {}
-                self.core.flush();
+                self.turn();
             }
         }
     }
@@ -115,8 +114,9 @@ impl World {
         let _ = self.try_write(vec![Change::Apply(Manifest::Network(it))]);
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.core = Core::load(Arc::clone(&self.store), Time::after(self.now)).unwrap();
+        self.core.batch_rows = self.batch_rows;
         for host in self.hosts.values_mut() {
             host.stream = None;
         }
@@ -124,6 +124,7 @@ impl World {
 
     /// What the store has is what the core has.
     fn check_store(&self) {
+        assert_eq!(self.core.digests, Digests::of(&self.core.catalog));
         let again = Core::load(Arc::clone(&self.store), Time::after(self.now)).unwrap();
         let records = |core: &Core| -> Vec<String> {
             let vpcs = core.catalog.vpcs();
@@ -142,8 +143,11 @@ impl World {
 
 proptest! {
     #[test]
-    fn hosts_end_with_what_they_should_have(events in proptest::collection::vec(event(), 0..120)) {
-        let mut world = World::example(3);
+    fn hosts_end_with_what_they_should_have(
+        events in proptest::collection::vec(event(), 0..120),
+        pieces in 1..6_usize,
+    ) {
+        let mut world = World::example(3).in_pieces(pieces);
         for event in &events {
             world.happen(event);
             world.check_store();
@@ -160,7 +164,7 @@ proptest! {
             world.settle();
             world.happen(&Event::Time(5));
             for host in world.hosts.keys().cloned().collect::<Vec<_>>() {
-                let session = world.hosts[&host].stream.as_ref().unwrap().0.session;
+                let session = world.hosts[&host].stream.as_ref().unwrap().session;
                 let beat = AgentMessage::Beat(mizar_proto::Beat::default());
                 world.core.hear(&host, session, beat, world.time()).unwrap();
             }

@@ -91,6 +91,6 @@ async fn tokens_do_not_disturb_the_engine_nor_its_restart() {
     let list = List { filter: Filter::all(Kind::Tenant), limit: 100, after: None };
     let page = engine.list(&who, list).await.unwrap();
     assert_eq!(page.items.len(), 6);
-    assert!(page.resource_version >= *versions.last().unwrap());
+    assert!(page.resource_version >= (*versions.last().unwrap()).into());
     assert_eq!(tokens.all().unwrap().len(), 9);
 }

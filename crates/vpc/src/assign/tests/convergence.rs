@@ -3,7 +3,7 @@
 use super::world::{World, host, name, needs};
 use crate::HolderState::{Active, Filling};
 use crate::assign::*;
-use crate::{HolderState, Slot};
+use crate::{Candidate, HolderState, Slot, Standing};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -281,6 +281,23 @@ fn hosts_that_leave_the_fleet_leave_the_map_at_once() {
     assert!(world.step());
     assert!(world.map().hosts().all(|host| !gone.contains(host)));
     assert_eq!(world.map().former().count(), 0);
+    world.settle();
+    check_rest(&world);
+}
+
+#[test]
+fn slots_left_to_nobody_go_to_a_host_that_takes_none() {
+    let mut world = World::new((0..3).map(|n| host(n, 1)), needs(2, Bouncers::Count(2)));
+    let gone: Vec<_> = world.holders().into_iter().cloned().collect();
+    let left = world.fleet.hosts().find(|host| !gone.contains(&host.name)).unwrap().name.clone();
+    world.change(&left, |host| host.cordoned = true);
+    gone.iter().for_each(|host| world.remove(host));
+    assert!(world.step());
+    let all = |state| vec![(left.to_string(), state)];
+    assert!(Slot::all().all(|slot| states(&world, slot) == all(HolderState::Doubtful)));
+    world.settle();
+    assert!(Slot::all().all(|slot| states(&world, slot) == all(HolderState::Doubtful)));
+    world.change(&left, |host| host.cordoned = false);
     world.settle();
     check_rest(&world);
 }

@@ -2,11 +2,22 @@
 
 use super::world::{host, name};
 use crate::assign::*;
+use crate::{Candidate, Fleet, Standing, VpcSlotMaps};
 
 fn step(asked: &Bouncers, maps: &mut VpcSlotMaps, fleet: &Fleet, all_told: bool) -> bool {
-    match assign_dividers(7, asked, maps, fleet, all_told) {
-        DividerStep::Change { dividers, former_dividers } => {
-            (maps.dividers, maps.former_dividers) = (dividers, former_dividers);
+    step_if(asked, maps, fleet, |_| true, all_told)
+}
+
+fn step_if(
+    asked: &Bouncers,
+    maps: &mut VpcSlotMaps,
+    fleet: &Fleet,
+    knows: impl Fn(&Name) -> bool,
+    all_told: bool,
+) -> bool {
+    match assign_dividers(7, asked, maps, fleet, knows, all_told) {
+        DividerStep::Change { dividers, spare_dividers } => {
+            (maps.dividers, maps.spare_dividers) = (dividers, spare_dividers);
             true
         }
         DividerStep::Keep => false,
@@ -39,19 +50,38 @@ fn two_in_different_zones_unless_asked_for_otherwise() {
 }
 
 #[test]
-fn a_divider_that_leaves_knows_the_networks_until_all_senders_are_told() {
+fn a_divider_that_leaves_divides_until_its_successor_knows_the_networks() {
     let mut fleet: Fleet = (0..3).map(|n| host(n, 1)).collect();
     let mut maps = VpcSlotMaps::default();
     assert!(step(&Bouncers::Auto, &mut maps, &fleet, false));
-    let leaving = maps.dividers[0].clone();
-    change(&mut fleet, &leaving, |host| host.cordoned = true);
-    assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
-    assert!(!maps.dividers.contains(&leaving));
-    assert_eq!(maps.former_dividers, [leaving]);
+    let before = maps.dividers.clone();
+    let leaving = &before[0];
+    change(&mut fleet, leaving, |host| host.cordoned = true);
+    assert!(step_if(&Bouncers::Auto, &mut maps, &fleet, |_| false, true));
+    assert_eq!((&maps.dividers, maps.spare_dividers.len()), (&before, 1));
+    let coming = maps.spare_dividers[0].clone();
+    assert!(!step_if(&Bouncers::Auto, &mut maps, &fleet, |_| false, true));
+    assert!(step_if(&Bouncers::Auto, &mut maps, &fleet, |host| *host == coming, true));
+    assert!(maps.dividers.contains(&coming) && !maps.dividers.contains(leaving));
+    assert_eq!(maps.spare_dividers, std::slice::from_ref(leaving));
     assert!(!step(&Bouncers::Auto, &mut maps, &fleet, false));
     assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
-    assert!(maps.former_dividers.is_empty());
+    assert!(maps.spare_dividers.is_empty());
     assert_eq!(maps.dividers.len(), 2);
+}
+
+#[test]
+fn dividers_of_which_none_is_heard_are_replaced_without_waiting() {
+    let mut fleet: Fleet = (0..4).map(|n| host(n, 1)).collect();
+    let mut maps = VpcSlotMaps::default();
+    assert!(step(&Bouncers::Auto, &mut maps, &fleet, false));
+    let before = maps.dividers.clone();
+    for host in &before {
+        change(&mut fleet, host, |host| host.standing = Standing::Silent);
+    }
+    assert!(step_if(&Bouncers::Auto, &mut maps, &fleet, |_| false, false));
+    assert!(maps.dividers.iter().all(|host| !before.contains(host)));
+    assert_eq!(maps.spare_dividers, before);
 }
 
 #[test]
@@ -64,10 +94,25 @@ fn dividers_that_nobody_can_replace_stay() {
         change(&mut fleet, host, |host| host.standing = Standing::Silent);
     }
     let stuck = DividerStep::Stuck(Stuck::NoHost);
-    assert_eq!(assign_dividers(7, &Bouncers::Auto, &maps, &fleet, true), stuck);
-    let none = VpcSlotMaps::default();
-    assert_eq!(assign_dividers(7, &Bouncers::Auto, &none, &fleet, true), stuck);
+    let assign =
+        |maps: &_, fleet: &_| assign_dividers(7, &Bouncers::Auto, maps, fleet, |_| true, true);
+    assert_eq!(assign(&maps, &fleet), stuck);
+    assert_eq!(assign(&VpcSlotMaps::default(), &fleet), stuck);
     change(&mut fleet, &before.dividers[1], |host| host.standing = Standing::Alive);
     assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
     assert_eq!(maps.dividers, before.dividers[1..]);
+}
+
+#[test]
+fn when_all_dividers_are_gone_a_host_that_takes_nothing_divides() {
+    let mut fleet: Fleet = (0..3).map(|n| host(n, 1)).collect();
+    let mut maps = VpcSlotMaps::default();
+    assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
+    for gone in maps.dividers.clone() {
+        fleet.remove(&gone);
+    }
+    let left = fleet.hosts().next().unwrap().name.clone();
+    change(&mut fleet, &left, |host| host.cordoned = true);
+    assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
+    assert_eq!((maps.dividers, maps.spare_dividers), (vec![left], Vec::new()));
 }

@@ -1,7 +1,8 @@
 //! Who gets how much, and how little moves.
 
-use super::world::{World, host, name, needs};
+use super::world::{AtOnce, World, host, name, needs};
 use crate::assign::*;
+use crate::{Candidate, Fleet, Standing};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

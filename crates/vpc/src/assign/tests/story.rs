@@ -1,8 +1,8 @@
 //! A network's life as text: what happens, and who holds how much after each step.
 
 use super::world::{World, host, name, needs};
-use crate::HolderState;
 use crate::assign::*;
+use crate::{HolderState, Standing};
 use std::fmt::Write;
 
 /// After `> event`, a line per host that the map speaks of, or what there is instead.

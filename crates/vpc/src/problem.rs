@@ -1,19 +1,9 @@
-//! Why resources are refused.
+//! What is wrong with a field of a resource.
 
 use crate::{AttachmentError, Name};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use thiserror::Error;
-
-/// A field that makes resources impossible: nothing of them is applied.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{path}: {problem}")]
-pub struct Invalid {
-    /// The path of the field, as in `vpcs[blue].networks[web].endpoints[a].v4`.
-    pub path: String,
-    /// What is wrong with its value, and what would be right.
-    pub problem: Problem,
-}
 
 /// What is wrong with a field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -190,11 +180,6 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The problem as that of the field `field` of the resource at `path`.
-    pub(crate) fn at(self, path: &str, field: &str) -> Invalid {
-        Invalid { path: format!("{path}.{field}"), problem: self }
-    }
-
     /// Refuses a list that has fewer than `least` or more than `most` entries.
     pub(crate) fn check_count(count: usize, least: usize, most: usize) -> Result<(), Self> {
         if (least..=most).contains(&count) {

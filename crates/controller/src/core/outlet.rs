@@ -1,0 +1,68 @@
+//! Where messages to a host go: as many as wait for its stream, and no more.
+
+use mizar_proto::ControllerMessage;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+/// Messages that wait for a stream; what does not fit stays noted as keys of rows.
+const QUEUE: usize = 8;
+
+/// The engine's end.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    messages: mpsc::Sender<ControllerMessage>,
+    was_full: Arc<AtomicBool>,
+    /// It was full when the host was to be told about itself.
+    pub(super) lacks_config: bool,
+}
+
+/// The stream's end.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    messages: mpsc::Receiver<ControllerMessage>,
+    was_full: Arc<AtomicBool>,
+}
+
+/// Both ends.
+pub(super) fn outlet() -> (Outlet, Messages) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let was_full = Arc::new(AtomicBool::new(false));
+    let outlet = Outlet { messages: sender, was_full: Arc::clone(&was_full), lacks_config: false };
+    (outlet, Messages { messages: receiver, was_full })
+}
+
+impl Outlet {
+    /// Whether one more message may come. If not, the stream says when it has taken all.
+    pub(super) fn has_room(&self) -> bool {
+        if self.messages.capacity() > 0 {
+            return true;
+        }
+        self.was_full.store(true, Ordering::SeqCst);
+        // The stream may have taken them before it could see that.
+        self.messages.capacity() > 0
+    }
+
+    /// A message for which there is room. A stream that has ended says so by itself.
+    pub(super) fn send(&self, message: ControllerMessage) {
+        let _ = self.messages.try_send(message);
+    }
+}
+
+impl Messages {
+    /// The next one; None: the host has another stream, or is no longer in the fleet.
+    pub(crate) async fn next(&mut self) -> Option<ControllerMessage> {
+        self.messages.recv().await
+    }
+
+    /// The next one that is there.
+    #[cfg(test)]
+    pub(crate) fn try_next(&mut self) -> Option<ControllerMessage> {
+        self.messages.try_recv().ok()
+    }
+
+    /// Whether all are taken, and there was no room for more.
+    pub(crate) fn has_to_ask(&self) -> bool {
+        self.messages.is_empty() && self.was_full.swap(false, Ordering::SeqCst)
+    }
+}

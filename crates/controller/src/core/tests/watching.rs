@@ -1,0 +1,193 @@
+//! Who watches sees everything once and in order, wherever it begins.
+
+use super::*;
+use crate::engine::{EventType, Subscription, Version};
+use mizar_store::Transaction;
+
+#[test]
+fn watchers_see_what_happens_and_can_come_back() {
+    let mut world = World::example(2);
+    world.settle();
+    let filter = Filter::all(Kind::Endpoint);
+    let watch = Watch { filter: filter.clone(), from: None };
+    let now = world.time();
+    let mut watching = world.core.watch(&Identity::local(), &watch, now).unwrap();
+    let start = world.core.watchers.latest();
+    world.endpoint("a", "h1");
+    world.settle();
+    let a = Ref::in_vpc(Kind::Endpoint, name("blue"), name("a"));
+    world.delete(a, false).unwrap();
+    let mut seen = Vec::new();
+    while let Ok(event) = watching.coming.try_recv() {
+        seen.push(format!("{:?}", event.r#type));
+    }
+    seen.dedup();
+    assert_eq!(seen, ["Added", "Modified", "Deleted"]);
+    let again = Watch { filter: filter.clone(), from: Some(start) };
+    let past = world.core.watch(&Identity::local(), &again, now).unwrap().past;
+    assert!(past.len() >= 3);
+    let early = Watch { filter, from: Some(Generation::new(0, 1).unwrap().into()) };
+    let refusal = world.core.watch(&Identity::local(), &early, now).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Gone);
+}
+
+#[test]
+fn who_watches_a_controller_that_has_restarted_sees_hosts_come_back_and_failures_end() {
+    let mut world = World::example(3);
+    world.hosts.get_mut(&name("h1")).unwrap().fails.insert(RowKey::Port(name("a")));
+    world.endpoint("a", "h1");
+    world.endpoint("b", "h2");
+    world.settle();
+    world.core = Core::load(Arc::clone(&world.store), Time::after(world.now)).unwrap();
+    let watch = Watch { filter: Filter::all(Kind::Endpoint), from: None };
+    let mut watching = world.core.watch(&Identity::local(), &watch, world.time()).unwrap();
+    let mut last = |endpoint: &str| {
+        let mut seen = std::iter::from_fn(|| watching.coming.try_recv().ok());
+        let phase = |event: &Event| match &event.object {
+            Manifest::Endpoint(it) if it.metadata.name.as_str() == endpoint => {
+                it.status.as_ref().map(|status| status.phase)
+            }
+            _ => None,
+        };
+        seen.by_ref().filter_map(|event| phase(&event)).last()
+    };
+    for host in world.hosts.keys().cloned().collect::<Vec<_>>() {
+        world.connect(&host).unwrap();
+    }
+    world.settle();
+    assert_eq!(last("b"), Some(Phase::Ready), "nothing was sent, and it is told nevertheless");
+    world.endpoint("c", "h1");
+    world.settle();
+    assert_eq!(last("a"), Some(Phase::Failed), "h1 says again what it cannot do");
+    world.hosts.get_mut(&name("h1")).unwrap().fails.clear();
+    world.endpoint("d", "h1");
+    world.settle();
+    assert_eq!(last("a"), Some(Phase::Ready));
+}
+
+fn endpoints() -> Filter {
+    Filter::all(Kind::Endpoint)
+}
+
+impl World {
+    fn watch(&mut self, from: Option<Version>) -> Result<Subscription, Refusal> {
+        let (filter, now) = (endpoints(), self.time());
+        self.core.watch(&Identity::local(), &Watch { filter, from }, now)
+    }
+}
+
+fn taken(watching: &mut Subscription) -> Vec<(Version, EventType, String)> {
+    let past = std::mem::take(&mut watching.past).into_iter();
+    let events = past.chain(std::iter::from_fn(|| watching.coming.try_recv().ok()));
+    let told = |event: Arc<Event>| {
+        let text = serde_json::to_string(&event.object).unwrap();
+        (event.resource_version, event.r#type, text)
+    };
+    events.map(told).collect()
+}
+
+#[test]
+fn a_status_that_changes_after_a_list_is_seen_by_who_watches_from_there() {
+    let mut world = World::example(3);
+    world.settle();
+    world.endpoint("a", "h1");
+    let list = List { filter: endpoints(), limit: 10, after: None };
+    let page = world.core.list(&Identity::local(), &list, world.time()).unwrap();
+    let phase = |object: &Manifest| match object {
+        Manifest::Endpoint(it) => it.status.as_ref().unwrap().phase,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(phase(&page.items[0]), Phase::Pending);
+    world.settle();
+    let past = world.watch(Some(page.resource_version)).unwrap().past;
+    assert_eq!(past.back().map(|event| phase(&event.object)), Some(Phase::Ready));
+    assert!(past.iter().all(|event| event.resource_version > page.resource_version));
+}
+
+#[test]
+fn from_every_event_a_watch_goes_on_with_the_next_one() {
+    let mut world = World::example(3);
+    world.settle();
+    let mut watching = world.watch(None).unwrap();
+    let begin = world.core.watchers.latest();
+    // Several resources in one write, and several changes of status after each.
+    let changes = ["a", "b", "c"].map(|name| Change::Apply(manifest(&endpoint_yaml(name, "h1"))));
+    world.try_write(changes.into()).unwrap();
+    world.settle();
+    world.endpoint("a", "h2");
+    world.settle();
+    let vpc = Ref::global(Kind::Vpc, name("blue"));
+    world.delete(vpc, true).unwrap();
+    let all = taken(&mut watching);
+    assert!(all.len() > 12, "{all:?}");
+    assert!(all.is_sorted_by(|one, next| one.0 < next.0), "each has a version of its own");
+    let starts = std::iter::once(begin).chain(all.iter().map(|event| event.0));
+    for (seen, from) in starts.enumerate() {
+        assert_eq!(taken(&mut world.watch(Some(from)).unwrap()), all[seen..], "from {from}");
+    }
+}
+
+#[test]
+fn a_version_that_is_forgotten_or_of_another_controller_is_gone() {
+    let mut world = World::example(2);
+    world.endpoint("a", "h1");
+    world.settle();
+    let before = world.core.watchers.latest();
+    world.watch(Some(before)).unwrap();
+    assert_eq!(world.watch(Some(before.next())).unwrap_err().kind, RefusalKind::Gone);
+    // What hosts said is forgotten, and will be said again.
+    world.restart();
+    assert_eq!(world.watch(Some(before)).unwrap_err().kind, RefusalKind::Gone);
+    let list = List { filter: endpoints(), limit: 10, after: None };
+    let page = world.core.list(&Identity::local(), &list, world.time()).unwrap();
+    world.watch(Some(page.resource_version)).unwrap();
+    let first = world.core.watchers.latest();
+    for number in 0..17_000 {
+        world.endpoint("a", ["h1", "h2"][number % 2]);
+    }
+    let refusal = world.watch(Some(first)).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Gone);
+    assert!(refusal.detail.contains("list again"), "{}", refusal.detail);
+}
+
+#[test]
+fn a_quiet_watch_is_told_how_far_it_has_come() {
+    let mut world = World::example(2);
+    let filter = Filter { vpc: Some(name("blue")), ..Filter::all(Kind::Network) };
+    let watch = Watch { filter, from: None };
+    let now = world.time();
+    let mut watching = world.core.watch(&Identity::local(), &watch, now).unwrap();
+    assert_eq!(watching.bookmark(), None, "what was there is not taken yet");
+    taken(&mut watching);
+    world.endpoint("a", "h1");
+    world.settle();
+    assert!(taken(&mut watching).is_empty());
+    assert_eq!(watching.bookmark(), Some(world.core.watchers.latest()));
+}
+
+#[test]
+fn generations_grow_though_others_write_to_the_store_and_controllers_restart() {
+    let mut world = World::example(2);
+    let (mut last, mut number) = (world.core.generation, 0);
+    let mut tokens = Vec::new();
+    for round in 0..40 {
+        for _ in 0..round % 4 {
+            number += 1;
+            let key = format!("j{number}").into_bytes();
+            let token = Transaction::new().put(key, *b"token");
+            tokens.push(world.store.commit(&[token]).unwrap().remove(0).unwrap().get());
+        }
+        if round % 5 == 4 {
+            world.restart();
+        }
+        let written = world.endpoint(&format!("e{round}"), "h1").resource_version;
+        assert!(written > last, "{written} comes after {last}");
+        assert!(tokens.iter().all(|token| *token < written.revision()), "{written}: {tokens:?}");
+        last = written;
+        let mut revision = None;
+        let mut visit = |_: &[u8], _: &[u8], at: mizar_store::Revision| revision = Some(at.get());
+        let key = [&b"e\0\0\x07"[..], format!("e{round}").as_bytes()].concat();
+        world.store.scan(&key, &mut visit).unwrap();
+        assert_eq!(revision, Some(written.revision()), "it is the store's own revision");
+    }
+}
