@@ -44,8 +44,9 @@ fn parts(name: &str, ways: &[Way]) {
     assert!(phases.iter().all(|phase| phase != "Ready"), "nobody has said so: {phases:?}");
     relay.heal();
     declared.are_ready();
+    let addresses = declared.addresses();
     world.becomes_ready();
-    declared.addresses().into_values().for_each(|address| a.place().pings(address));
+    addresses.into_values().for_each(|address| a.place().pings(address));
     datagrams.goes_on(200);
     stream.finish();
     let (sent, lost) = datagrams.finish();
