@@ -1,7 +1,7 @@
 //! Conversions between generated messages and checked types: `From` to send, `TryFrom` to receive.
 
-use crate::error::{At, FieldError, FieldProblem};
-use mizar_vpc::{Generation, Mac, Name, NetworkId, Vni};
+use crate::error::{At, FieldError, FieldProblem, Within};
+use mizar_vpc::{Generation, Mac, Name, NetworkId, Vni, is_underlay};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -47,8 +47,7 @@ fn v6(bytes: &[u8]) -> Result<Ipv6Addr, FieldProblem> {
 /// The underlay address of one host.
 fn underlay(bytes: &[u8]) -> Result<IpAddr, FieldProblem> {
     let address = address(bytes)?;
-    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    if address.is_unspecified() || address.is_multicast() || is_broadcast {
+    if !is_underlay(address) {
         return Err(FieldProblem::NotUnicast(address));
     }
     Ok(address)
@@ -101,35 +100,39 @@ fn rows<P, K: Ord + ToString, V>(
     list: Vec<P>,
     read: impl Fn(P) -> Result<(K, V), FieldError>,
 ) -> Result<BTreeMap<K, V>, FieldError> {
-    use crate::error::Within;
-    let mut rows = BTreeMap::new();
-    for (index, message) in list.into_iter().enumerate() {
-        let path = format!("{field}[{index}]");
-        let (key, row) = read(message).within(&path)?;
-        if rows.contains_key(&key) {
-            return Err(FieldProblem::Twice(key.to_string())).at(&path);
-        }
-        rows.insert(key, row);
-    }
-    Ok(rows)
+    let read = |(index, message)| read(message).within(format_args!("{field}[{index}]"));
+    let rows = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    check_distinct(field, rows.iter().map(|(key, _)| key))?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Reads a list of keys, which must differ.
 fn keys<P, K: Ord + ToString>(
     field: &str,
-    list: &[P],
+    messages: &[P],
     read: impl Fn(&P) -> Result<K, FieldProblem>,
 ) -> Result<BTreeSet<K>, FieldError> {
-    let mut keys = BTreeSet::new();
-    for (index, message) in list.iter().enumerate() {
-        let path = format!("{field}[{index}]");
-        let key = read(message).at(&path)?;
-        if keys.contains(&key) {
-            return Err(FieldProblem::Twice(key.to_string())).at(&path);
-        }
-        keys.insert(key);
+    let keys = list(field, messages, read)?;
+    check_distinct(field, keys.iter())?;
+    Ok(keys.into_iter().collect())
+}
+
+/// Refuses a list in which a key is there twice.
+fn check_distinct<'a, K: Ord + ToString + 'a>(
+    field: &str,
+    keys: impl Iterator<Item = &'a K> + Clone,
+) -> Result<(), FieldError> {
+    // They come in order from those who keep them so, and need not be compared with all others.
+    if keys.clone().is_sorted_by(|a, b| a < b) {
+        return Ok(());
     }
-    Ok(keys)
+    let mut seen = BTreeSet::new();
+    match keys.enumerate().find(|(_, key)| !seen.insert(*key)) {
+        Some((index, key)) => {
+            Err(FieldProblem::Twice(key.to_string())).at(format_args!("{field}[{index}]"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads a list of values.
@@ -138,7 +141,7 @@ fn list<P, T>(
     list: &[P],
     read: impl Fn(&P) -> Result<T, FieldProblem>,
 ) -> Result<Vec<T>, FieldError> {
-    let read = |(index, message)| read(message).at(format!("{field}[{index}]"));
+    let read = |(index, message)| read(message).at(format_args!("{field}[{index}]"));
     list.iter().enumerate().map(read).collect()
 }
 

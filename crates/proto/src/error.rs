@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use mizar_vpc::{
     AttachmentError, GenerationError, MacError, NameError, NetworkIdError, SlotMapError, VniError,
 };
+use std::fmt::Display;
 use std::net::IpAddr;
 use thiserror::Error;
 
@@ -117,29 +118,26 @@ pub enum FieldProblem {
 
 /// Says at which field something went wrong, from the inside out.
 pub(crate) trait At<T> {
-    /// The field's name, as in `mac` or `ports[3]`.
-    fn at(self, field: impl AsRef<str>) -> Result<T, FieldError>;
+    /// The field's name, as in `mac` or `ports[3]`; it is written out only if something is wrong.
+    fn at(self, field: impl Display) -> Result<T, FieldError>;
 }
 
 impl<T, E: Into<FieldProblem>> At<T> for Result<T, E> {
-    fn at(self, field: impl AsRef<str>) -> Result<T, FieldError> {
-        self.map_err(|problem| FieldError {
-            path: field.as_ref().to_owned(),
-            problem: problem.into(),
-        })
+    fn at(self, field: impl Display) -> Result<T, FieldError> {
+        self.map_err(|problem| FieldError { path: field.to_string(), problem: problem.into() })
     }
 }
 
 /// Puts a field of a message behind the field that holds the message.
 pub(crate) trait Within<T> {
     /// The name of the outer field.
-    fn within(self, field: impl AsRef<str>) -> Result<T, FieldError>;
+    fn within(self, field: impl Display) -> Result<T, FieldError>;
 }
 
 impl<T> Within<T> for Result<T, FieldError> {
-    fn within(self, field: impl AsRef<str>) -> Result<T, FieldError> {
+    fn within(self, field: impl Display) -> Result<T, FieldError> {
         self.map_err(|FieldError { path, problem }| FieldError {
-            path: format!("{}.{path}", field.as_ref()),
+            path: format!("{field}.{path}"),
             problem,
         })
     }

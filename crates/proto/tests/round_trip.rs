@@ -144,7 +144,8 @@ fn beat() -> impl Strategy<Value = Beat> {
 }
 
 fn underlay() -> impl Strategy<Value = Ipv4Addr> {
-    (1..224u8, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
+    let address = (1..224u8, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| [a, b, c, d].into());
+    address.prop_filter("loopback", |address: &Ipv4Addr| !address.is_loopback())
 }
 
 fn status() -> impl Strategy<Value = Status> {

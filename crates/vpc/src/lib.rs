@@ -45,6 +45,7 @@ pub mod manifest;
 mod mtu;
 mod name;
 mod network_id;
+mod prefix;
 mod problem;
 mod rendezvous;
 mod replicas;
@@ -73,6 +74,7 @@ pub use manifest::{Kind, Manifest, Metadata, Ref};
 pub use mtu::{Mtu, MtuError};
 pub use name::{Name, NameError};
 pub use network_id::{NetworkId, NetworkIdError};
+pub use prefix::is_underlay;
 pub use problem::Problem;
 pub use replicas::{Replicas, ReplicasError};
 pub use rows::{

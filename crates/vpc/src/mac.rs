@@ -1,13 +1,15 @@
 //! MAC addresses of endpoints.
 
 use crate::{Vni, rendezvous::mix};
+use mizar_packet::wire::ethernet::GATEWAY;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The MAC address of one interface: unicast and not zero (IEEE 802, 8.2).
+/// The MAC address of one guest's interface: unicast and not zero (IEEE 802, 8.2), nor that of all
+/// gateways.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 6]);
@@ -32,6 +34,12 @@ pub enum MacError {
         "MAC address 00:00:00:00:00:00 stands for none: choose another, as in 02:00:0a:00:00:05"
     )]
     Zero,
+    /// Guests take it for that of everybody else.
+    #[error(
+        "MAC address {mac} is that of all gateways: choose another, as in 02:00:0a:00:00:05",
+        mac = colons(&GATEWAY)
+    )]
+    Gateway,
 }
 
 impl Mac {
@@ -54,7 +62,11 @@ impl Mac {
             IpAddr::V4(v4) => {
                 let [a, b, c, d] = v4.octets();
                 let [vpc, ..] = mix(u64::from(vni.get())).to_le_bytes();
-                Self([Self::LOCAL_V4, vpc.wrapping_add(attempt), a, b, c, d])
+                let mut octets = [Self::LOCAL_V4, vpc.wrapping_add(attempt), a, b, c, d];
+                if octets == GATEWAY {
+                    octets[0] = Self::LOCAL_V6;
+                }
+                Self(octets)
             }
             IpAddr::V6(v6) => {
                 let bits = u128::from(v6);
@@ -73,6 +85,7 @@ impl TryFrom<[u8; 6]> for Mac {
         match octets {
             [0, 0, 0, 0, 0, 0] => Err(MacError::Zero),
             [first, ..] if first & Self::GROUP != 0 => Err(MacError::Group(octets)),
+            GATEWAY => Err(MacError::Gateway),
             _ => Ok(Self(octets)),
         }
     }
@@ -157,6 +170,11 @@ mod tests {
              02:00:0a:00:00:05"
         );
         assert_eq!("00:00:00:00:00:00".parse::<Mac>(), Err(MacError::Zero));
+        assert_eq!(
+            Mac::try_from(GATEWAY).unwrap_err().to_string(),
+            "MAC address 02:6d:69:7a:61:72 is that of all gateways: choose another, as in \
+             02:00:0a:00:00:05"
+        );
     }
 
     #[test]
@@ -171,5 +189,9 @@ mod tests {
             assert_ne!(first, derive(1, address, 1));
         }
         assert_eq!(derive(1, "10.0.0.5", 0).octets()[2..], [10, 0, 0, 5]);
+        // One attempt of each VPC would come to the gateways' with this address.
+        let [_, _, rest @ ..] = GATEWAY;
+        let address = IpAddr::from(rest).to_string();
+        assert!((0..=u8::MAX).all(|attempt| derive(1, &address, attempt).octets() != GATEWAY));
     }
 }

@@ -66,21 +66,6 @@ pub struct SlotHolders {
     pub slots: Vec<Vec<u16>>,
 }
 
-impl NetworkRow {
-    /// Whether an address is in one of its prefixes.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(v4) => self.v4.is_some_and(|prefix| prefix.contains(&v4)),
-            IpAddr::V6(v6) => self.v6.is_some_and(|prefix| prefix.contains(&v6)),
-        }
-    }
-
-    /// Its gateways of both families.
-    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        both(self.v4_gateway, self.v6_gateway)
-    }
-}
-
 impl SlotHolders {
     /// Checks that this is one list of 1 to 4 distinct indices for each slot.
     pub fn check(&self) -> Result<(), SlotMapError> {

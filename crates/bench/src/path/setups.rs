@@ -8,12 +8,14 @@ use crate::sys::{self, Kind};
 use anyhow::{Context, Result, ensure};
 use mizar_agent::kernel::Maps;
 use mizar_packet::count::{Counter, PER_VPC, Path};
+use mizar_vpc::catalog::Mode;
 use mizar_vpc::{
-    Attachment, EndpointSpec, Generation, Host, Intent, Name, NetworkSpec, Resources, SlotMaps,
-    Vni, VpcSpec, VpcUpdate, assign, rows,
+    Catalog, Generation, HostConfig, Manifest, Name, NetworkId, Slot, SlotMap, SlotMaps, Vni,
+    VpcSlotMaps, VpcUpdate, rows,
 };
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
+use serde_json::json;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
@@ -88,16 +90,19 @@ impl Mizar {
     pub(super) fn new(nic: Nic) -> Result<Self> {
         let hosts = hosts(nic)?;
         let guests = [Namespace::new()?, Namespace::new()?];
-        let intent = Intent::build(&resources(&guests)?, generation()?)?;
-        let all = rows(&intent, &assign(&intent, &SlotMaps::new()))?;
+        let catalog = catalog(&guests)?;
+        let all = rows(&catalog, &slot_maps()?)?;
         let mut cloud = Cloud::new()?;
         let mode = match nic {
             Nic::Wire => "native",
             Nic::Default => "tc",
         };
         let mut streams = Vec::new();
-        for (host, namespace) in intent.hosts().zip(&hosts) {
-            let config = intent.host_config(&host.name).context("a host without configuration")?;
+        for (host, namespace) in catalog.hosts().zip(&hosts) {
+            let host = host.record();
+            let fleet = catalog.fleet().context("no fleet")?.spec.prefixes.clone();
+            let (name, underlay) = (host.name.clone(), host.spec.underlay);
+            let config = HostConfig { name, underlay, fleet };
             let mut stream = cloud.start(namespace, config, mode)?;
             for (vni, rows) in all.get(&host.name).into_iter().flatten() {
                 let update = VpcUpdate::full(*vni, generation()?, rows.clone());
@@ -123,46 +128,42 @@ fn generation() -> Result<Generation> {
     Ok(Generation::new(1, 1)?)
 }
 
-fn resources(guests: &[Namespace; 2]) -> Result<Resources> {
-    let name = |text: &str| text.parse::<Name>();
-    let mut resources = Resources {
-        fleet: vec!["100.64.0.0/16".parse()?],
-        vpcs: vec![VpcSpec {
-            name: name("vpc")?,
-            vni: Some(Vni::try_from(VNI)?),
-            quota: None,
-            dividers: vec![name("h1")?],
-        }],
-        networks: vec![NetworkSpec {
-            vpc: name("vpc")?,
-            name: name("net")?,
-            id: None,
-            v4: Some("10.0.0.0/24".parse()?),
-            v6: None,
-            v4_gateway: None,
-            v6_gateway: None,
-            replicas: 1.try_into()?,
-            bouncers: vec![name("h1")?],
-        }],
-        ..Resources::default()
+/// A network with a guest on each of two hosts.
+fn catalog(guests: &[Namespace; 2]) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    let mut add = |manifest| -> Result<()> {
+        let manifest: Manifest = serde_json::from_value(manifest)?;
+        catalog.apply(&manifest, Mode::Create, generation()?)?;
+        Ok(())
     };
+    let prefixes = ["100.64.0.0/16"];
+    add(json!({"kind": "Fleet", "metadata": {"name": "fleet"}, "spec": {"prefixes": prefixes}}))?;
+    add(json!({"kind": "Vpc", "metadata": {"name": "vpc"}, "spec": {"vni": VNI}}))?;
+    let metadata = json!({"vpc": "vpc", "name": "net"});
+    add(json!({"kind": "Network", "metadata": metadata, "spec": {"v4": "10.0.0.0/24"}}))?;
     for (number, guest) in (1u8..).zip(guests) {
-        let host = name(&format!("h{number}"))?;
-        let underlay = Ipv4Addr::new(100, 64, 0, number).into();
-        resources.hosts.push(Host { name: host.clone(), underlay });
-        resources.endpoints.push(EndpointSpec {
-            vpc: name("vpc")?,
-            network: name("net")?,
-            name: name(&format!("g{number}"))?,
-            host,
-            v4: Some(Ipv4Addr::new(10, 0, 0, number + 1)),
-            v6: None,
-            mac: None,
-            generation: None,
-            attachment: Attachment::Veth { netns: guest.path(), interface: "eth0".to_owned() },
+        let host = format!("h{number}");
+        let spec = json!({"underlay": Ipv4Addr::new(100, 64, 0, number)});
+        add(json!({"kind": "Host", "metadata": {"name": host}, "spec": spec}))?;
+        let metadata = json!({"vpc": "vpc", "name": format!("g{number}")});
+        let spec = json!({
+            "network": "net",
+            "host": host,
+            "v4": Ipv4Addr::new(10, 0, 0, number + 1),
+            "attachment": {"veth": {"netns": guest.path(), "interface": "eth0"}},
         });
+        add(json!({"kind": "Endpoint", "metadata": metadata, "spec": spec}))?;
     }
-    Ok(resources)
+    Ok(catalog)
+}
+
+/// The first host bounces and divides.
+fn slot_maps() -> Result<SlotMaps> {
+    let first: Name = "h1".parse()?;
+    let map = SlotMap::new(1, &vec![vec![&first]; Slot::COUNT])?;
+    let (dividers, networks) = (vec![first], [(NetworkId::MIN, map)].into());
+    let maps = VpcSlotMaps { dividers, spare_dividers: Vec::new(), networks };
+    Ok([(Vni::try_from(VNI)?, maps)].into())
 }
 
 /// Two hosts joined by a link between their NICs.

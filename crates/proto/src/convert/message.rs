@@ -138,9 +138,9 @@ impl TryFrom<pb::Applied> for Applied {
 
     fn try_from(message: pb::Applied) -> Result<Self, FieldError> {
         let errors = message.errors.into_iter().enumerate();
-        let errors = errors.map(|(i, error)| error.try_into().within(format!("errors[{i}]")));
+        let errors = errors.map(|(i, error)| error.try_into().within(format_args!("errors[{i}]")));
         let ports = message.ports.into_iter().enumerate();
-        let ports = ports.map(|(i, port)| port.try_into().within(format!("ports[{i}]")));
+        let ports = ports.map(|(i, port)| port.try_into().within(format_args!("ports[{i}]")));
         Ok(Self {
             errors: errors.collect::<Result<_, _>>()?,
             ports: ports.collect::<Result<_, _>>()?,

@@ -34,9 +34,11 @@ impl TryFrom<pb::StatusResponse> for Status {
         let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(message.since));
         let late = FieldProblem::TooLarge { value: message.since, most: i64::MAX as u64 };
         let ports = message.ports.into_iter().enumerate();
-        let ports = ports.map(|(index, port)| port.try_into().within(format!("ports[{index}]")));
+        let ports =
+            ports.map(|(index, port)| port.try_into().within(format_args!("ports[{index}]")));
         let hosts = message.hosts.into_iter().enumerate();
-        let hosts = hosts.map(|(index, host)| host.try_into().within(format!("hosts[{index}]")));
+        let hosts =
+            hosts.map(|(index, host)| host.try_into().within(format_args!("hosts[{index}]")));
         Ok(Self {
             host: name(&message.host).at("host")?,
             version: text(message.version).at("version")?,

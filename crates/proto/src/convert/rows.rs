@@ -30,7 +30,7 @@ impl TryFrom<pb::HostConfig> for HostConfig {
         check_count(message.fleet.len(), 1, MOST).at("fleet")?;
         let fleet = message.fleet.iter().enumerate();
         let fleet =
-            fleet.map(|(index, prefix)| read_prefix(prefix).within(format!("fleet[{index}]")));
+            fleet.map(|(index, prefix)| read_prefix(prefix).within(format_args!("fleet[{index}]")));
         let fleet = fleet.collect::<Result<Vec<_>, _>>()?;
         let name = name(&message.name).at("name")?;
         let underlay = underlay(&message.underlay).at("underlay")?;
@@ -66,7 +66,7 @@ pub(super) fn read_network(message: pb::Network) -> Result<(NetworkId, NetworkRo
     let v6_gateway = message.v6_gateway.map(|bytes| v6_gateway(&bytes, v6).at("v6_gateway"));
     let hosts = list("hosts", &message.hosts, |bytes| underlay(bytes))?;
     let slots = message.slots.iter().enumerate().map(|(slot, holders)| {
-        list("hosts", &holders.hosts, |&index| u16(index)).within(format!("slots[{slot}]"))
+        list("hosts", &holders.hosts, |&index| u16(index)).within(format_args!("slots[{slot}]"))
     });
     let holders = SlotHolders { hosts, slots: slots.collect::<Result<_, _>>()? };
     holders.check().at("slots")?;

@@ -71,7 +71,7 @@ fn changes<K: Ord + ToString, V>(
     removals: std::collections::BTreeSet<K>,
 ) -> Result<Changes<K, V>, FieldError> {
     match removals.iter().find(|key| upserts.contains_key(key)) {
-        Some(key) => Err(FieldProblem::Twice(key.to_string())).at(format!("removed_{field}")),
+        Some(key) => Err(FieldProblem::Twice(key.to_string())).at(format_args!("removed_{field}")),
         None => Ok(Changes { upserts, removals }),
     }
 }
@@ -89,7 +89,7 @@ fn check(number: u32, update: &VpcUpdate) -> Result<(), FieldError> {
     let twice = |(index, divider)| update.dividers[..index].contains(divider);
     match update.dividers.iter().enumerate().find(|&entry| twice(entry)) {
         Some((index, divider)) => {
-            Err(FieldProblem::Twice(divider.to_string())).at(format!("dividers[{index}]"))
+            Err(FieldProblem::Twice(divider.to_string())).at(format_args!("dividers[{index}]"))
         }
         None => Ok(()),
     }

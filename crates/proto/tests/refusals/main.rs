@@ -257,6 +257,11 @@ fn ports_are_refused_by_field() {
         "mac: MAC address 00:00:00:00:00:00 stands for none: choose another, as in \
          02:00:0a:00:00:05",
     );
+    with(
+        |p| p.mac = vec![2, 0x6d, 0x69, 0x7a, 0x61, 0x72],
+        "mac: MAC address 02:6d:69:7a:61:72 is that of all gateways: choose another, as in \
+         02:00:0a:00:00:05",
+    );
     with(|p| p.v4 = None, "v4: it is missing: it must be set");
     with(|p| p.v4 = Some(vec![0xfd; 16]), "v4: an address of 16 bytes: it must have 4");
     with(|p| p.v6 = Some(V4.to_vec()), "v6: an address of 4 bytes: it must have 16");
@@ -290,6 +295,20 @@ fn held_endpoints_are_refused_by_field() {
     let with = |change: fn(&mut pb::Held), words: &str| {
         update_refused(|u| change(&mut u.held[0]), &format!("held[0].{words}"));
     };
+    for address in [[127, 0, 0, 1], [0, 0, 0, 7], [224, 0, 0, 1], [255; 4]] {
+        let text = std::net::Ipv4Addr::from(address);
+        update_refused(
+            |u| u.held[0].host = address.to_vec(),
+            &format!("held[0].host: {text} is no unicast address: it must be one host's"),
+        );
+    }
+    for address in ["::", "::1", "fe80::1", "ff02::1"] {
+        let octets = address.parse::<std::net::Ipv6Addr>().unwrap().octets();
+        update_refused(
+            |u| u.held[0].host = octets.to_vec(),
+            &format!("held[0].host: {address} is no unicast address: it must be one host's"),
+        );
+    }
     with(
         |h| h.address = vec![0; 5],
         "address: an address of 5 bytes: it must have 4 (IPv4) or 16 (IPv6)",

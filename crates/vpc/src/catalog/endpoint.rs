@@ -1,9 +1,9 @@
 //! Endpoints: addresses that are asked for and free, or chosen.
 
 use super::change::{Asked, check_fixed};
-use super::network::check_usable;
 use super::{Catalog, EndpointRecord, NetworkEntry, Record, Refused, VpcEntry};
 use crate::manifest::EndpointSpec;
+use crate::prefix::check_usable;
 use crate::{Kind, Mac, Name, Problem, Ref, Slot};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

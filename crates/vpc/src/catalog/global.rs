@@ -6,7 +6,7 @@ use super::{
     VpcEntry, VpcRecord,
 };
 use crate::manifest::{FleetSpec, HostSpec, RoleSpec, TenantSpec, VpcSpec};
-use crate::{Kind, Name, Problem, Ref, Vni};
+use crate::{Kind, Name, Problem, Ref, Vni, is_underlay};
 use ipnet::IpNet;
 use mizar_packet::tables::{DIVIDERS, FLEET_PREFIXES};
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,11 +237,7 @@ fn contains(prefixes: &[IpNet], address: IpAddr) -> bool {
 }
 
 fn check_underlay(address: IpAddr, fleet: &[IpNet]) -> Result<(), Problem> {
-    let special = match address {
-        IpAddr::V4(v4) => v4.is_broadcast() || v4.octets()[0] == 0,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some() || v6.is_unicast_link_local(),
-    };
-    if special || address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+    if !is_underlay(address) {
         return Err(Problem::NotUnicast(address));
     }
     if contains(fleet, address) { Ok(()) } else { Err(Problem::OutsideFleet(address)) }

@@ -3,14 +3,12 @@
 use super::change::{Asked, check_fixed};
 use super::{Catalog, NetworkRecord, Record, Refused, VpcEntry};
 use crate::manifest::{NetworkSpec, RoleSpec};
+use crate::prefix::{check_prefix, check_usable, overlap};
 use crate::{Kind, Name, Problem, Ref, Slot, Vni};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mizar_packet::tables::REPLICAS;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Lengths that leave room for a gateway and an endpoint.
-const V4_LENGTHS: (u8, u8) = (8, 30);
-const V6_LENGTHS: (u8, u8) = (16, 126);
 /// As many hosts as there are replicas of slots at most; more could hold nothing.
 const MOST_BOUNCERS: usize = Slot::COUNT * REPLICAS;
 
@@ -70,31 +68,19 @@ impl Catalog {
 
 fn check_prefixes(asked: &Asked, vpc: &VpcEntry, spec: &NetworkSpec) -> Result<(), Refused> {
     let at = |field: &str, problem| Refused::field(&asked.reference, field, problem);
-    let v4 = spec.v4.map(|v4| (IpNet::V4(v4), "spec.v4", V4_LENGTHS));
-    let v6 = spec.v6.map(|v6| (IpNet::V6(v6), "spec.v6", V6_LENGTHS));
+    let v4 = spec.v4.map(|v4| (IpNet::V4(v4), "spec.v4"));
+    let v6 = spec.v6.map(|v6| (IpNet::V6(v6), "spec.v6"));
     if v4.is_none() && v6.is_none() {
         return Err(at("spec.v4", Problem::NoPrefix));
     }
-    for (prefix, field, lengths) in v4.into_iter().chain(v6) {
-        check_prefix(prefix, lengths, vpc).map_err(|problem| at(field, problem))?;
+    for (prefix, field) in v4.into_iter().chain(v6) {
+        let free = check_prefix(prefix).and_then(|()| check_free(prefix, vpc));
+        free.map_err(|problem| at(field, problem))?;
     }
     Ok(())
 }
 
-fn check_prefix(
-    prefix: IpNet,
-    (shortest, longest): (u8, u8),
-    vpc: &VpcEntry,
-) -> Result<(), Problem> {
-    if prefix != prefix.trunc() {
-        return Err(Problem::HostBits { prefix });
-    }
-    if !(shortest..=longest).contains(&prefix.prefix_len()) {
-        return Err(Problem::PrefixLength { prefix, shortest, longest });
-    }
-    if let Some(reserved) = reserved().into_iter().find(|other| overlap(*other, prefix)) {
-        return Err(Problem::ReservedPrefix { prefix, reserved });
-    }
+fn check_free(prefix: IpNet, vpc: &VpcEntry) -> Result<(), Problem> {
     for network in vpc.networks().map(|network| network.record()) {
         let prefixes = network.spec.v4.map(IpNet::V4).into_iter();
         let mut prefixes = prefixes.chain(network.spec.v6.map(IpNet::V6));
@@ -132,44 +118,10 @@ fn gateways(asked: &Asked, spec: &NetworkSpec) -> Result<Gateways, Refused> {
     Ok((v4, v6))
 }
 
-/// Refuses an address that is outside of a prefix, or its network or broadcast address.
-pub(super) fn check_usable(address: IpAddr, prefix: IpNet) -> Result<(), Problem> {
-    if !prefix.contains(&address) {
-        return Err(Problem::Outside { address, prefix });
-    }
-    let role = match prefix {
-        _ if address == prefix.network() => "network address",
-        IpNet::V4(_) if address == prefix.broadcast() => "broadcast address",
-        _ => return Ok(()),
-    };
-    Err(Problem::ReservedAddress { address, role, prefix })
-}
-
 fn first_v4(prefix: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(prefix.network()) + 1)
 }
 
 fn first_v6(prefix: Ipv6Net) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(prefix.network()) + 1)
-}
-
-fn overlap(a: IpNet, b: IpNet) -> bool {
-    a.contains(&b) || b.contains(&a)
-}
-
-/// Prefixes that no guest may have addresses of.
-fn reserved() -> [IpNet; 7] {
-    let v4 = |octets: [u8; 4], length| IpNet::V4(Ipv4Net::new_assert(octets.into(), length));
-    let v6 = |first, length| {
-        IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), length))
-    };
-    [
-        v4([0, 0, 0, 0], 8),
-        v4([127, 0, 0, 0], 8),
-        v4([169, 254, 0, 0], 16),
-        v4([224, 0, 0, 0], 3),
-        v6(0, 8),
-        v6(0xfe80, 10),
-        v6(0xff00, 8),
-    ]
 }

@@ -63,19 +63,13 @@ impl<'a> View<'a> {
             let record = network.record();
             Some((record.id, self.network_row(vni, record)?))
         });
-        let mut rows = VpcRows {
+        let rows = VpcRows {
             dividers: self.dividers(vni, host),
             quota: self.quota(vni),
             networks: networks.collect(),
             ports: ports.collect(),
-            held: BTreeMap::new(),
+            held: self.held(vpc, host),
         };
-        for network in vpc.networks() {
-            let Some(map) = self.map(vni, network.record().id) else { continue };
-            for slot in Slot::all().filter(|slot| map.keepers(*slot).any(|it| it == host)) {
-                self.add_held(vpc, network, slot, host, &mut rows.held);
-            }
-        }
         if rows.networks.is_empty() { VpcRows::default() } else { rows }
     }
 
@@ -159,20 +153,22 @@ impl<'a> View<'a> {
         })
     }
 
-    fn add_held(
-        self,
-        vpc: &VpcEntry,
-        network: &NetworkEntry,
-        slot: Slot,
-        host: &Name,
-        held: &mut BTreeMap<IpAddr, HeldRow>,
-    ) {
-        let endpoints = network.slot(slot).filter_map(|id| vpc.endpoint(id));
-        for endpoint in endpoints.filter(|endpoint| endpoint.host != *host) {
-            let Some(row) = self.held_row(endpoint) else { continue };
-            let addresses = endpoint.addresses().filter(|address| Slot::of(*address) == slot);
-            held.extend(addresses.map(|address| (address, row)));
+    /// The rows that a host holds as a bouncer. Slots are no order of addresses: the tree is built
+    /// from all of them at once, which takes half of the time that it takes to grow one.
+    fn held(self, vpc: &VpcEntry, host: &Name) -> BTreeMap<IpAddr, HeldRow> {
+        let mut held = Vec::new();
+        for network in vpc.networks() {
+            let Some(map) = self.map(vpc.record().vni, network.record().id) else { continue };
+            for slot in Slot::all().filter(|slot| map.keepers(*slot).any(|it| it == host)) {
+                let endpoints = network.slot(slot).filter_map(|id| vpc.endpoint(id));
+                for endpoint in endpoints.filter(|endpoint| endpoint.host != *host) {
+                    let Some(row) = self.held_row(endpoint) else { continue };
+                    let of_slot = |address: &IpAddr| Slot::of(*address) == slot;
+                    held.extend(endpoint.addresses().filter(of_slot).map(|it| (it, row)));
+                }
+            }
         }
+        held.into_iter().collect()
     }
 
     fn held_row(self, endpoint: &EndpointRecord) -> Option<HeldRow> {

@@ -78,10 +78,11 @@ pub struct Assembly {
     parts: BTreeMap<Vni, Part>,
 }
 
+/// The batches of one update up to now, at least one.
 #[derive(Debug)]
 struct Part {
-    next: u32,
-    update: VpcUpdate,
+    first: VpcUpdate,
+    later: Vec<VpcUpdate>,
 }
 
 impl Assembly {
@@ -92,20 +93,43 @@ impl Assembly {
         let Batch { number, last, update } = batch;
         let vni = update.vni;
         let before = self.parts.remove(&vni).filter(|_| number != 0);
-        let expected = before.as_ref().map_or(0, |part| part.next);
+        let expected = before.as_ref().map_or(0, |part| part.later.len() as u32 + 1);
         if number != expected {
             return Err(BatchError::Order { vni, number, expected });
         }
-        let update = match before {
-            None => update,
-            Some(part) if part.update.is_same_update(&update) => part.update.join(update),
+        let part = match before {
+            None => Part { first: update, later: Vec::new() },
+            Some(mut part) if part.first.is_same_update(&update) => {
+                part.later.push(update);
+                part
+            }
             Some(_) => return Err(BatchError::Mixed { vni, number }),
         };
         if last {
-            return Ok(Some(update.complete()));
+            return Ok(Some(part.whole().complete()));
         }
-        self.parts.insert(vni, Part { next: number + 1, update });
+        self.parts.insert(vni, part);
         Ok(None)
+    }
+}
+
+impl Part {
+    /// The update that these are the batches of.
+    fn whole(self) -> VpcUpdate {
+        let Self { first: mut whole, later } = self;
+        if later.is_empty() {
+            return whole;
+        }
+        let (mut networks, mut ports, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for batch in later {
+            networks.push(batch.networks);
+            ports.push(batch.ports);
+            held.push(batch.held);
+        }
+        whole.networks = whole.networks.join(networks);
+        whole.ports = whole.ports.join(ports);
+        whole.held = whole.held.join(held);
+        whole
     }
 }
 
@@ -124,26 +148,33 @@ impl VpcUpdate {
         }
         self
     }
-
-    fn join(mut self, other: Self) -> Self {
-        self.networks.join(other.networks);
-        self.ports.join(other.ports);
-        self.held.join(other.held);
-        self
-    }
 }
 
 impl<K: Ord, V> Changes<K, V> {
-    /// Adds later changes; of two changes of one row the later one counts.
-    fn join(&mut self, later: Self) {
-        for key in later.upserts.keys() {
-            self.removals.remove(key);
+    /// These and later ones; of two changes of one row the later one counts.
+    fn join(self, later: Vec<Self>) -> Self {
+        let mut changes = Vec::new();
+        for Self { upserts, removals } in std::iter::once(self).chain(later) {
+            changes.extend(upserts.into_iter().map(|(key, row)| (key, Some(row))));
+            changes.extend(removals.into_iter().map(|key| (key, None)));
         }
-        for key in &later.removals {
-            self.upserts.remove(key);
+        // The latest of each key is the last one of its run. Batches are in order, mostly.
+        changes.sort_by(|(a, _), (b, _)| a.cmp(b));
+        changes.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                std::mem::swap(later, kept);
+            }
+            same
+        });
+        let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+        for (key, row) in changes {
+            match row {
+                Some(row) => upserts.push((key, row)),
+                None => removals.push(key),
+            }
         }
-        self.upserts.extend(later.upserts);
-        self.removals.extend(later.removals);
+        Self { upserts: upserts.into_iter().collect(), removals: removals.into_iter().collect() }
     }
 }
 
@@ -199,6 +230,33 @@ mod tests {
         assert_eq!(assembly.push(batch(0, 2)), Ok(None));
         assert_eq!(assembly.push(batch(0, 3)), Ok(None));
         assert_eq!(assembly.push(batch(1, 3)), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn of_two_changes_of_one_row_the_later_one_counts(
+            parts in proptest::collection::vec(changes(), 1..5)
+        ) {
+            let mut wanted = std::collections::BTreeMap::new();
+            for part in &parts {
+                wanted.extend(part.upserts.iter().map(|(key, row)| (*key, Some(*row))));
+                wanted.extend(part.removals.iter().map(|key| (*key, None)));
+            }
+            let joined = parts[0].clone().join(parts[1..].to_vec());
+            let upserts = joined.upserts.into_iter().map(|(key, row)| (key, Some(row)));
+            let all = upserts.chain(joined.removals.into_iter().map(|key| (key, None)));
+            prop_assert_eq!(all.collect::<std::collections::BTreeMap<_, _>>(), wanted);
+        }
+    }
+
+    /// Changes of few rows.
+    fn changes() -> impl Strategy<Value = Changes<u8, u16>> {
+        proptest::collection::btree_map(0..9u8, proptest::option::of(any::<u16>()), 0..9).prop_map(
+            |rows| Changes {
+                upserts: rows.iter().filter_map(|(key, row)| Some((*key, (*row)?))).collect(),
+                removals: rows.iter().filter(|(_, it)| it.is_none()).map(|(key, _)| *key).collect(),
+            },
+        )
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What makes an update impossible.
 
 use super::{RowKey, VpcUpdate};
+use crate::prefix::{check_prefix, check_usable, end_of};
 use crate::{
-    AttachmentError, Generation, Mac, Name, NetworkId, NetworkRow, PortRow, SlotMapError, Vni,
-    VpcRows,
+    AttachmentError, Generation, Mac, Name, NetworkId, NetworkRow, PortRow, Problem, SlotMapError,
+    Vni, VpcRows,
 };
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -44,6 +45,16 @@ pub enum UpdateError {
         /// The network.
         network: NetworkId,
     },
+    /// A network row with an impossible prefix or gateway.
+    #[error("networks[{network}].{field}: {problem}")]
+    Network {
+        /// The row.
+        network: NetworkId,
+        /// Its field.
+        field: &'static str,
+        /// What is wrong.
+        problem: Problem,
+    },
     /// A network row with malformed slots.
     #[error("networks[{network}].holders: {problem}")]
     Holders {
@@ -82,15 +93,17 @@ pub enum UpdateError {
         /// Its network.
         network: NetworkId,
     },
-    /// A port with the address of a gateway.
-    #[error("ports[{port}]: {address} is the gateway of network {network}: they must differ")]
-    Gateway {
+    /// An address that has another use in its network.
+    #[error("{row}: {address} is the {role} of {prefix}: it must be an endpoint's")]
+    Reserved {
         /// The row.
-        port: Name,
+        row: RowKey,
         /// Its address.
         address: IpAddr,
-        /// Its network.
-        network: NetworkId,
+        /// What it is for.
+        role: &'static str,
+        /// The network's prefix.
+        prefix: IpNet,
     },
     /// An address that two rows have.
     #[error("{row}: {address} is already used by {by}: they must differ")]
@@ -109,19 +122,17 @@ pub enum UpdateError {
 
 /// Refuses an update that would leave malformed rows, or rows that contradict each other.
 pub(super) fn check(rows: &VpcRows, update: &VpcUpdate) -> Result<(), UpdateError> {
-    holders(update)?;
+    networks(update)?;
     attachments(update)?;
     let after = After { rows, update };
-    let prefixes = if update.networks.upserts.is_empty() && update.held.upserts.is_empty() {
+    let places = if update.networks.upserts.is_empty() && update.held.upserts.is_empty() {
         Vec::new()
     } else {
-        after.prefixes()?
+        after.places()?
     };
     let ports = if update.is_empty() { Ports::default() } else { after.ports()? };
     for &address in update.held.upserts.keys() {
-        if !contains(&prefixes, address) {
-            return Err(UpdateError::HeldOutside(address));
-        }
+        check_held(&places, address)?;
         if let Some(port) = ports.addresses.get(&address) {
             return Err(taken(RowKey::Held(address), &address, RowKey::Port((*port).clone())));
         }
@@ -129,9 +140,27 @@ pub(super) fn check(rows: &VpcRows, update: &VpcUpdate) -> Result<(), UpdateErro
     Ok(())
 }
 
-/// Refuses malformed slots.
-pub(super) fn holders(update: &VpcUpdate) -> Result<(), UpdateError> {
+/// Refuses networks with impossible prefixes or gateways, and malformed slots.
+pub(super) fn networks(update: &VpcUpdate) -> Result<(), UpdateError> {
     update.networks.upserts.iter().try_for_each(|(&network, row)| {
+        let at = |field| move |problem| UpdateError::Network { network, field, problem };
+        let v4 = (row.v4.map(IpNet::V4), row.v4_gateway.map(IpAddr::V4), "v4", "v4_gateway");
+        let v6 = (row.v6.map(IpNet::V6), row.v6_gateway.map(IpAddr::V6), "v6", "v6_gateway");
+        for (prefix, gateway, field, gateway_field) in [v4, v6] {
+            prefix.map_or(Ok(()), check_prefix).map_err(at(field))?;
+            match (gateway, prefix) {
+                (Some(gateway), Some(prefix)) => check_usable(gateway, prefix),
+                (Some(address), None) => {
+                    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+                    Err(Problem::NoFamily { address, family })
+                }
+                (None, _) => Ok(()),
+            }
+            .map_err(at(gateway_field))?;
+        }
+        if row.v4.is_none() && row.v6.is_none() {
+            return Err(at("v4")(Problem::NoPrefix));
+        }
         row.holders.check().map_err(|problem| UpdateError::Holders { network, problem })
     })
 }
@@ -155,27 +184,62 @@ pub(super) fn check_port(
         return Err(UpdateError::NoNetwork { port: port(), network: id });
     };
     for address in row.addresses() {
-        if !target.contains(address) {
-            return Err(UpdateError::Outside { port: port(), address, network: id });
-        }
-        if target.gateways().any(|gateway| gateway == address) {
-            return Err(UpdateError::Gateway { port: port(), address, network: id });
-        }
+        let place = Place::of(id, target).into_iter().flatten().find(|it| it.contains(address));
+        let place =
+            place.ok_or_else(|| UpdateError::Outside { port: port(), address, network: id });
+        place?.check(address, || RowKey::Port(port()))?;
     }
     Ok(())
 }
 
+/// A prefix of a network, and its gateway there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    prefix: IpNet,
+    gateway: Option<IpAddr>,
+    network: NetworkId,
+}
+
+impl Place {
+    /// Those of one network.
+    fn of(network: NetworkId, row: &NetworkRow) -> [Option<Self>; 2] {
+        let place = |prefix, gateway| Self { prefix, gateway, network };
+        [
+            row.v4.map(|prefix| place(prefix.into(), row.v4_gateway.map(IpAddr::V4))),
+            row.v6.map(|prefix| place(prefix.into(), row.v6_gateway.map(IpAddr::V6))),
+        ]
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.prefix.contains(&address)
+    }
+
+    /// Refuses an address here that no endpoint may have.
+    fn check(&self, address: IpAddr, row: impl Fn() -> RowKey) -> Result<(), UpdateError> {
+        let prefix = self.prefix;
+        let is_gateway = self.gateway == Some(address);
+        let role = if is_gateway { Some("gateway") } else { end_of(prefix, address) };
+        role.map_or(Ok(()), |role| Err(UpdateError::Reserved { row: row(), address, role, prefix }))
+    }
+}
+
 /// All prefixes by first address.
-pub(super) fn prefixes<'a>(
+pub(super) fn places<'a>(
     networks: impl Iterator<Item = (NetworkId, &'a NetworkRow)>,
-) -> Vec<(IpNet, NetworkId)> {
-    let of = |(id, row): (NetworkId, &NetworkRow)| {
-        let prefixes = row.v4.map(IpNet::V4).into_iter().chain(row.v6.map(IpNet::V6));
-        prefixes.map(move |prefix| (prefix, id))
-    };
-    let mut prefixes: Vec<_> = networks.flat_map(of).collect();
-    prefixes.sort_unstable_by_key(|(prefix, id)| (prefix.network(), prefix.prefix_len(), *id));
-    prefixes
+) -> Vec<Place> {
+    let places = networks.flat_map(|(id, row)| Place::of(id, row).into_iter().flatten());
+    let mut places: Vec<_> = places.collect();
+    let order = |it: &Place| (it.prefix.network(), it.prefix.prefix_len(), it.network);
+    places.sort_unstable_by_key(order);
+    places
+}
+
+/// Refuses a held address that is in none of the sorted prefixes, or that no endpoint may have.
+pub(super) fn check_held(places: &[Place], address: IpAddr) -> Result<(), UpdateError> {
+    let after = places.partition_point(|it| it.prefix.network() <= address);
+    let place = places[..after].last().filter(|it| it.contains(address));
+    let place = place.ok_or(UpdateError::HeldOutside(address))?;
+    place.check(address, || RowKey::Held(address))
 }
 
 /// The rows as they would be after an update.
@@ -193,16 +257,17 @@ struct Ports<'a> {
 
 impl<'a> After<'a> {
     /// All prefixes by first address; none overlaps another.
-    fn prefixes(&self) -> Result<Vec<(IpNet, NetworkId)>, UpdateError> {
-        let prefixes = prefixes(self.networks());
+    fn places(&self) -> Result<Vec<Place>, UpdateError> {
+        let places = places(self.networks());
         // Of sorted prefixes, one that overlaps any other overlaps its neighbour.
-        for pair in prefixes.windows(2) {
-            let [(other, by), (prefix, network)] = [pair[0], pair[1]];
-            if other.contains(&prefix) {
+        for pair in places.windows(2) {
+            let [other, Place { prefix, network, .. }] = [pair[0], pair[1]];
+            if other.prefix.contains(&prefix) {
+                let (other, by) = (other.prefix, other.network);
                 return Err(UpdateError::Overlap { network, prefix, other, by });
             }
         }
-        Ok(prefixes)
+        Ok(places)
     }
 
     /// All ports' addresses: inside their networks, and each used once.
@@ -259,155 +324,10 @@ impl<'a> After<'a> {
     }
 }
 
-/// Whether one of the sorted prefixes has the address.
-pub(super) fn contains(prefixes: &[(IpNet, NetworkId)], address: IpAddr) -> bool {
-    let after = prefixes.partition_point(|(prefix, _)| prefix.network() <= address);
-    prefixes[..after].last().is_some_and(|(prefix, _)| prefix.contains(&address))
-}
-
 /// The error for an address that two rows have.
 pub(super) fn taken(row: RowKey, address: &impl ToString, by: RowKey) -> UpdateError {
     UpdateError::Taken { row, address: address.to_string(), by }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::example::{apply, at, catalog, endpoint, maps};
-    use crate::{Slot, rows};
-
-    /// The rows of a host that has two endpoints and holds another, in one network.
-    fn example() -> VpcRows {
-        let mut catalog = catalog(3);
-        for (path, host) in [("blue/a", "h1"), ("blue/b", "h1"), ("blue/c", "h2")] {
-            apply(&mut catalog, &endpoint(path, host, |_| ())).unwrap();
-        }
-        rows(&catalog, &maps(&["h1", "h2", "h3"])).unwrap()["h1"][&Vni::MIN].clone()
-    }
-
-    /// The words with which the example is refused after a change, as an update of everything and
-    /// as a difference.
-    fn refusal(change: impl FnOnce(&mut VpcRows)) -> String {
-        let (before, mut after) = (example(), example());
-        change(&mut after);
-        let full = VpcUpdate::full(Vni::MIN, at(2), after.clone());
-        let diff = VpcUpdate::diff(Vni::MIN, (at(1), &before), (at(2), &after));
-        let [full, diff] = [full, diff].map(|update| {
-            let mut rows = before.clone();
-            let words = rows.apply(update).unwrap_err().to_string();
-            assert_eq!(rows, before, "nothing changes");
-            words
-        });
-        assert_eq!(full, diff);
-        full
-    }
-
-    fn port<'a>(rows: &'a mut VpcRows, name: &str) -> &'a mut PortRow {
-        rows.ports.get_mut(name).unwrap()
-    }
-
-    #[test]
-    fn the_example_itself_is_accepted() {
-        let rows = example();
-        assert_eq!((rows.ports.len(), rows.held.len(), rows.networks.len()), (2, 2, 1));
-        VpcRows::default().apply(VpcUpdate::full(Vni::MIN, at(1), rows)).unwrap();
-    }
-
-    #[test]
-    fn malformed_slots_and_attachments_are_refused() {
-        let words = refusal(|rows| {
-            rows.networks.get_mut(&NetworkId::MIN).unwrap().holders.slots.pop().unwrap();
-        });
-        let count = Slot::COUNT;
-        assert_eq!(words, format!("networks[1].holders: 255 slots: there must be {count}"));
-        let words = refusal(|rows| {
-            let crate::Attachment::Veth { interface, .. } = &mut port(rows, "a").attachment;
-            interface.clear();
-        });
-        assert!(words.starts_with("ports[a].attachment: interface \"\" is no"), "{words}");
-    }
-
-    #[test]
-    fn a_port_without_its_network_is_refused() {
-        assert_eq!(
-            refusal(|rows| port(rows, "a").network = "9".parse().unwrap()),
-            "ports[a].network: network 9 has no row: send both, or remove both"
-        );
-        let words = refusal(|rows| {
-            rows.networks.clear();
-            rows.held.clear();
-        });
-        assert!(words.starts_with("ports[a].network: network 1 has no row"), "{words}");
-    }
-
-    #[test]
-    fn a_network_goes_together_with_its_ports() {
-        let (mut rows, after) = (example(), VpcRows::default());
-        rows.apply(VpcUpdate::diff(Vni::MIN, (at(1), &rows), (at(2), &after))).unwrap();
-        assert!(rows.networks.is_empty() && rows.ports.is_empty());
-    }
-
-    #[test]
-    fn overlapping_networks_are_refused() {
-        let words = refusal(|rows| {
-            let mut row = rows.networks[&NetworkId::MIN].clone();
-            (row.v4, row.v6) = ("10.0.128.0/24".parse().ok(), None);
-            rows.networks.insert("2".parse().unwrap(), row);
-        });
-        assert_eq!(
-            words,
-            "networks[2]: 10.0.128.0/24 overlaps 10.0.0.0/16 of networks[1]: they must not"
-        );
-    }
-
-    #[test]
-    fn ports_with_impossible_addresses_are_refused() {
-        assert_eq!(
-            refusal(|rows| port(rows, "a").v4 = "10.9.0.1".parse().ok()),
-            "ports[a]: 10.9.0.1 is outside of network 1: it must be inside"
-        );
-        assert_eq!(
-            refusal(|rows| port(rows, "a").v6 = "fd00::1".parse().ok()),
-            "ports[a]: fd00::1 is the gateway of network 1: they must differ"
-        );
-        assert_eq!(
-            refusal(|rows| port(rows, "b").v4 = "10.0.0.2".parse().ok()),
-            "ports[b]: 10.0.0.2 is already used by ports[a]: they must differ"
-        );
-        assert_eq!(
-            refusal(|rows| port(rows, "b").mac = port(rows, "a").mac),
-            "ports[b]: 02:c1:0a:00:00:02 is already used by ports[a]: they must differ"
-        );
-    }
-
-    #[test]
-    fn held_addresses_of_no_network_or_of_a_port_are_refused() {
-        let hold = |rows: &mut VpcRows, address: &str| {
-            let row = *rows.held.values().next().unwrap();
-            rows.held.insert(address.parse().unwrap(), row);
-        };
-        assert_eq!(
-            refusal(|rows| hold(rows, "10.9.0.1")),
-            "held[10.9.0.1]: no network with a row has this address: send its network before"
-        );
-        let words = refusal(|rows| hold(rows, "10.0.0.2"));
-        assert_eq!(words, "held[10.0.0.2]: 10.0.0.2 is already used by ports[a]: they must differ");
-    }
-
-    #[test]
-    fn an_address_moves_from_held_to_local_in_one_update_only() {
-        let (mut rows, mut after) = (example(), example());
-        let (&address, _) = after.held.iter().next().unwrap();
-        let (v4, row) = (address.to_string().parse().unwrap(), port(&mut after, "a"));
-        (row.v4, row.v6) = (Some(v4), None);
-        after.held.clear();
-        let mut update = VpcUpdate::diff(Vni::MIN, (at(1), &rows), (at(2), &after));
-        let removals = std::mem::take(&mut update.held);
-        let words = rows.apply(update.clone()).unwrap_err().to_string();
-        let taken = format!("{address} is already used by held[{address}]: they must differ");
-        assert_eq!(words, format!("ports[a]: {taken}"));
-        update.held = removals;
-        rows.apply(update).unwrap();
-        assert_eq!(rows, after);
-    }
-}
+mod tests;

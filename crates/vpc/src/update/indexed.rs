@@ -1,9 +1,8 @@
 //! Rows that take an update at a cost of the update's own size, however many rows there are.
 
-use super::check::{attachments, check_port, contains, holders, prefixes, taken};
+use super::check::{Place, attachments, check_held, check_port, networks, places, taken};
 use super::{Changes, RowKey, UpdateError, VpcUpdate};
 use crate::{HeldRow, Mac, Name, NetworkId, NetworkRow, PortRow, VpcRows};
-use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -14,7 +13,7 @@ pub struct IndexedRows {
     addresses: BTreeMap<IpAddr, Name>,
     macs: BTreeMap<Mac, Name>,
     /// Of all networks, in order.
-    prefixes: Vec<(IpNet, NetworkId)>,
+    places: Vec<Place>,
 }
 
 impl IndexedRows {
@@ -97,12 +96,12 @@ impl IndexedRows {
         let addresses = ports.iter().flat_map(|(n, row)| row.addresses().map(|a| (a, n.clone())));
         self.addresses = addresses.collect();
         self.macs = ports.iter().map(|(name, row)| (row.mac, name.clone())).collect();
-        self.prefixes = prefixes(self.rows.networks.iter().map(|(id, row)| (*id, row)));
+        self.places = places(self.rows.networks.iter().map(|(id, row)| (*id, row)));
     }
 
     /// What `check` checks of all rows, for those that change.
     fn check_changed(&self, update: &VpcUpdate) -> Result<(), UpdateError> {
-        holders(update)?;
+        networks(update)?;
         attachments(update)?;
         let mut addresses = BTreeMap::new();
         let mut macs = BTreeMap::new();
@@ -111,9 +110,7 @@ impl IndexedRows {
             self.check_unique(update, (name, row), &mut addresses, &mut macs)?;
         }
         for &address in update.held.upserts.keys() {
-            if !contains(&self.prefixes, address) {
-                return Err(UpdateError::HeldOutside(address));
-            }
+            check_held(&self.places, address)?;
             let stays = self.addresses.get(&address).filter(|by| !update.ports.replaces(by));
             if let Some(port) = addresses.get(&address).copied().or(stays) {
                 return Err(taken(RowKey::Held(address), &address, RowKey::Port(port.clone())));
@@ -181,7 +178,7 @@ mod tests {
         again.index();
         prop_assert_eq!(&again.addresses, &indexed.addresses);
         prop_assert_eq!(&again.macs, &indexed.macs);
-        prop_assert_eq!(&again.prefixes, &indexed.prefixes);
+        prop_assert_eq!(&again.places, &indexed.places);
         Ok(())
     }
 
