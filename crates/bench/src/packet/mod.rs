@@ -8,7 +8,6 @@
 //! program takes. There every run follows a system call, so caches are colder than in a loop.
 
 mod fresh;
-mod memory;
 mod traffic;
 mod world;
 mod wrapper;
@@ -31,7 +30,6 @@ pub(crate) const IDS: &[&str] = &[
     "packet.depart.one_ns",
     "packet.depart.many_ns",
     "packet.not_ours_ns",
-    "packet.memory_ns",
 ];
 
 /// Endpoints, each with a flow, of the figures called `many`.
@@ -44,11 +42,6 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
 
 fn measure(id: &'static str, effort: Effort) -> Result<Measurement> {
     let rounds = if effort.quick { 5 } else { 15 };
-    if id == "packet.memory_ns" {
-        let middle = middle(&memory::rounds(rounds)?);
-        let (value, spread) = (middle.median, middle.spread);
-        return Ok(Measurement { id, value, unit: "ns", bar: None, baseline: None, spread });
-    }
     // The bars for one flow and for many.
     let (way, one, many) = match id.split('.').nth(1) {
         Some("bounce") => (Way::Bounce, 60.0, 90.0),
