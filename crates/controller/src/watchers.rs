@@ -4,7 +4,7 @@ use crate::engine::{
     Event, EventType, Filter, Refusal, RefusalKind, Subscription, Version, WATCH_QUEUE,
 };
 use mizar_identity::Identity;
-use mizar_vpc::{Generation, Manifest};
+use mizar_vpc::Generation;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -63,17 +63,16 @@ impl Watchers {
     /// Tells an event to those whom it concerns. Who does not keep up is left behind.
     pub(crate) fn tell(
         &mut self,
-        (r#type, object): (EventType, Manifest),
-        resource_version: Version,
-        concerns: impl Fn(&Identity, &Filter, &Manifest) -> bool,
+        event: Event,
+        concerns: impl Fn(&Identity, &Filter, &Event) -> Option<EventType>,
     ) {
-        let event = Arc::new(Event { r#type, object, resource_version });
+        let event = Arc::new(event);
         self.watchers.retain(|watcher| {
             !watcher.events.is_closed()
-                && (!concerns(&watcher.who, &watcher.filter, &event.object)
-                    || watcher.events.try_send(Arc::clone(&event)).is_ok())
+                && concerns(&watcher.who, &watcher.filter, &event)
+                    .is_none_or(|r#type| watcher.events.try_send(seen_as(r#type, &event)).is_ok())
         });
-        self.latest.send_replace(resource_version);
+        self.latest.send_replace(event.resource_version);
         self.events.push_back(event);
         if self.events.len() > REMEMBERED
             && let Some(oldest) = self.events.pop_front()
@@ -89,7 +88,7 @@ impl Watchers {
     pub(crate) fn since(
         &self,
         from: Version,
-        concerns: impl Fn(&Event) -> bool,
+        concerns: impl Fn(&Event) -> Option<EventType>,
     ) -> Result<VecDeque<Arc<Event>>, Refusal> {
         if from < self.forgotten {
             let detail = format!(
@@ -109,7 +108,8 @@ impl Watchers {
             return Err(Refusal::new(RefusalKind::Gone, detail));
         }
         let events = self.events.iter().filter(|event| event.resource_version > from);
-        Ok(events.filter(|event| concerns(event)).cloned().collect())
+        let seen = |event: &Arc<Event>| concerns(event).map(|r#type| seen_as(r#type, event));
+        Ok(events.filter_map(seen).collect())
     }
 
     /// Somebody watches from now on.
@@ -123,4 +123,13 @@ impl Watchers {
         self.watchers.push(Watcher { who, filter, events });
         Subscription { past, coming, latest: self.latest.subscribe() }
     }
+}
+
+/// The same event for a watcher to whom something else has happened.
+fn seen_as(r#type: EventType, event: &Arc<Event>) -> Arc<Event> {
+    if r#type == event.r#type {
+        return Arc::clone(event);
+    }
+    let (object, resource_version) = (event.object.clone(), event.resource_version);
+    Arc::new(Event { r#type, object, resource_version, before: None })
 }

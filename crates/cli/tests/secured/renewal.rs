@@ -18,7 +18,7 @@ impl Drop for Agent<'_> {
 }
 
 /// A new host that joins, and its agent.
-fn agent(world: &World) -> Agent<'_> {
+fn agent<'a>(world: &'a World, name: &str) -> Agent<'a> {
     let manifests = "{kind: Fleet, metadata: {name: fleet}, spec: {prefixes: [100.64.0.0/16]}}\n\
                      ---\n{kind: Host, metadata: {name: h1}, spec: {underlay: 100.64.0.1}}\n";
     std::fs::write(world.path("fleet.yaml"), manifests).unwrap();
@@ -31,25 +31,25 @@ fn agent(world: &World) -> Agent<'_> {
     world.shell("ip link set nic up");
     world.shell("ip link set far up");
     let (own, ca) = (format!("{dir}/host.pem"), format!("{dir}/ca.crt"));
-    let pins = format!("/sys/fs/bpf/mizar-renewal-{}", std::process::id());
+    let pins = format!("/sys/fs/bpf/mizar-{name}-{}", std::process::id());
     let words = ["agent", "--host", "h1", "--nic", "nic", "--instance", "h1"];
     let link = ["--controller", CONTROLLER, "--credentials", &own, "--ca", &ca];
     let (socket, rows) = (world.path("agent.sock"), "endpoints=4096");
     let local = ["--socket", &socket, "--pins", &pins, "--rows", rows];
     let child = world.start(&[&words[..], &link, &local].concat());
     let agent = Agent(world, child, pins);
-    world.alice("wait host h1 --timeout 30s").expect(0);
+    world.alice("wait host h1 --timeout 60s").expect(0);
     agent
 }
 
 #[test]
 fn certificates_of_seconds_renew_by_themselves_while_the_stream_goes_on() {
     needs_root!();
-    let lasts = Duration::from_secs(20);
-    let lifetimes = ["controller=20s", "host=20s", "operator=20s"];
+    let lasts = Duration::from_secs(30);
+    let lifetimes = ["controller=30s", "host=30s", "operator=30s"];
     let options: Vec<_> = lifetimes.iter().flat_map(|it| ["--lifetime", it]).collect();
     let world = World::with(&options);
-    let _agent = agent(&world);
+    let _agent = agent(&world, "renewal");
     let own = world.issue("operator/alice", "renewing.pem");
     let ca = world.path("pki/ca.crt");
     let asks = |line: &str| {
@@ -62,8 +62,12 @@ fn certificates_of_seconds_renew_by_themselves_while_the_stream_goes_on() {
     let mut away = Duration::ZERO;
     let start = Instant::now();
     // Longer than any of the first certificates lasts.
-    while start.elapsed() < lasts * 2 {
-        if start.elapsed() > lasts / 2 * (seen[2].len() as u32) {
+    let is_full = std::env::var_os("MIZAR_TEST_FULL").is_some();
+    let (length, renewals) = if is_full { (lasts * 2, 2) } else { (lasts + lasts / 6, 1) };
+    while start.elapsed() < length {
+        // His first one lasts longer.
+        let renewed = (seen[2].len() as u32).saturating_sub(1);
+        if !seen[2].is_empty() && start.elapsed() > lasts / 2 * renewed {
             asks("pki renew");
         }
         for (file, seen) in files.iter().zip(&mut seen) {
@@ -78,7 +82,7 @@ fn certificates_of_seconds_renew_by_themselves_while_the_stream_goes_on() {
         }
     }
     for (file, seen) in files.iter().zip(&seen) {
-        assert!(seen.len() >= 3, "{file} was renewed {} times", seen.len() - 1);
+        assert!(seen.len() > renewals, "{file} was renewed {} times", seen.len() - 1);
     }
     // A connection ends with its certificate, and the agent dials with the next one at once.
     assert!(away < Duration::from_secs(4), "the agent was away for {away:?}");
@@ -88,7 +92,7 @@ fn certificates_of_seconds_renew_by_themselves_while_the_stream_goes_on() {
 fn a_revoked_host_is_cut_off_and_joins_anew() {
     needs_root!();
     let world = World::new();
-    let _agent = agent(&world);
+    let _agent = agent(&world, "revoked");
     let said = world.alice("host revoke h1").expect(0);
     assert!(said.contains("host/h1: no certificate issued until "), "{said}");
     let connected = || {
@@ -99,7 +103,7 @@ fn a_revoked_host_is_cut_off_and_joins_anew() {
     let until = |what: &str, is_so: &dyn Fn() -> bool| {
         let start = Instant::now();
         while !is_so() {
-            assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+            assert!(start.elapsed() < Duration::from_secs(60), "{what}");
             std::thread::sleep(Duration::from_millis(100));
         }
     };

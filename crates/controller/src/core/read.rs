@@ -3,15 +3,14 @@
 use super::Core;
 use crate::access;
 use crate::engine::{
-    Event, EventType, Filter, List, Outcome, Page, Refusal, RefusalKind, Subscription, Version,
-    Watch,
+    Event, EventType, Filter, List, Outcome, Page, Refusal, RefusalKind, Subscription, Watch,
 };
 use crate::time::Time;
 use mizar_identity::Identity;
 use mizar_identity::role::Verb;
 use mizar_vpc::catalog::{EndpointRecord, NetworkEntry, Record, VpcEntry};
 use mizar_vpc::manifest::Kind;
-use mizar_vpc::{Changed, Manifest, Name, Ref, Vni};
+use mizar_vpc::{Catalog, Changed, Manifest, Name, Ref, Vni};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,7 +80,7 @@ impl Core {
         self.check_filter(who, &watch.filter)?;
         let past = match watch.from {
             Some(from) => {
-                self.watchers.since(from, |event| self.sees(who, &watch.filter, event))?
+                self.watchers.since(from, |event| seen(&self.catalog, who, &watch.filter, event))?
             }
             None => self.present(who, &watch.filter, now)?.into(),
         };
@@ -103,29 +102,30 @@ impl Core {
                 (None, Some(before)) => (EventType::Deleted, before),
                 (None, None) => return None,
             };
-            Some((r#type, object.clone()))
+            let before = outcome.before.as_ref().filter(|before| moves(before, object));
+            Some((r#type, object.clone(), before.cloned().map(Box::new)))
         });
         let changed: Vec<_> = changed.collect();
         let count = changed.len();
-        for (index, event) in changed.into_iter().enumerate() {
+        for (index, (r#type, object, before)) in changed.into_iter().enumerate() {
             let is_last = index + 1 == count;
-            let own = if is_last { self.generation.into() } else { self.watchers.latest().next() };
-            self.tell(event, own);
+            let next = self.watchers.latest().next();
+            let resource_version = if is_last { self.generation.into() } else { next };
+            self.tell(Event { r#type, object, resource_version, before });
         }
         self.watchers.written(self.generation);
     }
 
     /// Tells watchers that a resource's status is another one.
     pub(super) fn announce(&mut self, object: Manifest) {
-        let own = self.watchers.latest().next();
-        self.tell((EventType::Modified, object), own);
+        let resource_version = self.watchers.latest().next();
+        let r#type = EventType::Modified;
+        self.tell(Event { r#type, object, resource_version, before: None });
     }
 
-    fn tell(&mut self, event: (EventType, Manifest), own: Version) {
+    fn tell(&mut self, event: Event) {
         let catalog = &self.catalog;
-        self.watchers.tell(event, own, |who, filter, object| {
-            selects(filter, object) && access::may_read(catalog, who, &object.reference())
-        });
+        self.watchers.tell(event, |who, filter, event| seen(catalog, who, filter, event));
     }
 
     /// All metrics as text.
@@ -136,11 +136,6 @@ impl Core {
         access::check_monitoring(who)?;
         let text = self.metrics.text(&self.snapshot(now));
         text.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))
-    }
-
-    fn sees(&self, who: &Identity, filter: &Filter, event: &Event) -> bool {
-        selects(filter, &event.object)
-            && access::may_read(&self.catalog, who, &event.object.reference())
     }
 
     fn present(
@@ -158,7 +153,7 @@ impl Core {
             let object = self.get(who, &reference, now)?;
             if selects(filter, &object) {
                 let (r#type, resource_version) = (EventType::Added, self.watchers.latest());
-                events.push(Arc::new(Event { r#type, object, resource_version }));
+                events.push(Arc::new(Event { r#type, object, resource_version, before: None }));
             }
             if events.len() > crate::watchers::MOST_PRESENT {
                 let detail = "there are too many to begin with: list them in pages, then watch \
@@ -258,6 +253,30 @@ fn selects(filter: &Filter, manifest: &Manifest) -> bool {
         && filter.host.as_ref().is_none_or(|host| *host == endpoint.spec.host)
         && filter.network.as_ref().is_none_or(|network| *network == endpoint.spec.network)
         && filter.phase.is_none_or(|wanted| phase == Some(wanted))
+}
+
+/// What an event is to a watcher; None: nothing. A resource that a filter selects no more is gone
+/// for him, and one that it did not select before is new.
+fn seen(catalog: &Catalog, who: &Identity, filter: &Filter, event: &Event) -> Option<EventType> {
+    let is = selects(filter, &event.object);
+    let was = event.before.as_ref().map_or(is, |before| selects(filter, before));
+    let r#type = match (was, is) {
+        (false, false) => return None,
+        (true, false) => EventType::Deleted,
+        (false, true) if event.r#type == EventType::Modified => EventType::Added,
+        _ => event.r#type,
+    };
+    access::may_read(catalog, who, &event.object.reference()).then_some(r#type)
+}
+
+/// Whether a filter may select a resource that it did not select before, or the other way round.
+/// How far it has come is another matter: that changes all the time.
+fn moves(before: &Manifest, after: &Manifest) -> bool {
+    let place = |manifest: &Manifest| match manifest {
+        Manifest::Endpoint(it) => Some((it.spec.host.clone(), it.spec.network.clone())),
+        _ => None,
+    };
+    before.metadata().labels != after.metadata().labels || place(before) != place(after)
 }
 
 fn after_of(manifest: &Manifest) -> String {

@@ -172,6 +172,8 @@ pub struct Event {
     pub object: Manifest,
     /// Its own: from there a watch continues.
     pub resource_version: Version,
+    /// The resource as it was, if other filters selected it then.
+    pub(crate) before: Option<Box<Manifest>>,
 }
 
 /// What happened to a resource.

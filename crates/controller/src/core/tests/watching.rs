@@ -128,6 +128,34 @@ fn from_every_event_a_watch_goes_on_with_the_next_one() {
 }
 
 #[test]
+fn what_a_filter_selects_no_more_is_gone_for_who_watches_through_it() {
+    let mut world = World::example(3);
+    world.settle();
+    let filter = |host: &str| Filter { host: Some(name(host)), ..endpoints() };
+    let now = world.time();
+    let from = Some(world.core.watchers.latest());
+    let watch = |core: &mut Core, host: &str| {
+        let watch = Watch { filter: filter(host), from };
+        core.watch(&Identity::local(), &watch, now).unwrap()
+    };
+    let mut watching = ["h1", "h2"].map(|host| watch(&mut world.core, host));
+    world.endpoint("a", "h1");
+    world.settle();
+    world.endpoint("a", "h2");
+    world.settle();
+    let mut ends = |watching: &mut Subscription| -> Vec<EventType> {
+        let mut types: Vec<_> = taken(watching).into_iter().map(|event| event.1).collect();
+        types.dedup();
+        types
+    };
+    let [left, joined] = watching.each_mut().map(&mut ends);
+    assert_eq!(left, [EventType::Added, EventType::Modified, EventType::Deleted]);
+    assert_eq!(joined, [EventType::Added, EventType::Modified]);
+    let mut again = ["h1", "h2"].map(|host| watch(&mut world.core, host));
+    assert_eq!(again.each_mut().map(ends), [left, joined], "and from an earlier version, too");
+}
+
+#[test]
 fn a_version_that_is_forgotten_or_of_another_controller_is_gone() {
     let mut world = World::example(2);
     world.endpoint("a", "h1");
