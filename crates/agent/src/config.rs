@@ -3,7 +3,8 @@
 use crate::clock::Clock;
 use crate::kernel::{Maps, TableError};
 use crate::netlink::Nic;
-use crate::probe::LEASE;
+use crate::next_hops::VOUCHED;
+use crate::probe::{LEASE, LONGEST_PAUSE};
 use ipnet::IpNet;
 use mizar_packet::tables::{Config, FLEET_PREFIXES, FleetPrefix};
 use std::fs::File;
@@ -35,7 +36,9 @@ pub(crate) fn row(
     };
     Ok(Config {
         underlay: underlay.into(),
+        vouched_until: clock.now() + clock.jiffies(VOUCHED),
         lease: jiffies(LEASE),
+        longest_pause: jiffies(LONGEST_PAUSE),
         teach: jiffies(TEACH),
         notice_delay: jiffies(NOTICE_DELAY),
         stamp: jiffies(STAMP),

@@ -190,21 +190,18 @@ impl Driver {
             ));
         }
         let fleet = fleet(&config.fleet).map_err(|error| error.to_string())?;
-        let row = maps.config.get(&0).map_err(|error| error_chain(&error))?;
-        match row {
-            Some(mut row) if row.fleet != fleet => {
-                let first = row.fleet == Config::EMPTY.fleet;
-                row.fleet = fleet;
-                maps.config.put(&0, &row).map_err(|error| error_chain(&error))?;
-                if first {
-                    // Up to here every source was foreign, which says nothing about anybody.
-                    let counter = Counter::Dropped(Reason::ForeignSource).row();
-                    maps.counters.clear(counter).map_err(|error| error_chain(&error))?;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        let mut first = false;
+        let changed = maps.change_config(|row| {
+            first = row.fleet == Config::EMPTY.fleet && row.fleet != fleet;
+            row.fleet = fleet;
+        });
+        changed.map_err(|error| error_chain(&error))?;
+        if first {
+            // Up to here every source was foreign, which says nothing about anybody.
+            let counter = Counter::Dropped(Reason::ForeignSource).row();
+            maps.counters.clear(counter).map_err(|error| error_chain(&error))?;
         }
+        Ok(())
     }
 
     fn on_batch(&mut self, batch: Batch) {

@@ -163,11 +163,8 @@ impl Hosts {
         let mut state = self.lock();
         for (index, facts) in &mut state.facts {
             let Some(mut row) = self.maps.hosts.get(index)? else { continue };
-            if row.mtu >= facts.mtu {
-                facts.lowered = None;
-            } else if now - *facts.lowered.get_or_insert(now) >= LOWERED {
-                facts.lowered = None;
-                row.mtu = facts.mtu;
+            if let Some(mtu) = facts.restored(row.mtu, now) {
+                row.mtu = mtu;
                 self.maps.hosts.put(index, &row)?;
             }
         }
@@ -182,32 +179,23 @@ impl Hosts {
         used_before: u64,
     ) -> Result<(), TableError> {
         let mut state = self.lock();
-        let candidates: Vec<_> = state
-            .indices
-            .iter()
-            .filter(|(address, index)| **address != state.own && !referred.contains(index))
-            .map(|(address, index)| (*address, index))
-            .collect();
-        let mut retiring = BTreeSet::new();
-        for (address, index) in candidates {
-            let idle = self.maps.hosts.get(&index)?.is_none_or(|row| row.used < used_before);
-            if state.retiring.contains(&address) {
-                self.maps.hosts.put(&index, &NOBODY)?;
-                state.indices.release(&address);
-                state.facts.remove(&index);
-            } else if idle {
-                self.maps.host_index.remove(&address)?;
-                retiring.insert(address);
-            }
+        let rows: BTreeMap<HostIndex, Host> = self.maps.hosts.rows()?.into_iter().collect();
+        let idle = |index| rows.get(&index).is_none_or(|row| row.used < used_before);
+        let Turn { freed, hidden, revived } = state.turn(referred, idle);
+        for (address, index) in &freed {
+            self.maps.hosts.put(index, &NOBODY)?;
+            state.indices.release(address);
+            state.facts.remove(index);
+            state.retiring.remove(address);
         }
-        // One that is referred to again by a row written before it could not be found any more.
-        let revived: Vec<_> = state.retiring.difference(&retiring).copied().collect();
-        for address in revived {
-            if let Some(index) = state.indices.get(&address) {
-                self.maps.host_index.put(&address, &index)?;
-            }
+        for address in hidden {
+            self.maps.host_index.remove(&address)?;
+            state.retiring.insert(address);
         }
-        state.retiring = retiring;
+        for (address, index) in revived {
+            self.maps.host_index.put(&address, &index)?;
+            state.retiring.remove(&address);
+        }
         Ok(())
     }
 
@@ -217,5 +205,104 @@ impl Hosts {
     }
 }
 
+/// What becomes of hosts at one look at all tables.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Turn {
+    /// Without references at two looks: their rows are free.
+    freed: Vec<(Address, HostIndex)>,
+    /// Without references, and idle: no look-up finds them any more.
+    hidden: Vec<Address>,
+    /// Referred to again, by a row written before they could not be found any more.
+    revived: Vec<(Address, HostIndex)>,
+}
+
+impl State {
+    /// What becomes of each host, but this one.
+    fn turn(&self, referred: &BTreeSet<HostIndex>, idle: impl Fn(HostIndex) -> bool) -> Turn {
+        let mut turn = Turn::default();
+        for (&address, index) in self.indices.iter().filter(|(address, _)| **address != self.own) {
+            match (self.retiring.contains(&address), referred.contains(&index)) {
+                (true, false) => turn.freed.push((address, index)),
+                (true, true) => turn.revived.push((address, index)),
+                (false, false) if idle(index) => turn.hidden.push(address),
+                (false, _) => {}
+            }
+        }
+        turn
+    }
+}
+
+impl Facts {
+    /// The MTU that a row with a lower one gets back at last: the network is asked again whether it
+    /// still is too much.
+    fn restored(&mut self, in_row: u16, now: Instant) -> Option<u16> {
+        if in_row >= self.mtu {
+            self.lowered = None;
+            return None;
+        }
+        if now - *self.lowered.get_or_insert(now) < LOWERED {
+            return None;
+        }
+        self.lowered = None;
+        Some(self.mtu)
+    }
+}
+
 const NOBODY: Host =
     Host { address: Address::NONE, next_hop: [0; 6], mtu: 0, used: 0, alive_until: 0 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Address = Address::v4([100, 64, 0, 1]);
+    const A: Address = Address::v4([100, 64, 0, 2]);
+    const B: Address = Address::v4([100, 64, 0, 3]);
+
+    fn state(retiring: &[Address]) -> State {
+        State {
+            indices: Indices::recovered("host", 8, [(OWN, 1), (A, 2), (B, 3)]),
+            facts: BTreeMap::new(),
+            retiring: retiring.iter().copied().collect(),
+            own: OWN,
+            mtu: 1500,
+        }
+    }
+
+    #[test]
+    fn a_host_is_hidden_before_its_row_is_freed() {
+        let turn = state(&[]).turn(&[3].into(), |_| true);
+        assert_eq!(turn, Turn { hidden: vec![A], ..Turn::default() });
+        let turn = state(&[A]).turn(&[3].into(), |_| true);
+        assert_eq!(turn, Turn { freed: vec![(A, 2)], ..Turn::default() });
+    }
+
+    #[test]
+    fn a_host_that_was_used_lately_stays_and_so_does_this_one() {
+        let turn = state(&[]).turn(&BTreeSet::new(), |index| index == 3);
+        assert_eq!(turn, Turn { hidden: vec![B], ..Turn::default() });
+    }
+
+    #[test]
+    fn a_hidden_host_that_is_referred_to_again_is_found_again() {
+        let turn = state(&[A, B]).turn(&[2].into(), |_| true);
+        let expected = Turn { freed: vec![(B, 3)], revived: vec![(A, 2)], hidden: vec![] };
+        assert_eq!(turn, expected);
+    }
+
+    #[test]
+    fn a_lowered_mtu_is_believed_for_a_while_from_when_it_was_seen() {
+        let (mut facts, start) = (Facts { mtu: 1500, lowered: None }, Instant::now());
+        assert_eq!(facts.restored(1500, start), None);
+        let seen = start + LOWERED;
+        assert_eq!(facts.restored(1400, seen), None, "seen at this look only");
+        let almost = seen + LOWERED - Duration::from_millis(1);
+        assert_eq!(facts.restored(1400, almost), None);
+        assert_eq!(facts.restored(1400, seen + LOWERED), Some(1500));
+        assert_eq!(facts.lowered, None);
+        // Raised by somebody else, and lowered again: from the beginning.
+        assert_eq!(facts.restored(1400, seen), None);
+        assert_eq!(facts.restored(1500, almost), None);
+        assert_eq!(facts.restored(1300, seen + LOWERED), None);
+    }
+}

@@ -24,8 +24,8 @@ pub(crate) struct Indices<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no room for one more {what}: there are {capacity}; start the agent with more")]
 pub struct Exhausted {
-    what: &'static str,
-    capacity: u32,
+    pub(crate) what: &'static str,
+    pub(crate) capacity: u32,
 }
 
 impl<K: Ord + Clone> Indices<K> {

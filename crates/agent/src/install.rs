@@ -3,7 +3,7 @@
 use crate::kernel::{Maps, RouteKey, Table, TableError};
 use crate::plan::{Gone, VpcTables, changed};
 use mizar_packet::Address;
-use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Holders, Port, REPLICAS, SLOTS};
+use mizar_packet::tables::{Endpoint, EndpointKey, Holders, Port, REPLICAS, SLOTS};
 use std::collections::BTreeMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -31,9 +31,9 @@ pub(crate) fn recover(maps: &Maps) -> Result<BTreeMap<u32, VpcTables>, TableErro
         networks.insert(route.network, key.vni());
         all.entry(key.vni()).or_default().routes.insert(key, route);
     }
-    for (interface, port) in maps.ports.rows()? {
+    for port in maps.ports.rows()? {
         networks.insert(port.network, port.vni);
-        all.entry(port.vni).or_default().ports.insert(interface, port);
+        all.entry(port.vni).or_default().ports.insert(port.interface, port);
     }
     for (key, endpoint) in maps.endpoints.rows() {
         let tables = all.entry(key.vni).or_default();
@@ -76,8 +76,7 @@ pub(crate) fn write_networks(
     failed
 }
 
-/// Writes what is new or different of one guest: its tokens, its interface, its addresses.
-/// `current` follows.
+/// Writes what is new or different of one guest: its interface, its addresses. `current` follows.
 ///
 /// # Errors
 /// The first row that could not be written.
@@ -87,15 +86,9 @@ pub(crate) fn write_port(
     current: &mut VpcTables,
     (port, endpoints): (&Port, &BTreeMap<Address, Endpoint>),
 ) -> Result<(), TableError> {
-    let interface = port.interface;
-    let there = current.ports.get(&interface);
-    // A new guest starts with all its tokens; without a bucket it would have no limit.
-    if there.is_none() {
-        maps.buckets.put(&interface, &Bucket::full(0))?;
-    }
-    if there != Some(port) {
-        maps.ports.put(&interface, port)?;
-        current.ports.insert(interface, *port);
+    if current.ports.get(&port.interface) != Some(port) {
+        maps.ports.put(port)?;
+        current.ports.insert(port.interface, *port);
     }
     for (address, endpoint) in endpoints {
         if current.endpoints.get(address) != Some(endpoint) {
@@ -118,7 +111,7 @@ pub(crate) fn remove(
     let left: Vec<_> =
         gone.endpoints.iter().filter_map(|at| current.endpoints.remove_entry(at)).collect();
     for interface in &gone.ports {
-        match maps.ports.remove(interface).and_then(|_| maps.buckets.remove(interface)) {
+        match maps.ports.remove(*interface) {
             Ok(_) => drop(current.ports.remove(interface)),
             Err(error) => failed.push(Failed::Port(error)),
         }

@@ -31,6 +31,7 @@ mod next_hops;
 mod node;
 mod options;
 mod packet_socket;
+mod places;
 mod plan;
 mod ports;
 mod probe;

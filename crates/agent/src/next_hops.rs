@@ -1,15 +1,19 @@
 //! Where frames to other hosts go next: asked of the kernel's routes and neighbours, kept current.
 //!
 //! A next hop is handed to the kernel to keep resolved, with or without traffic and also while no
-//! agent runs. Its MAC address is never taken from frames that come in.
+//! agent runs. Its MAC address is never taken from frames that come in. While this runs it answers
+//! for the next hops in the tables; once it has not for a while, the kernel programs have frames
+//! sent by what the kernel knows, which costs more.
 
+use crate::clock::Clock;
 use crate::hosts::Hosts;
+use crate::kernel::Maps;
 use crate::netlink::{self, Event, Netlink};
 use crate::probe::Prober;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -18,9 +22,19 @@ const REFRESH: Duration = Duration::from_secs(30);
 /// How long to wait after a change of routes for more of them.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long next hops are believed without another word of the agent: longer than it takes to
+/// replace one by another.
+pub(crate) const VOUCHED: Duration = Duration::from_secs(5);
+/// How often it gives its word.
+const VOUCH: Duration = Duration::from_secs(1);
+
 /// Resolves next hops.
 #[derive(Debug)]
 pub(crate) struct NextHops {
+    maps: Arc<Maps>,
+    clock: Clock,
+    /// When the agent last gave its word.
+    vouched: Instant,
     netlink: Netlink,
     hosts: Arc<Hosts>,
     prober: Arc<Prober>,
@@ -33,9 +47,16 @@ pub(crate) struct NextHops {
 }
 
 impl NextHops {
-    pub(crate) fn new(netlink: Netlink, hosts: Arc<Hosts>, prober: Arc<Prober>, nic: u32) -> Self {
+    pub(crate) fn new(
+        (maps, clock): (Arc<Maps>, Clock),
+        netlink: Netlink,
+        hosts: Arc<Hosts>,
+        prober: Arc<Prober>,
+        nic: u32,
+    ) -> Self {
         let (behind, unreachable) = Default::default();
-        Self { netlink, hosts, prober, nic, behind, unreachable }
+        let vouched = Instant::now();
+        Self { maps, clock, vouched, netlink, hosts, prober, nic, behind, unreachable }
     }
 
     /// Resolves whatever is wanted, and again when something changes, for ever.
@@ -49,8 +70,12 @@ impl NextHops {
         let mut events = self.netlink.events().await?;
         let mut refresh = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut vouch = tokio::time::interval(VOUCH);
+        vouch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.vouch();
             tokio::select! {
+                _ = vouch.tick() => {}
                 host = wanted.recv() => match host {
                     Some(host) => self.resolve(host).await,
                     // The hosts are gone: the agent is stopping.
@@ -76,11 +101,25 @@ impl NextHops {
         }
     }
 
+    /// Answers for the next hops in the tables, now and then.
+    fn vouch(&mut self) {
+        if self.vouched.elapsed() < VOUCH / 2 {
+            return;
+        }
+        let until = self.clock.now() + self.clock.jiffies(VOUCHED);
+        match self.maps.change_config(|config| config.vouched_until = until) {
+            Ok(()) => self.vouched = Instant::now(),
+            Err(error) => warn!(%error, "next hops not vouched for"),
+        }
+    }
+
     async fn resolve_all(&mut self) {
         let hosts: Vec<IpAddr> = self.hosts.others().into_iter().map(|(host, _)| host).collect();
         let before: BTreeSet<IpAddr> = std::mem::take(&mut self.behind).into_keys().collect();
         for host in hosts {
             self.resolve(host).await;
+            // It may take a while, with many hosts.
+            self.vouch();
         }
         for next_hop in before.into_iter().filter(|hop| !self.behind.contains_key(hop)) {
             if let Err(error) = self.netlink.release(self.nic, next_hop).await {

@@ -121,6 +121,7 @@ impl Node {
         let row = config::row(found, &nic, underlay, &clock);
         let mut row = row.map_err(system("read random numbers"))?;
         row.own_host = hosts.ensure(underlay.into())?;
+        row.port_bits = maps.ports.bits();
         if found != Some(row) {
             maps.config.put(&0, &row)?;
         }
@@ -135,13 +136,19 @@ impl Node {
         let prober = Prober::new(Arc::clone(&maps), Arc::clone(&control), clock, row.echo_cookie);
         let trampoline = kernel.trampoline().try_clone_to_owned();
         let trampoline = trampoline.map_err(system("keep the guests' program"))?;
-        let ports = Ports::recover(netlink.clone(), trampoline).await?;
+        let ports = Ports::recover(netlink.clone(), trampoline, maps.ports.capacity());
+        let ports = ports.await?;
         let used = Arc::<Used>::default();
         let tables = (Arc::clone(&maps), Arc::clone(&hosts), Arc::clone(&used));
         let applier = Applier::recover(tables, ports, guest_mtu)?;
         let prober = Arc::new(prober);
-        let next_hops =
-            NextHops::new(netlink.clone(), Arc::clone(&hosts), Arc::clone(&prober), nic.index);
+        let next_hops = NextHops::new(
+            (Arc::clone(&maps), clock),
+            netlink.clone(),
+            Arc::clone(&hosts),
+            Arc::clone(&prober),
+            nic.index,
+        );
         let events = Events {
             maps: Arc::clone(&maps),
             hosts: Arc::clone(&hosts),
@@ -176,7 +183,7 @@ impl Tasks {
         };
         let next_hops = async { next_hops.run(wanted).await.map_err(StartError::from) };
         let others = async {
-            tokio::join!(prober.run(), sweeper.run());
+            tokio::join!(prober.run(), prober.pace(), sweeper.run());
             Ok(())
         };
         tokio::try_join!(events, next_hops, others).map(drop)

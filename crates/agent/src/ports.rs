@@ -5,13 +5,14 @@
 
 use crate::error_chain;
 use crate::netlink::{self, Attached, EndpointSpec, GuestAddress, Netlink, Outcome};
+use crate::places::Places;
 use ipnet::IpNet;
 use mizar_proto::{Step, Steps};
 use mizar_vpc::{Attachment, Name, NetworkRow, PortRow, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
@@ -22,6 +23,7 @@ pub(crate) struct Ports {
     trampoline: Arc<OwnedFd>,
     attached: BTreeMap<Vni, BTreeMap<Name, AttachedPort>>,
     by_interface: BTreeMap<u32, (Vni, Name)>,
+    places: Arc<Mutex<Places>>,
     jobs: JoinSet<Job>,
     /// Interfaces of nobody known that went while jobs ran: one of them may turn out to be that of
     /// a guest that was being attached.
@@ -57,19 +59,25 @@ pub(crate) enum What {
 /// A job that has ended.
 #[derive(Debug)]
 enum Job {
-    Attach(Vni, Name, Box<EndpointSpec>, netlink::Result<Attached>),
+    Attach(Vni, Name, Box<EndpointSpec>, Result<Attached, String>),
     Detach(Vni, Name, netlink::Result<bool>),
 }
 
 impl Ports {
-    /// Takes over the interfaces of an earlier agent of this instance.
-    pub(crate) async fn recover(netlink: Netlink, trampoline: OwnedFd) -> netlink::Result<Self> {
+    /// Takes over the interfaces of an earlier agent of this instance. The table of ports has
+    /// `rows` rows.
+    pub(crate) async fn recover(
+        netlink: Netlink,
+        trampoline: OwnedFd,
+        rows: u32,
+    ) -> netlink::Result<Self> {
         let found = netlink.list_endpoints().await?;
         let mut ports = Self {
             netlink,
             trampoline: Arc::new(trampoline),
             attached: BTreeMap::new(),
             by_interface: BTreeMap::new(),
+            places: Arc::new(Mutex::new(Places::new(rows))),
             jobs: JoinSet::new(),
             vanished: BTreeSet::new(),
         };
@@ -77,6 +85,8 @@ impl Ports {
             // Interfaces are named by checked names: others are not ours.
             if let (Ok(vni), Ok(name)) = (Vni::try_from(found.vni), found.name.parse::<Name>()) {
                 let steps = Steps::new();
+                // One whose row is taken is made anew when it is attached.
+                lock(&ports.places).take(found.interface);
                 ports.insert(
                     (vni, name),
                     AttachedPort { spec: None, interface: found.interface, steps },
@@ -106,8 +116,10 @@ impl Ports {
     /// Begins to attach a guest, or to complete what is there.
     pub(crate) fn attach(&mut self, vni: Vni, name: Name, spec: EndpointSpec) {
         let (netlink, trampoline) = (self.netlink.clone(), Arc::clone(&self.trampoline));
+        let places = Arc::clone(&self.places);
+        let there = self.get(vni, &name).map(|port| port.interface);
         self.jobs.spawn(async move {
-            let result = netlink.attach_endpoint(&spec, trampoline).await;
+            let result = attach(&netlink, &trampoline, &places, there, &spec).await;
             Job::Attach(vni, name, Box::new(spec), result)
         });
     }
@@ -175,13 +187,14 @@ impl Ports {
         &mut self,
         key: (Vni, Name),
         spec: EndpointSpec,
-        result: netlink::Result<Attached>,
+        result: Result<Attached, String>,
     ) -> Done {
         let (vni, name) = key.clone();
         let result = match result {
-            Err(error) => Err(error_chain(&error)),
+            Err(problem) => Err(problem),
             Ok(attached) if self.vanished.contains(&attached.interface) => {
                 self.remove(&key);
+                lock(&self.places).release(attached.interface);
                 Err("its interface has vanished while it was attached".to_owned())
             }
             Ok(attached) => {
@@ -192,7 +205,9 @@ impl Ports {
                     info!(%vni, endpoint = %name, interface, ?took, "guest attached");
                 }
                 let steps = summary(&attached.steps);
-                self.remove(&key);
+                if self.get(vni, &name).is_none_or(|there| there.interface != interface) {
+                    self.remove(&key);
+                }
                 self.insert(key, AttachedPort { spec: Some(spec), interface, steps });
                 Ok(())
             }
@@ -221,11 +236,48 @@ impl Ports {
         let Some(of) = self.attached.get_mut(vni) else { return };
         if let Some(port) = of.remove(name) {
             self.by_interface.remove(&port.interface);
+            lock(&self.places).release(port.interface);
         }
         if of.is_empty() {
             self.attached.remove(vni);
         }
     }
+}
+
+/// Attaches a guest: by the interface that is `there`, if it has its row among the ports.
+async fn attach(
+    netlink: &Netlink,
+    trampoline: &OwnedFd,
+    places: &Mutex<Places>,
+    there: Option<u32>,
+    spec: &EndpointSpec,
+) -> Result<Attached, String> {
+    let mut kept = there.filter(|&index| lock(places).has(index));
+    loop {
+        let index = match kept {
+            Some(index) => index,
+            None => lock(places).allocate().map_err(|error| error_chain(&error))?,
+        };
+        let spec = EndpointSpec { index, ..spec.clone() };
+        match netlink.attach_endpoint(&spec, trampoline).await {
+            Ok(attached) => return Ok(attached),
+            Err(error) => {
+                if kept.is_none() {
+                    lock(places).release(index);
+                }
+                // Somebody else has made an interface with that index.
+                if !error.is_index_taken() {
+                    return Err(error_chain(&error));
+                }
+                kept = None;
+            }
+        }
+    }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    // Nothing panics while it is held.
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a guest's interface must be like.
@@ -246,6 +298,7 @@ pub(crate) fn spec(
     EndpointSpec {
         vni: vni.get(),
         name: name.to_string(),
+        index: 0,
         namespace: netns.clone(),
         interface: interface.clone(),
         mac: port.mac.octets(),

@@ -114,6 +114,25 @@ async fn what_was_changed_meanwhile_is_repaired_and_what_the_guest_added_stays()
 }
 
 #[tokio::test]
+async fn the_hosts_end_has_the_index_that_is_asked_for() {
+    needs_root!();
+    let (host, guest) = (World::new(), World::new());
+    let netlink = host.netlink().await;
+    let spec = |index| EndpointSpec { index, ..endpoint("web", &guest) };
+    let made = netlink.attach_endpoint(&spec(70_001), program()).await.unwrap();
+    assert_eq!((made.outcome, made.interface), (Outcome::Created, 70_001));
+    let kept = netlink.attach_endpoint(&spec(70_001), program()).await.unwrap();
+    assert_eq!((kept.outcome, kept.interface), (Outcome::Kept, 70_001));
+    let moved = netlink.attach_endpoint(&spec(70_002), program()).await.unwrap();
+    assert_eq!((moved.outcome, moved.interface), (Outcome::Remade, 70_002));
+    let other = World::new();
+    let taken = EndpointSpec { index: 70_002, ..endpoint("db", &other) };
+    let error = netlink.attach_endpoint(&taken, program()).await.unwrap_err();
+    assert!(error.is_index_taken() && explained(&error).contains("70002"), "{error:?}");
+    assert_eq!((interfaces(&host), interfaces(&other)), (1, 0));
+}
+
+#[tokio::test]
 async fn a_link_into_a_former_namespace_is_remade() {
     needs_root!();
     let (host, former, guest) = (World::new(), World::new(), World::new());
@@ -372,6 +391,7 @@ fn endpoint(name: &str, guest: &World) -> EndpointSpec {
     EndpointSpec {
         vni: 7,
         name: name.to_owned(),
+        index: 0,
         namespace: guest.path(),
         interface: "eth0".to_owned(),
         mac: [2, 0, 0, 0, 0, 5],

@@ -37,16 +37,17 @@ impl Assembly {
         self.push(0x07, to, R(0), 0, value);
     }
 
-    pub(crate) fn add_register(&mut self, to: R, from: R) {
-        self.push(0x0f, to, from, 0, 0);
-    }
-
     pub(crate) fn and(&mut self, to: R, value: i32) {
         self.push(0x57, to, R(0), 0, value);
     }
 
-    pub(crate) fn shift_left(&mut self, to: R, bits: i32) {
-        self.push(0x67, to, R(0), 0, bits);
+    pub(crate) fn multiply(&mut self, to: R, by: i32) {
+        self.push(0x27, to, R(0), 0, by);
+    }
+
+    /// The lower 16 bits in network byte order, and nothing above.
+    pub(crate) fn network_order_16(&mut self, to: R) {
+        self.push(0xdc, to, R(0), 0, 16);
     }
 
     pub(crate) fn load_word(&mut self, to: R, from: R, offset: i16) {
@@ -59,6 +60,10 @@ impl Assembly {
 
     pub(crate) fn store(&mut self, to: R, offset: i16, from: R) {
         self.push(0x7b, to, from, offset, 0);
+    }
+
+    pub(crate) fn store_16(&mut self, to: R, offset: i16, from: R) {
+        self.push(0x6b, to, from, offset, 0);
     }
 
     /// Skips instructions unless `a` ≤ `b`.

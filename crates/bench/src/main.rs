@@ -35,6 +35,9 @@ struct Options {
     /// Writes the results to a file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes them as a page with charts, or as Markdown if the name ends in .md
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
 }
 
 /// How thoroughly to measure.
@@ -84,6 +87,9 @@ fn main() -> Result<()> {
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&results)?;
         std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
+    }
+    for path in &options.report {
+        report::write(path, &results)?;
     }
     Ok(())
 }

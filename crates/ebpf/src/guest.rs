@@ -3,7 +3,7 @@
 use crate::maps::{GUEST_SLOTS, Maps};
 use crate::tc::TcFrame;
 use aya_ebpf::bindings::TC_ACT_SHOT;
-use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_peer};
+use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use mizar_packet::count::Counter;
@@ -59,11 +59,7 @@ pub fn answer_dhcp(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn act(ctx: &TcContext, verdict: Verdict) -> i32 {
     match verdict {
-        Verdict::Transmit => {
-            let config = Maps.config();
-            ctx.set_mark(config.mark);
-            redirect(config.nic)
-        }
+        Verdict::Transmit => transmit(ctx),
         Verdict::Deliver(delivery) => deliver(ctx, &delivery),
         Verdict::Answer => redirect(interface(ctx)),
         Verdict::Refer(referral) => refer(ctx, referral),
@@ -82,6 +78,19 @@ pub fn deliver(ctx: &TcContext, delivery: &Delivery) -> i32 {
     }
     // SAFETY: plain numbers.
     unsafe { bpf_redirect_peer(delivery.interface, 0) as i32 }
+}
+
+/// Sends a frame out of the NIC: to the next hop that it names if the agent answers for that, else
+/// to the one that the kernel finds.
+#[inline(always)]
+pub fn transmit(ctx: &TcContext) -> i32 {
+    let config = Maps.config();
+    ctx.set_mark(config.mark);
+    if config.is_vouched(Maps.now()) {
+        return redirect(config.nic);
+    }
+    // SAFETY: without a next hop of ours, the kernel reads none.
+    unsafe { bpf_redirect_neigh(config.nic, core::ptr::null_mut(), 0, 0) as i32 }
 }
 
 /// Sends a frame out of an interface.

@@ -25,7 +25,7 @@ const MAPPED: usize = BPF_F_MMAPABLE as usize;
 #[btf_map]
 static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map]
-static PORTS: HashMap<u32, Port, 1024> = HashMap::new();
+static PORTS: Array<Port, 1024> = Array::new();
 #[btf_map]
 static ENDPOINTS: Array<[u64; LINE_WORDS], 64, MAPPED> = Array::new();
 #[btf_map]
@@ -43,7 +43,7 @@ static ROUTES: LpmTrie<RouteKey, Route, 1024> = LpmTrie::new();
 #[btf_map]
 static HOLDERS: Array<Holders, { 16 * SLOTS }> = Array::new();
 #[btf_map]
-static BUCKETS: HashMap<u32, Bucket, 1024> = HashMap::new();
+static BUCKETS: Array<Bucket, 1024> = Array::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { 64 * PER_VPC as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -123,7 +123,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn port(&self, interface: u32) -> Option<&Port> {
-        unsafe { PORTS.get(interface) }
+        let port = PORTS.get(self.config().port_row(interface))?;
+        if port.interface == interface { Some(port) } else { None }
     }
 
     #[inline(always)]
@@ -211,9 +212,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn take_token(&self, interface: u32) -> bool {
         // CPUs may both take the same token: the limit is a guard, not an account.
+        let config = self.config();
         BUCKETS
-            .get_ptr_mut(interface)
-            .is_none_or(|bucket| unsafe { &mut *bucket }.take(self.now(), self.config().hz))
+            .get_ptr_mut(config.port_row(interface))
+            .is_some_and(|bucket| unsafe { &mut *bucket }.take(self.now(), config.hz))
     }
 
     #[inline(always)]

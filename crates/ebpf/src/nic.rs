@@ -1,6 +1,6 @@
 //! Programs on the NIC.
 
-use crate::guest::{deliver, redirect};
+use crate::guest::{deliver, transmit};
 use crate::maps::{Maps, WIRE_SLOTS, WIRE_TC_SLOTS};
 use crate::tc::TcFrame;
 use crate::xdp::XdpFrame;
@@ -98,11 +98,7 @@ pub fn control_tc(ctx: TcContext) -> i32 {
 fn act_tc(ctx: &TcContext, verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::Transmit => {
-            let config = Maps.config();
-            ctx.set_mark(config.mark);
-            redirect(config.nic)
-        }
+        Verdict::Transmit => transmit(ctx),
         Verdict::Deliver(delivery) => deliver(ctx, &delivery),
         Verdict::Drop(_) | Verdict::Consumed | Verdict::Answer | Verdict::Refer(_) => TC_ACT_SHOT,
     }

@@ -35,6 +35,9 @@ struct EthernetAndMore {
     version_ihl: u8,
 }
 
+/// Room for the IPv6 extension headers of almost any packet that has some.
+const EXTENSIONS: usize = 128;
+
 /// What the kernel says of a frame that is inside a guest's own tunnel already.
 const EALREADY: i64 = -114;
 
@@ -72,7 +75,11 @@ impl<'a> TcFrame<'a> {
             Ok(start) if start.ethertype.get() == ethernet::IPV4 => {
                 Ethernet::LEN + (start.version_ihl & 0x0f) as usize * 4 + Tcp::LEN
             }
-            _ => Ethernet::LEN + Ipv6::LEN + Tcp::LEN,
+            _ => {
+                let ip = self.load::<Ipv6>(at + Ethernet::LEN);
+                let more = ip.is_ok_and(|ip| ip.has_extensions());
+                Ethernet::LEN + Ipv6::LEN + Tcp::LEN + if more { EXTENSIONS } else { 0 }
+            }
         }
     }
 

@@ -19,6 +19,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// metadata (seen with 6.18): such frames are forwarded, but unwrapped by `wire_tc`.
 pub struct XdpFrame<'a, const GENERIC: bool>(pub &'a XdpContext);
 
+/// No driver's first piece is shorter, where there are others.
+const PIECE: usize = 2048;
+
 impl<const GENERIC: bool> XdpFrame<'_, GENERIC> {
     /// Puts a tag before the frame.
     #[inline(always)]
@@ -57,6 +60,7 @@ impl<const GENERIC: bool> XdpFrame<'_, GENERIC> {
 
 impl<const GENERIC: bool> Frame for XdpFrame<'_, GENERIC> {
     const HANDS_UP: bool = GENERIC;
+    const RESOLVES: bool = false;
 
     #[inline(always)]
     fn len(&self) -> usize {
@@ -71,7 +75,12 @@ impl<const GENERIC: bool> Frame for XdpFrame<'_, GENERIC> {
 
     #[inline(always)]
     fn exceeds(&self, len: usize) -> bool {
-        self.0.data() + len < self.0.data_end()
+        let (end, first) = (self.0.data() + len, self.0.data_end());
+        if end < first {
+            return true;
+        }
+        // A frame that ends where its first piece does has no other one, unless it is long.
+        (end > first || len >= PIECE) && self.len() > len
     }
 
     #[inline(always)]

@@ -104,8 +104,11 @@ pub fn forward<F: Frame>(
         return Err(Reason::HopLimit);
     }
     let added = if incoming.location.is_none() && marks != 0 { Location::LEN } else { 0 };
-    let len = usize::from(outer.ip.len.get()) + added;
-    if len > usize::from(host.mtu) && frame.segment_payload() == 0 {
+    let len = match frame.segment_payload() {
+        0 => usize::from(outer.ip.len.get()),
+        payload => incoming.flow.segment_len(frame, payload)?,
+    };
+    if len + added > usize::from(host.mtu) {
         return Err(Reason::TooBig);
     }
     readdress(&mut outer, config, host);

@@ -52,6 +52,7 @@ paths! {
     LearnRefused = "learn_refused", "brought a location that was old or had no room";
     ClampedMss = "clamped_mss", "had its TCP maximum segment size lowered";
     OamIn = "oam_in", "a control message from another host";
+    Echoed = "echoed", "of those, an echo that was answered";
 }
 
 /// Rows of one VPC in the counters.

@@ -6,7 +6,7 @@ use crate::flow::Flow;
 use crate::tables::{Config, Endpoint, EndpointKey, Host, Learned, Port};
 use crate::wire::geneve::{Location, OPTION_ROOM, OVERHEAD, Outer, OuterSpec};
 use crate::wire::{
-    Ethernet, Ipv4, Ipv6, Udp, checksum, dhcp, ethernet, icmpv4, icmpv6, ipv4, ipv6, tcp,
+    Ethernet, Ipv4, Ipv6, Udp, checksum, dhcp, ethernet, icmpv4, icmpv6, ipv4, ipv6,
 };
 use crate::{Address, Case, Delivery, Frame, Reason, Tables, Verdict, mss};
 
@@ -145,7 +145,10 @@ fn route<F: Frame, T: Tables>(
         tables.count(port.vpc, Counter::Dropped(Reason::TtlExceeded));
         return Ok(Case::TtlExceeded.refer());
     }
-    let packet_len = packet_len(frame, flow)?;
+    let packet_len = match frame.segment_payload() {
+        0 => frame.len() - Ethernet::LEN,
+        payload => flow.segment_len(frame, payload)?,
+    };
     if packet_len > usize::from(port.mtu) {
         return Ok(too_big(tables, port, port.mtu));
     }
@@ -322,21 +325,6 @@ wire! {
 fn too_big<T: Tables>(tables: &T, port: &Port, mtu: u16) -> Verdict {
     tables.count(port.vpc, Counter::Dropped(Reason::TooBig));
     Case::TooBig.refer_with(u32::from(mtu))
-}
-
-/// Length of the IP packet, or of the largest segment that it will be cut into.
-#[inline(always)]
-fn packet_len<F: Frame>(frame: &F, flow: &Flow) -> Result<usize, Reason> {
-    let payload = frame.segment_payload();
-    if payload == 0 {
-        return Ok(frame.len() - Ethernet::LEN);
-    }
-    let l4 = if flow.protocol == ipv4::TCP {
-        frame.load::<tcp::Tcp>(flow.l4)?.header_len()
-    } else {
-        Udp::LEN
-    };
-    Ok(flow.l4 - Ethernet::LEN + l4 + payload)
 }
 
 #[inline(always)]

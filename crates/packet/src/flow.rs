@@ -1,8 +1,30 @@
 //! What the journey needs to know of an inner packet: parsed once, by value.
 
-use crate::wire::{Ipv4, Ipv6, Udp, dhcp, ethernet, icmpv4, icmpv6, ipv4, ipv6};
+use crate::wire::ipv6::Extension;
+use crate::wire::tcp::Tcp;
+use crate::wire::{Ethernet, Ipv4, Ipv6, Udp, dhcp, ethernet, icmpv4, icmpv6, ipv4, ipv6};
 use crate::{Address, Frame, Reason};
 use zerocopy::byteorder::network_endian::U32;
+
+/// Most IPv6 extension headers that are looked behind: hop-by-hop, destination, routing, fragment,
+/// destination.
+const EXTENSIONS: usize = 5;
+
+/// What stands behind extension headers.
+enum Behind {
+    /// The header of this protocol, at this offset.
+    Header(u8, usize),
+    /// The rest of a packet, whose headers were in its first fragment.
+    LaterFragment,
+    /// They do not end within the frame, or within as many as are looked behind.
+    Unknown,
+}
+
+/// Whether UDP's header at an offset names this destination port, if there is one.
+#[inline(always)]
+fn is_to<F: Frame>(frame: &F, at: usize, port: u16) -> Result<bool, Reason> {
+    frame.load::<Udp>(at).map(|udp| udp.dst.get() == port)
+}
 
 /// An inner IP packet's addresses and what its way depends on.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +137,21 @@ impl Flow {
         (mixed >> 50) as u16
     }
 
+    /// Length of the outermost IP packet of the largest segment that a buffer will be cut into, if
+    /// segments have so many bytes of payload.
+    ///
+    /// # Errors
+    /// [`Reason::Short`] if the frame ends before its L4 header does.
+    #[inline(always)]
+    pub fn segment_len<F: Frame>(&self, frame: &F, payload: usize) -> Result<usize, Reason> {
+        let l4 = if self.protocol == ipv4::TCP {
+            frame.load::<Tcp>(self.l4)?.header_len()
+        } else {
+            Udp::LEN
+        };
+        Ok(self.l4 - Ethernet::LEN + l4 + payload)
+    }
+
     /// The type of an ICMPv6 message that stands directly after the IPv6 header.
     #[inline(always)]
     pub fn icmpv6_kind<F: Frame>(&self, frame: &F) -> Option<u8> {
@@ -135,14 +172,42 @@ impl Flow {
 
     /// Whether this is for a DHCP client, over IPv4 or IPv6, as only servers send. Clients look at
     /// their own port and not at the one that a message comes from, so neither does this. The first
-    /// fragment says so, and without it the others come to nothing.
+    /// fragment says so, and without it the others come to nothing. Behind more IPv6 extension
+    /// headers than anybody sends it could be anything, and so it counts as such.
     #[inline(always)]
     pub fn is_for_dhcp_client<F: Frame>(&self, frame: &F) -> bool {
+        if self.opaque && !self.is_v4() {
+            return match self.behind_extensions(frame) {
+                Behind::Header(ipv4::UDP, at) => {
+                    is_to(frame, at, dhcp::V6_CLIENT_PORT).unwrap_or(true)
+                }
+                Behind::Header(..) | Behind::LaterFragment => false,
+                Behind::Unknown => true,
+            };
+        }
         if self.protocol != ipv4::UDP || !self.has_l4(frame) {
             return false;
         }
         let client = if self.is_v4() { dhcp::CLIENT_PORT } else { dhcp::V6_CLIENT_PORT };
-        frame.load::<Udp>(self.l4).is_ok_and(|udp| udp.dst.get() == client)
+        is_to(frame, self.l4, client).unwrap_or(false)
+    }
+
+    /// What stands behind the extension headers of an IPv6 packet.
+    #[inline(always)]
+    fn behind_extensions<F: Frame>(&self, frame: &F) -> Behind {
+        let (mut next, mut at) = (self.protocol, self.l4);
+        for _ in 0..EXTENSIONS {
+            if !ipv6::is_extension(next) {
+                return Behind::Header(next, at);
+            }
+            let Ok(extension) = frame.load::<Extension>(at) else { return Behind::Unknown };
+            if extension.is_later_fragment(next) {
+                return Behind::LaterFragment;
+            }
+            at += extension.header_len(next);
+            next = extension.next_header;
+        }
+        if ipv6::is_extension(next) { Behind::Unknown } else { Behind::Header(next, at) }
     }
 
     /// Whether this is an ICMP message for IPv4 that only routers send: redirect, advertisement.

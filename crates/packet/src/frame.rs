@@ -12,6 +12,10 @@ pub trait Frame {
     /// Whether a frame for a guest is better passed up as it is, for a program above to unwrap.
     const HANDS_UP: bool = false;
 
+    /// Whether the kernel can be made to find the next hop of a frame that is sent. Where not,
+    /// frames are passed up while the agent does not answer for the next hops that it wrote.
+    const RESOLVES: bool = true;
+
     /// Length in bytes; of a buffer that will be segmented, the whole buffer's.
     fn len(&self) -> usize;
 
@@ -19,7 +23,7 @@ pub trait Frame {
     /// pieces.
     fn has(&self, len: usize) -> bool;
 
-    /// Whether it has more bytes than that, as far as a look at its first piece tells.
+    /// Whether it has more bytes than that.
     fn exceeds(&self, len: usize) -> bool;
 
     /// Reads a header at an offset.

@@ -127,7 +127,7 @@ pub struct MemoryTables {
     pub routes: BTreeMap<(u32, Address, u8), Route>,
     /// Holders by network and slot.
     pub holders: BTreeMap<(NetworkIndex, u8), Holders>,
-    /// Tokens by interface; an endpoint without a row is not throttled.
+    /// Tokens by interface; an endpoint without a row has them all.
     pub buckets: RefCell<BTreeMap<u32, Bucket>>,
     /// Rows learned for each VPC.
     pub learned_count: RefCell<BTreeMap<VpcIndex, u64>>,
@@ -263,7 +263,7 @@ impl Tables for MemoryTables {
 
     fn take_token(&self, interface: u32) -> bool {
         let mut buckets = self.buckets.borrow_mut();
-        let Some(bucket) = buckets.get_mut(&interface) else { return true };
+        let bucket = buckets.entry(interface).or_insert(Bucket::full(self.now));
         self.written.set(true);
         bucket.take(self.now, self.config.hz)
     }

@@ -11,7 +11,7 @@ use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every layout in this module and in [`crate::table`].
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// Slots of a network's endpoint table.
 pub const SLOTS: usize = 256;
@@ -47,8 +47,16 @@ rows! {
         pub fleet: [FleetPrefix; FLEET_PREFIXES],
         /// Proof that an echo reply answers an echo of this agent.
         pub echo_cookie: u64,
+        /// Until when the agent answers for the next hops of hosts' rows, in jiffies. From then on,
+        /// frames are sent by what the kernel itself knows of its neighbours.
+        pub vouched_until: u64,
         /// How long one echo reply proves a host alive, in jiffies.
         pub lease: u32,
+        /// How much longer than that at most, where the host that answers says so, in jiffies.
+        pub longest_pause: u32,
+        /// How long this host lets those who ask it for echoes wait beyond their lease, in ms: not
+        /// at all, unless many ask.
+        pub echo_pause: u32,
         /// How long a sender goes on teaching, in jiffies (1 s).
         pub teach: u32,
         /// How long bounced packets are watched before a notice is due, in jiffies (100 ms).
@@ -68,8 +76,8 @@ rows! {
         pub nic_mac: [u8; 6],
         /// The operator's DSCP for outer headers, already shifted into the upper six bits.
         pub tos: u8,
-        /// Zero.
-        pub reserved: u8,
+        /// The tables of ports and of their tokens have as many rows as this power of two.
+        pub port_bits: u8,
     }
 
     /// One prefix of the fleet's underlay: an address matches if `address & mask == network`.
@@ -124,7 +132,8 @@ rows! {
         pub flags: u16,
     }
 
-    /// A guest's interface, keyed by the interface index of the host's end.
+    /// A guest's interface. It is in the row that [`Config::port_row`] gives for the index of the
+    /// host's end; a row that nobody has is all zeros.
     pub struct Port {
         /// Its IPv6 address, or NONE.
         pub v6: Address,
@@ -140,7 +149,7 @@ rows! {
         pub vpc: VpcIndex,
         /// Row of its network in the slot table.
         pub network: NetworkIndex,
-        /// Its own row among the token buckets, and its interface's index.
+        /// Interface index of the host's end.
         pub interface: u32,
         /// Its IPv4 address, or 0.0.0.0.
         pub v4: [u8; 4],
@@ -318,7 +327,10 @@ impl Config {
         underlay: Address::NONE,
         fleet: [FleetPrefix { network: !0, mask: 0 }; FLEET_PREFIXES],
         echo_cookie: 0,
+        vouched_until: 0,
         lease: 0,
+        longest_pause: 0,
+        echo_pause: 0,
         teach: 0,
         notice_delay: 0,
         stamp: 0,
@@ -328,12 +340,24 @@ impl Config {
         mark: 0,
         nic_mac: [0; 6],
         tos: 0,
-        reserved: 0,
+        port_bits: 0,
     };
+
+    /// Whether the next hops in hosts' rows are to be believed.
+    #[inline(always)]
+    pub const fn is_vouched(&self, now: u64) -> bool {
+        now < self.vouched_until
+    }
+
+    /// The row of an interface among the ports. The agent sees to it that no two have the same.
+    #[inline(always)]
+    pub const fn port_row(&self, interface: u32) -> u32 {
+        interface & (1u32 << (self.port_bits & 31)).wrapping_sub(1)
+    }
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 128);
+    assert!(size_of::<Config>() == 144);
     assert!(size_of::<Host>() == 40);
     assert!(size_of::<EndpointKey>() == 24);
     assert!(size_of::<Endpoint>() == 32);

@@ -183,7 +183,12 @@ fn receive<F: Frame, T: Tables>(
             }
         })?;
     let incoming = Incoming { vni: outer.geneve.vni(), outer, location, flow };
-    match tables.endpoint(&incoming.key()) {
+    let endpoint = tables.endpoint(&incoming.key());
+    let stays = endpoint.is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL);
+    if !F::RESOLVES && !stays && !config.is_vouched(tables.now()) {
+        return Ok(Verdict::Pass);
+    }
+    match endpoint {
         Some(endpoint) => role(frame, tables, config, &incoming, &endpoint)
             .map_err(|reason| Dropped { reason, vpc: endpoint.vpc }),
         None => divide::divide(frame, tables, config, &incoming),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::{setup, shell};
+use crate::{peers, setup, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -17,12 +17,16 @@ pub(crate) struct Options {
     /// Writes the results to a file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes them as a page with charts, or as Markdown if the name ends in .md; can be repeated
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
 }
 
 /// # Errors
 /// When the set-up is incomplete, the build fails, or a benchmark does.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::everything()?;
+    peers::unpack(&[peers::CNI, peers::OVN])?;
     // The benchmarks start hosts, whose agents are the `mizar` binary.
     shell::build_and_run_as_root(&["mizar-cli", "mizar-bench"], "mizar-bench", &options.passed_on())
 }
@@ -35,6 +39,9 @@ impl Options {
         }
         if let Some(file) = &self.json {
             arguments.extend(["--json".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        for file in &self.report {
+            arguments.extend(["--report".to_owned(), file.to_string_lossy().into_owned()]);
         }
         arguments
     }

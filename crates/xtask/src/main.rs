@@ -7,6 +7,8 @@
 mod bench;
 mod check;
 mod demo;
+mod fuzz;
+mod peers;
 mod setup;
 mod shell;
 mod source;

@@ -1,15 +1,20 @@
 //! `cargo xtask test`: every check and every test, counted in one last line.
 
 use std::io::{BufRead, BufReader};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use crate::{check, setup, shell, tidy};
+use crate::{check, fuzz, peers, setup, shell, tidy};
 
 /// How many cases each property is tried with in a full run, instead of proptest's 256.
 const FULL_CASES: &str = "4096";
+/// How many tests are run at once, for the test harness.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+/// Most tests that take long wait for packets and timers rather than compute.
+const TESTS_PER_PROCESSOR: usize = 2;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -29,14 +34,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         setup::build_tools()?;
     }
     let mut tally = Tally::default();
-    for (name, mut command) in check::commands()? {
-        tally.step(name, shell::run(&mut command));
-    }
+    let [(name, mut formatting), clippy @ ..] = check::commands()?;
+    tally.step(name, shell::run(&mut formatting));
     tally.step("tidy", tidy::run());
     if options.full {
-        fuzz_targets(&mut tally)?;
+        peers::unpack(&[peers::PROMETHEUS])?;
+        fuzz::run(&mut tally)?;
     }
-    tests(options, &mut tally)?;
+    tally.step("build", shell::run(&mut cargo_test(&["--no-run"], options)?));
+    tests(options, clippy, &mut tally)?;
 
     if !shell::is_root()? {
         println!("not root: tests that need network namespaces or the kernel were skipped");
@@ -45,28 +51,35 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the fuzz targets, a workspace of their own that nothing else builds.
-fn fuzz_targets(tally: &mut Tally) -> Result<()> {
-    if !shell::has_program("c++") {
-        println!(
-            "SKIPPED fuzz targets: libFuzzer is built by a C++ compiler, and there is no `c++`"
-        );
-        tally.skipped += 1;
-        return Ok(());
-    }
-    let manifest = "crates/packet/fuzz/Cargo.toml";
-    let mut cargo = shell::cargo(&["check", "--locked", "--manifest-path", manifest])?;
-    cargo.arg("--target-dir").arg(shell::target_folder()?.join("fuzz"));
-    tally.step("fuzz targets", shell::run(&mut cargo));
-    Ok(())
+/// Runs a command whose output is part of the error if it fails.
+fn quietly((name, mut command): (&'static str, Command)) -> (&'static str, Result<()>) {
+    let line = shell::line_of(&command);
+    let result = match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(anyhow!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(error) => Err(anyhow!("cannot start `{line}`: {error}")),
+    };
+    (name, result)
 }
 
-fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
-    let mut cargo =
-        shell::cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])?;
+/// `cargo test` of the workspace, with more arguments.
+fn cargo_test(arguments: &[&str], options: &Options) -> Result<Command> {
+    let mut cargo = shell::cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    cargo.args(arguments);
     if options.full {
         cargo.env("MIZAR_TEST_FULL", "1").env("PROPTEST_CASES", FULL_CASES);
+        cargo.env("PATH", peers::path()?);
     }
+    if env::var_os(TEST_THREADS).is_none() {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        cargo.env(TEST_THREADS, (processors * TESTS_PER_PROCESSOR).to_string());
+    }
+    Ok(cargo)
+}
+
+/// Runs the tests, and clippy beside them: most tests wait for packets and timers.
+fn tests(options: &Options, clippy: [(&'static str, Command); 2], tally: &mut Tally) -> Result<()> {
+    let mut cargo = cargo_test(&["--", "--show-output"], options)?;
     println!("$ {}", shell::line_of(&cargo));
     let mut tests = cargo
         .stdin(Stdio::null())
@@ -77,8 +90,13 @@ fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
 
     let failed_before = tally.failed;
     let mut suite = Suite::default();
+    let (mut waiting, mut clippy) = (Some(clippy), None);
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("read the output of `cargo test`")?;
+        // Now that a test speaks, cargo has let go of the target folder's lock.
+        if let Some(commands) = waiting.take() {
+            clippy = Some(thread::spawn(|| commands.map(quietly)));
+        }
         if let Some(shown) = suite.read(&String::from_utf8_lossy(&line), tally) {
             println!("{shown}");
         }
@@ -86,21 +104,29 @@ fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
     let status = tests.wait().context("wait for `cargo test`")?;
     if !status.success() && tally.failed == failed_before {
         // A suite that does not compile, or that died, has no result to count.
-        tally.step("cargo test", Err(anyhow::anyhow!("{status}")));
+        tally.step("cargo test", Err(anyhow!("{status}")));
+    }
+    let clippy = match clippy.map(thread::JoinHandle::join) {
+        Some(results) => results.map_err(|_| anyhow!("the thread of clippy panicked"))?,
+        None => waiting.take().context("clippy was started twice")?.map(quietly),
+    };
+    for (name, result) in clippy {
+        tally.step(name, result);
     }
     Ok(())
 }
 
 /// What the last line says.
 #[derive(Debug, Default, PartialEq)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Tally {
-    fn step(&mut self, name: &str, result: Result<()>) {
+    /// Counts a step, and says why it failed if it did.
+    pub(crate) fn step(&mut self, name: &str, result: Result<()>) {
         match result {
             Ok(()) => self.passed += 1,
             Err(error) => {
@@ -209,7 +235,7 @@ mod tests {
     fn a_failed_step_is_counted_as_one_failure() {
         let mut tally = Tally::default();
         tally.step("rustfmt", Ok(()));
-        tally.step("clippy", Err(anyhow::anyhow!("exit status: 101")));
+        tally.step("clippy", Err(anyhow!("exit status: 101")));
         assert_eq!(tally, Tally { passed: 1, failed: 1, skipped: 0 });
     }
 }

@@ -1,17 +1,19 @@
 //! The tables that the kernel programs and the agent share: their names, sizes and pins.
 
 use super::endpoints::EndpointTable;
+use super::ports::PortTable;
 use super::table::{CounterTable, RawRows, Table, TableError, memory};
 use aya::maps::MapData;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::table::Shape;
 use mizar_packet::tables::{
-    Bucket, Config, EndpointKey, Holders, Host, LAYOUT, Learned, Port, Route, SLOTS, Vpc,
+    Config, EndpointKey, Holders, Host, LAYOUT, Learned, Route, SLOTS, Vpc,
 };
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Most rows of each table. A table that is pinned already keeps the size it has.
@@ -21,7 +23,7 @@ pub struct Sizes {
     pub endpoints: u32,
     /// Learned locations, of all VPCs.
     pub learned: u32,
-    /// Guests' interfaces.
+    /// Guests' interfaces; rounded up to a power of two.
     pub ports: u32,
     /// Other hosts.
     pub hosts: u32,
@@ -56,9 +58,10 @@ impl Sizes {
         // Row 0 stands for nobody.
         let (hosts, vpcs) = (self.hosts.saturating_add(1), self.vpcs.saturating_add(1));
         let networks = self.networks.saturating_add(1);
+        let ports = self.ports.checked_next_power_of_two().unwrap_or(1 << 31);
         BTreeMap::from([
             (CONFIG, 1),
-            (PORTS, self.ports),
+            (PORTS, ports),
             (ENDPOINTS, Shape::lines(self.endpoints)),
             (LEARNED, self.learned),
             (HOSTS, hosts),
@@ -66,7 +69,7 @@ impl Sizes {
             (VPCS, self.vpcs),
             (ROUTES, self.routes),
             (HOLDERS, networks.saturating_mul(SLOTS as u32)),
-            (BUCKETS, self.ports),
+            (BUCKETS, ports),
             (LEARNED_COUNT, vpcs),
             (COUNTERS, vpcs.saturating_mul(PER_VPC)),
             (EVENTS, self.events),
@@ -151,8 +154,10 @@ pub(crate) fn folder(pins: &Path) -> PathBuf {
 pub struct Maps {
     /// What is the same for every packet.
     pub config: Table<u32, Config>,
-    /// Guests' interfaces, by interface index.
-    pub ports: Table<u32, Port>,
+    /// Held by whoever changes that.
+    changing: Mutex<()>,
+    /// Guests' interfaces and their tokens, by interface index.
+    pub ports: PortTable,
     /// What is known for certain of addresses.
     pub endpoints: EndpointTable,
     /// What was learned of addresses.
@@ -167,8 +172,6 @@ pub struct Maps {
     pub routes: Table<RouteKey, Route>,
     /// Holders, by network index × 256 + slot.
     pub holders: Table<u32, Holders>,
-    /// Tokens of guests, by interface index.
-    pub buckets: Table<u32, Bucket>,
     /// Learned rows of each VPC, by VPC index.
     pub learned_count: Table<u32, u64>,
     /// Counters, by VPC index × counters per VPC + counter.
@@ -181,7 +184,8 @@ impl Maps {
         let folder = folder(pins);
         Ok(Self {
             config: table(&folder, CONFIG)?,
-            ports: table(&folder, PORTS)?,
+            changing: Mutex::default(),
+            ports: PortTable::new(table(&folder, PORTS)?, table(&folder, BUCKETS)?)?,
             endpoints: EndpointTable::new(ENDPOINTS, descriptor(&folder, ENDPOINTS)?)?,
             learned: table(&folder, LEARNED)?,
             hosts: table(&folder, HOSTS)?,
@@ -189,10 +193,18 @@ impl Maps {
             vpcs: table(&folder, VPCS)?,
             routes: table(&folder, ROUTES)?,
             holders: table(&folder, HOLDERS)?,
-            buckets: table(&folder, BUCKETS)?,
             learned_count: table(&folder, LEARNED_COUNT)?,
             counters: CounterTable::new(COUNTERS, descriptor(&folder, COUNTERS)?)?,
         })
+    }
+
+    /// Changes the row that is the same for every packet.
+    pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<(), TableError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = self.config.get(&0)? else { return Ok(()) };
+        let mut row = old;
+        change(&mut row);
+        if row == old { Ok(()) } else { self.config.put(&0, &row) }
     }
 
     /// Rows of one of the [`DUMPED`] tables as bytes, for whoever computes with the same layouts.
@@ -207,7 +219,7 @@ impl Maps {
             VPCS => self.vpcs.raw(),
             ROUTES => self.routes.raw(),
             HOLDERS => self.holders.raw(),
-            BUCKETS => self.buckets.raw(),
+            BUCKETS => self.ports.raw_buckets(),
             LEARNED_COUNT => self.learned_count.raw(),
             _ => return None,
         })

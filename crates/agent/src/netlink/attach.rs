@@ -126,7 +126,11 @@ fn look_up(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Resul
         return Ok(Present::Wrong(host));
     };
     Ok(match link::find_index(&mut guest.socket, peer)? {
-        Some(guest) if guest.name == spec.interface && guest.peer == Some(host.index) => {
+        Some(guest)
+            if guest.name == spec.interface
+                && guest.peer == Some(host.index)
+                && (spec.index == 0 || spec.index == host.index) =>
+        {
             Present::Right(Pair { host, guest })
         }
         _ => Present::Wrong(host),
@@ -142,7 +146,7 @@ fn is_ours(link: &Link, alias: &str) -> bool {
 fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result<Pair> {
     let name = host_interface(spec.vni, &spec.name);
     if let Err(error) = worker.host.execute(creation(guest, spec, &name)) {
-        return Err(explain(error, guest, spec));
+        return Err(explain(worker, error, guest, spec));
     }
     let made = link::find(&mut worker.host, &name)?.ok_or_else(|| link::missing(&name))?;
     let pair = match made.peer {
@@ -164,7 +168,7 @@ const HOST_END_MTU: u32 = 65_535;
 
 fn creation(guest: &Guest, spec: &EndpointSpec, name: &str) -> Request {
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    let header = link_header(0, libc::IFF_NOARP, libc::IFF_NOARP);
+    let header = link_header(spec.index, libc::IFF_NOARP, libc::IFF_NOARP);
     Request::new("create the veth", libc::RTM_NEWLINK, flags, &header)
         .text(libc::IFLA_IFNAME, name)
         .number(libc::IFLA_MTU, HOST_END_MTU)
@@ -181,10 +185,13 @@ fn creation(guest: &Guest, spec: &EndpointSpec, name: &str) -> Request {
         })
 }
 
-/// The kernel's EEXIST does not say which of the two names is taken.
-fn explain(error: Error, guest: &mut Guest, spec: &EndpointSpec) -> Error {
+/// The kernel's EEXIST does not say whether the index or which of the two names is taken.
+fn explain(worker: &mut Worker, error: Error, guest: &mut Guest, spec: &EndpointSpec) -> Error {
     if !error.is(libc::EEXIST) {
         return error;
+    }
+    if spec.index != 0 && matches!(link::find_index(&mut worker.host, spec.index), Ok(Some(_))) {
+        return Error::IndexTaken { index: spec.index };
     }
     match link::find(&mut guest.socket, &spec.interface) {
         Ok(Some(link)) => Error::Taken {

@@ -24,6 +24,8 @@ pub struct EndpointSpec {
     pub vni: u32,
     /// Its name, unique in the VPC.
     pub name: String,
+    /// Interface index that the host's end must have; 0 if any will do.
+    pub index: u32,
     /// Path of the guest's network namespace.
     pub namespace: PathBuf,
     /// Name of the interface there.

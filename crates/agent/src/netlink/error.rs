@@ -63,6 +63,12 @@ pub enum Error {
         /// What has the name.
         found: String,
     },
+    /// The interface index that an endpoint's interface was to have is another interface's.
+    #[error("interface index {index} is taken by another interface")]
+    IndexTaken {
+        /// The index.
+        index: u32,
+    },
     /// A step of attaching or detaching an endpoint failed.
     #[error("endpoint {endpoint}: {step} failed")]
     Endpoint {
@@ -124,6 +130,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether an endpoint was not attached because its interface's index is taken.
+    pub fn is_index_taken(&self) -> bool {
+        match self {
+            Self::Endpoint { source, .. } => source.is_index_taken(),
+            other => matches!(other, Self::IndexTaken { .. }),
+        }
+    }
+
     /// Whether the kernel refused with this error number (`libc::E*`).
     pub(super) fn is(&self, number: i32) -> bool {
         matches!(self, Self::Refused { source, .. } if source.raw_os_error() == Some(number))

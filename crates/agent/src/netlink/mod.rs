@@ -92,7 +92,8 @@ impl Netlink {
     /// The program is attached before the link is up, so no frame passes without it.
     ///
     /// # Errors
-    /// [`Error::Endpoint`] with the step and its reason.
+    /// [`Error::Endpoint`] with the step and its reason, which is [`Error::IndexTaken`] if another
+    /// index should be tried.
     pub async fn attach_endpoint(
         &self,
         spec: &EndpointSpec,

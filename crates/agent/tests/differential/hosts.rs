@@ -14,6 +14,8 @@ use mizar_packet::{Address, Tables};
 pub(crate) const TICK: u64 = 1_000_000;
 /// Rows that fit into the table of learned locations.
 pub(crate) const LEARNED_CAPACITY: usize = 24;
+/// The table of ports has as many rows as this power of two.
+pub(crate) const PORT_BITS: u8 = 3;
 /// Interface of the guest that sends.
 pub(crate) const INTERFACE: u32 = 1;
 /// The interface that is told to be the NIC.
@@ -49,7 +51,7 @@ pub(crate) const NUMBERS: std::ops::RangeInclusive<u8> = 1..=9;
 pub(crate) fn tables(random: &mut Random, now: u64) -> MemoryTables {
     let mut tables = MemoryTables {
         now,
-        config: config(random),
+        config: config(random, now),
         learned_capacity: LEARNED_CAPACITY,
         ..MemoryTables::default()
     };
@@ -75,7 +77,7 @@ pub(crate) fn tables(random: &mut Random, now: u64) -> MemoryTables {
     tables
 }
 
-fn config(random: &mut Random) -> Config {
+fn config(random: &mut Random, now: u64) -> Config {
     let mut fleet = [FleetPrefix { network: !0, mask: 0 }; 8];
     let prefix = |network: [u8; 4], mask: [u8; 4]| FleetPrefix {
         network: u32::from_ne_bytes(network),
@@ -87,7 +89,11 @@ fn config(random: &mut Random) -> Config {
         underlay: Address::v4(underlay(OWN_HOST)),
         fleet,
         echo_cookie: 0x0123_4567_89ab_cdef,
+        // Mostly the agent answers for next hops.
+        vouched_until: if random.one_in(6) { now - TICK } else { now + 20 * TICK },
         lease: 3 * TICK as u32,
+        longest_pause: 2 * TICK as u32,
+        echo_pause: random.pick(&[0, 0, 300, 70_000]),
         teach: 4 * TICK as u32,
         notice_delay: TICK as u32,
         stamp: 2 * TICK as u32,
@@ -98,7 +104,7 @@ fn config(random: &mut Random) -> Config {
         mark: 0x6d69_7a61,
         nic_mac: [2, 0, 0, 0, 0, 1],
         tos: random.pick(&[0, 0, 0x88]),
-        reserved: 0,
+        port_bits: PORT_BITS,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The kernel programs with their maps, run frame by frame.
 
-use crate::hosts::LEARNED_CAPACITY;
+use crate::hosts::{LEARNED_CAPACITY, PORT_BITS};
 use crate::outcome::{Outcome, State};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{
@@ -14,7 +14,7 @@ use mizar_packet::count::PER_VPC;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::programs::{self, Tag};
 use mizar_packet::table::Shape;
-use mizar_packet::tables::{Bucket, Endpoint, EndpointKey, Event, Host, Learned, SLOTS};
+use mizar_packet::tables::{Bucket, Config, Endpoint, EndpointKey, Event, Host, Learned, SLOTS};
 use mizar_packet::wire::{Ethernet, Ipv4, Ipv6};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -27,6 +27,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mi
 
 const HOSTS: u32 = 16;
 const VPCS: u32 = 4;
+const PORTS: u32 = 1 << PORT_BITS;
 const NETWORKS: u32 = 8;
 
 /// What goes with a frame into a tc program.
@@ -62,8 +63,8 @@ impl Disturbance {
 /// One copy of the programs, with maps of its own.
 pub(crate) struct Kernel {
     object: Ebpf,
-    config: Array<MapData, [u8; 128]>,
-    ports: Rows<4, 96>,
+    config: Array<MapData, [u8; size_of::<Config>()]>,
+    ports: Array<MapData, [u8; 96]>,
     endpoints: Arc<EndpointTable>,
     learned: Rows<24, 40>,
     learned_count: Array<MapData, u64>,
@@ -73,7 +74,7 @@ pub(crate) struct Kernel {
     routes: LpmTrie<MapData, [u8; 20], [u8; 8]>,
     holders: Array<MapData, [u8; 16]>,
     held: Vec<u32>,
-    buckets: Rows<4, 16>,
+    buckets: Array<MapData, [u8; 16]>,
     counters: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
     slots: Vec<ProgramArray<MapData>>,
@@ -84,7 +85,7 @@ impl Kernel {
     pub(crate) fn load() -> Self {
         let mut loader = EbpfLoader::new();
         for (name, entries) in [
-            ("PORTS", 8),
+            ("PORTS", PORTS),
             ("ENDPOINTS", Shape::lines(128)),
             ("LEARNED", LEARNED_CAPACITY as u32),
             ("LEARNED_COUNT", VPCS),
@@ -93,7 +94,7 @@ impl Kernel {
             ("VPCS", VPCS),
             ("ROUTES", 64),
             ("HOLDERS", NETWORKS * SLOTS as u32),
-            ("BUCKETS", 8),
+            ("BUCKETS", PORTS),
             ("COUNTERS", VPCS * PER_VPC),
         ] {
             loader.map_max_entries(name, entries);
@@ -171,7 +172,12 @@ impl Kernel {
             key[16..20].copy_from_slice(&vni.to_ne_bytes());
             key
         };
-        replace(&mut self.ports, tables.ports.iter().map(|(k, v)| (row(k), row(v))));
+        for index in 0..PORTS {
+            let port = tables.ports.get(&index).map_or([0; 96], row);
+            self.ports.set(index, port, 0).unwrap();
+            let bucket = tables.buckets.borrow().get(&index).map_or([0; 16], row);
+            self.buckets.set(index, bucket, 0).unwrap();
+        }
         self.fill_endpoints(tables);
         let learned = tables.learned.borrow();
         replace(&mut self.learned, learned.iter().map(|(k, v)| (key(k), row(v))));
@@ -182,7 +188,6 @@ impl Kernel {
         }
         replace(&mut self.host_index, hosts.iter().map(|(k, v)| (v.address.octets(), row(k))));
         replace(&mut self.vpcs, tables.vpcs.iter().map(|(k, v)| (row(k), row(v))));
-        replace(&mut self.buckets, tables.buckets.borrow().iter().map(|(k, v)| (row(k), row(v))));
         for index in 0..VPCS {
             let count = tables.learned_count.borrow().get(&index).copied().unwrap_or(0);
             self.learned_count.set(index, count, 0).unwrap();
@@ -247,9 +252,10 @@ impl Kernel {
             let (key, value) = row.unwrap();
             (split(key), Learned::read_from_bytes(&value).unwrap())
         });
-        let buckets = self.buckets.iter().map(|row| {
-            let (key, value) = row.unwrap();
-            (u32::from_ne_bytes(key), Bucket::read_from_bytes(&value).unwrap())
+        let buckets = (0..PORTS).filter_map(|index| {
+            let bytes = self.buckets.get(&index, 0).unwrap();
+            let bucket = Bucket::read_from_bytes(&bytes).unwrap();
+            (bucket.filled != 0 || bucket.tokens != 0).then_some((index, bucket))
         });
         let hosts = (0..HOSTS).filter_map(|index| {
             let host = Host::read_from_bytes(&self.hosts.get(&index, 0).unwrap()).unwrap();

@@ -139,7 +139,6 @@ fn choose(random: &mut Random, tables: &MemoryTables) -> (Entry, Vec<u8>, Skb) {
         Entry::Guard => random.one_in(4),
     };
     if entry == Entry::WireXdp && random.one_in(30) {
-        // Bytes beyond the UDP length stay if they are not in the first piece: none are added here.
         return (entry, wire_frames::jumbo(random, tables), Skb::default());
     }
     let mut frame = match entry {

@@ -63,18 +63,19 @@ pub(crate) fn run(
     skb: &Skb,
 ) -> (Verdict, Outcome) {
     match entry {
-        Entry::WireXdpGeneric => run_with::<true>(entry, tables, bytes, skb),
-        _ => run_with::<false>(entry, tables, bytes, skb),
+        Entry::WireXdpGeneric => run_with::<true, true>(entry, tables, bytes, skb),
+        entry if entry.is_xdp() => run_with::<true, false>(entry, tables, bytes, skb),
+        _ => run_with::<false, false>(entry, tables, bytes, skb),
     }
 }
 
-fn run_with<const GENERIC: bool>(
+fn run_with<const XDP: bool, const GENERIC: bool>(
     entry: Entry,
     tables: &MemoryTables,
     bytes: &[u8],
     skb: &Skb,
 ) -> (Verdict, Outcome) {
-    let mut frame = Buffer::<GENERIC>(MemoryFrame::new(bytes));
+    let mut frame = Buffer::<XDP, GENERIC>(MemoryFrame::new(bytes));
     frame.0.segment_payload = skb.segment_payload as usize;
     let case = Case::from_number(skb.scratch[0]);
     let referral = case.map(|case| Referral { case, argument: skb.scratch[1] });
@@ -159,16 +160,17 @@ fn is_tunnel(bytes: &[u8]) -> Option<bool> {
 
 /// A frame in memory that nothing can be wrapped around if it is a buffer of segments: test runs
 /// make such buffers without a type, and the kernel refuses room in front of those.
-struct Buffer<const GENERIC: bool>(MemoryFrame);
+struct Buffer<const XDP: bool, const GENERIC: bool>(MemoryFrame);
 
-impl<const GENERIC: bool> Buffer<GENERIC> {
+impl<const XDP: bool, const GENERIC: bool> Buffer<XDP, GENERIC> {
     fn single(&mut self) -> Result<&mut MemoryFrame, Reason> {
         if self.0.segment_payload == 0 { Ok(&mut self.0) } else { Err(Reason::NoRoom) }
     }
 }
 
-impl<const GENERIC: bool> Frame for Buffer<GENERIC> {
+impl<const XDP: bool, const GENERIC: bool> Frame for Buffer<XDP, GENERIC> {
     const HANDS_UP: bool = GENERIC;
+    const RESOLVES: bool = !XDP;
 
     fn len(&self) -> usize {
         self.0.len()

@@ -192,10 +192,27 @@ fn icmp_message(random: &mut Random, is_v4: bool) -> Vec<u8> {
     bytes
 }
 
+/// IPv6 extension headers, and what stands behind them: often UDP, sometimes for a DHCP client.
 fn extension(random: &mut Random) -> Vec<u8> {
-    let len = 8 + random.below(40);
-    let mut bytes = random.bytes(len);
-    bytes[0] = random.pick(&[ipv6::ICMPV6, ipv4::TCP, ipv4::UDP]);
-    bytes[1] = 0;
-    bytes
+    let mut all = Vec::new();
+    loop {
+        let len = 8 * random.below(3);
+        let mut bytes = random.bytes(8 + len);
+        bytes[1] = (len / 8) as u8;
+        if random.one_in(2) {
+            // As the beginning of a packet in fragments, if it is read as such.
+            bytes[2..4].fill(0);
+        }
+        let last = random.one_in(2);
+        let next = [ipv6::FRAGMENT, ipv6::DESTINATION_OPTIONS, ipv6::ROUTING];
+        let payloads = [ipv6::ICMPV6, ipv4::TCP, ipv4::UDP, ipv4::UDP];
+        bytes[0] = if last { random.pick(&payloads) } else { random.pick(&next) };
+        all.extend(bytes);
+        if last {
+            break;
+        }
+    }
+    let ports = random.pick(&[0x0223_0222_u32, 0x0222_0223, 0x1234_0222]);
+    let len = random.below(40);
+    [all, ports.to_be_bytes().to_vec(), random.bytes(len)].concat()
 }

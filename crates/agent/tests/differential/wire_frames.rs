@@ -82,7 +82,7 @@ fn tunnelled(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
 
 /// A large frame in a tunnel, which XDP gets in several pieces.
 pub(crate) fn jumbo(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
-    let len = random.within(4000, 8700);
+    let len = random.within(3200, 8300);
     let content = Content { protocol: ipv4::UDP, ttl: 64, payload: random.bytes(len) };
     let is_v4 = random.one_in(2);
     let (src, dst) = (endpoint(random, is_v4), endpoint(random, is_v4));
@@ -102,7 +102,8 @@ pub(crate) fn jumbo(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
         options_len: options.len(),
         payload_len: inner.len(),
     });
-    [outer.as_bytes(), &options, &inner].concat()
+    let beyond = if random.one_in(3) { random.within(1, 400) } else { 0 };
+    [outer.as_bytes(), &options, &inner, &random.bytes(beyond)].concat()
 }
 
 /// What is wrong with outer headers now and then.

@@ -89,18 +89,18 @@ fn a_frame_that_is_unwrapped_for_a_guest_that_is_gone_does_not_reach_the_hosts_s
         };
         assert_eq!(mismatches(), 0);
         // XDP finds the address still, and tc the guest no longer.
-        let port = maps.ports.get(&interface).unwrap().unwrap();
-        assert!(maps.ports.remove(&interface).unwrap());
+        let port = maps.ports.get(interface).unwrap().unwrap();
+        assert!(maps.ports.remove(interface).unwrap());
         assert!(!pair.b.succeeds("ping -q -c 3 -i 0.1 -W 1 10.0.0.5"));
         assert_eq!(mismatches(), 3);
         // Another VPC's guest at that interface does not get it either, nor one of another MAC.
         for wrong in [Port { vni: 2, ..port }, Port { mac: [2, 0, 0, 0, 0, 99], ..port }] {
             let before = mismatches();
-            maps.ports.put(&interface, &wrong).unwrap();
+            maps.ports.put(&wrong).unwrap();
             assert!(!pair.b.succeeds("ping -q -c 3 -i 0.1 -W 1 10.0.0.5"));
             assert_eq!(mismatches(), before + 3);
         }
-        maps.ports.put(&interface, &port).unwrap();
+        maps.ports.put(&port).unwrap();
         pair.b.run("ping -q -c 3 -i 0.1 -W 1 10.0.0.5");
         world::kill(pair.agent).await;
     });

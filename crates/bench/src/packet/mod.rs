@@ -37,23 +37,11 @@ const MANY: u32 = 65_536;
 
 /// Measures the figures that are wanted.
 pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
-    let mut results = Vec::new();
-    for flows in [1, MANY] {
-        let wanted: Vec<_> =
-            ids.iter().copied().filter(|id| (flows == MANY) == id.ends_with(".many_ns")).collect();
-        if wanted.is_empty() {
-            continue;
-        }
-        let world = World::new(flows)?;
-        for id in wanted {
-            results.push(measure(&world, id, effort)?);
-        }
-    }
-    results.sort_by_key(|result| ids.iter().position(|id| *id == result.id));
-    Ok(results)
+    ids.iter().map(|id| measure(id, effort)).collect()
 }
 
-fn measure(world: &World, id: &'static str, effort: Effort) -> Result<Measurement> {
+fn measure(id: &'static str, effort: Effort) -> Result<Measurement> {
+    let rounds = if effort.quick { 5 } else { 15 };
     // The bars for one flow and for many.
     let (way, one, many) = match id.split('.').nth(1) {
         Some("bounce") => (Way::Bounce, 60.0, 90.0),
@@ -63,8 +51,8 @@ fn measure(world: &World, id: &'static str, effort: Effort) -> Result<Measuremen
         Some("not_ours_ns") => (Way::NotOurs, 10.0, 10.0),
         _ => bail!("{id} is no figure of packets"),
     };
-    let bar = if id.ends_with(".many_ns") { many } else { one };
-    let rounds = if effort.quick { 5 } else { 15 };
+    let (flows, bar) = if id.ends_with(".many_ns") { (MANY, many) } else { (1, one) };
+    let world = &World::new(way, flows)?;
     let (with, without) = match way {
         Way::Depart => fresh::rounds(world, way, rounds)?,
         Way::Bounce | Way::Divide | Way::Unwrap | Way::NotOurs => {

@@ -43,6 +43,18 @@ impl Way {
         }
     }
 
+    /// Where the inner destination address stands, whose last two bytes are the flow. No program
+    /// that forwards a packet looks at the checksum of the header that it is in.
+    pub(super) fn destination(self) -> Option<usize> {
+        const DST: usize = Ethernet::LEN + 16;
+        match self {
+            Self::Bounce | Self::Divide => Some(Outer::LEN + Location::LEN + DST),
+            Self::Unwrap => Some(Outer::LEN + DST),
+            Self::Depart => Some(DST),
+            Self::NotOurs => None,
+        }
+    }
+
     /// What programs return for it.
     pub(super) fn code(self) -> u32 {
         const XDP_PASS: u32 = 2;

@@ -1,5 +1,6 @@
 //! The programs, and tables that every flow has its own rows in.
 
+use super::traffic::Way;
 use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
@@ -39,6 +40,8 @@ pub(super) const REMOTE: [u8; 4] = [10, 255, 0, 3];
 
 /// Test runs say that frames came in by the loopback interface.
 const INTERFACE: u32 = 1;
+/// As many ports as an agent has room for unless it is told otherwise: 1024.
+const PORT_BITS: u8 = 10;
 /// Far enough that no stamp is due and no lease ends while this runs.
 const LONG: u64 = 1 << 30;
 
@@ -65,14 +68,16 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Loads the programs and fills the tables with rows for so many flows.
-    pub(super) fn new(flows: u32) -> Result<Self> {
+    /// Loads the programs and fills the tables with rows for so many flows of one way.
+    pub(super) fn new(way: Way, flows: u32) -> Result<Self> {
         let networks = flows.div_ceil(256);
         let mut loader = EbpfLoader::new();
         for (name, entries) in [
-            // The agent's sizes where they are enough, and room for two tables' flows.
-            ("ENDPOINTS", Shape::lines(flows.saturating_mul(2).max(65_536))),
+            // The agent's sizes where they are enough.
+            ("ENDPOINTS", Shape::lines(flows.max(65_536))),
             ("LEARNED", flows.max(16_384)),
+            ("PORTS", 1 << PORT_BITS),
+            ("BUCKETS", 1 << PORT_BITS),
             ("HOSTS", 8193),
             ("HOST_INDEX", 8192),
             ("ROUTES", 4096),
@@ -91,7 +96,7 @@ impl World {
             loaded.with_context(|| format!("load {name}"))?;
         }
         fill_host(&mut object)?;
-        fill_flows(&mut object, flows)?;
+        fill_flows(&mut object, way, flows)?;
         let mut slots: ProgramArray<_> = map(&mut object, "GUEST_SLOTS")?;
         for &(slot, name) in programs::GUEST {
             slots.set(slot, program_fd(&object, name)?, 0)?;
@@ -132,12 +137,14 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         own_host: OWN_HOST,
         mark: 1,
         nic_mac: NIC_MAC,
+        vouched_until: now + LONG,
         stamp: LONG as u32,
         teach: 1000,
         hz: 1000,
+        port_bits: PORT_BITS,
         ..Config::EMPTY
     };
-    let mut configs: Array<_, [u8; 128]> = map(object, "CONFIG")?;
+    let mut configs: Array<_, [u8; size_of::<Config>()]> = map(object, "CONFIG")?;
     configs.set(0, row(&config), 0)?;
     let mut hosts: Array<_, [u8; 40]> = map(object, "HOSTS")?;
     for index in 1..=HOSTS + SENDER {
@@ -168,16 +175,17 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         v4_prefix: 8,
         v6_prefix: 64,
     };
-    let mut ports: HashMap<_, [u8; 4], [u8; 96]> = map(object, "PORTS")?;
-    ports.insert(row::<4>(&INTERFACE), row::<96>(&port), 0)?;
+    let mut ports: Array<_, [u8; 96]> = map(object, "PORTS")?;
+    ports.set(config.port_row(INTERFACE), row::<96>(&port), 0)?;
     Ok(())
 }
 
 /// Hosts that endpoints are on.
 const HOSTS: u32 = 1000;
 
-/// Rows of each flow's destination, in each VPC as its way needs them.
-fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
+/// Rows of each flow's destination: in the table of endpoints those of guests that are here where
+/// packets are unwrapped, else those that a bouncer holds, which packets on other ways meet too.
+fn fill_flows(object: &mut Ebpf, way: Way, flows: u32) -> Result<()> {
     let now = jiffies()?;
     let endpoints = endpoints(object)?;
     let mut learned: HashMap<_, [u8; 24], [u8; 40]> = map(object, "LEARNED")?;
@@ -195,9 +203,9 @@ fn fill_flows(object: &mut Ebpf, flows: u32) -> Result<()> {
             mac: [0; 6],
             flags: 0,
         };
-        endpoints.put(&EndpointKey::new(BOUNCE, address), &held)?;
         let here = Endpoint { kind: Endpoint::LOCAL, interface: 9, host: 0, vpc: UNWRAP, ..held };
-        endpoints.put(&EndpointKey::new(UNWRAP, address), &here)?;
+        let (vni, known) = if way == Way::Unwrap { (UNWRAP, here) } else { (BOUNCE, held) };
+        endpoints.put(&EndpointKey::new(vni, address), &known)?;
         let there =
             Learned { generation: 1, used: now, teach_until: 0, notice_at: 0, host, vpc: DEPART };
         learned.insert(key(DEPART, address), row::<40>(&there), 0)?;

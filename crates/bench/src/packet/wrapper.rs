@@ -4,10 +4,13 @@
 //!
 //! ```text
 //! undo what unwrapping did: adjust_meta(+8), adjust_head(-50)       only for the way `unwrap`
-//! flow = state.round++ & (flows - 1)
-//! copy the first 128 bytes of that flow's frame from a map
+//! copy the first 128 bytes of the frame from a map
+//! write the number of the next flow into the inner destination address
 //! tail_call(the program)
 //! ```
+//!
+//! A NIC's frames come in memory that is used again and again, so the frames here take no more of
+//! the cache, however many flows there are: what the flows cost is what the tables take.
 //!
 //! The same with an empty program is what restoring costs, and is subtracted. Where the frame's
 //! length changes, the empty program has to change it too, which then would be missing from the
@@ -71,10 +74,8 @@ struct Wrapper {
 
 impl Wrapper {
     fn new(world: &World, way: Way, program: BorrowedFd<'_>, undo: usize) -> Result<Self> {
-        let mut state = vec![0; HEADERS];
-        for round in 0..world.flows {
-            state.extend(&traffic::frame(way, shuffled(round, world.flows))[..HEADERS]);
-        }
+        let mut state = vec![0; size_of::<u64>()];
+        state.extend(&traffic::frame(way, 0)[..HEADERS]);
         let map = sys::create_map(sys::ARRAY, state.len()).context("create the map of frames")?;
         sys::set_row(&map, &state).context("fill the map of frames")?;
         let slot = sys::create_map(sys::PROGRAM_ARRAY, 4).context("create the slot")?;
@@ -99,10 +100,8 @@ impl Wrapper {
     }
 }
 
-/// Neighbours in time are no neighbours in tables.
-fn shuffled(round: u32, flows: u32) -> u32 {
-    round.wrapping_mul(40_503) & (flows - 1)
-}
+/// Neighbours in time are no neighbours in tables: each round's flow is as many after the last one.
+const STRIDE: i32 = 40_503;
 
 fn assemble(way: Way, undo: usize, state: i32, slot: i32, flows: u32) -> Vec<Instruction> {
     let mut program = Assembly::default();
@@ -121,20 +120,24 @@ fn assemble(way: Way, undo: usize, state: i32, slot: i32, flows: u32) -> Vec<Ins
     program.copy(R(9), R(8));
     program.add(R(9), 1);
     program.store(R(7), 0, R(9));
+    program.multiply(R(8), STRIDE);
     program.and(R(8), flows as i32 - 1);
-    program.shift_left(R(8), HEADERS.trailing_zeros() as i32);
-    program.add_register(R(7), R(8));
+    program.network_order_16(R(8));
     program.load_word(R(2), R(6), 0);
     program.load_word(R(3), R(6), 4);
     program.copy(R(4), R(2));
     program.add(R(4), HEADERS as i32);
     let copies = HEADERS / 8;
-    let call = 5;
+    let flow = way.destination();
+    let call = 5 + usize::from(flow.is_some());
     program.skip_unless_at_most(R(4), R(3), (2 * copies + call) as i16);
     for word in 0..copies {
         let at = (word * 8) as i16;
-        program.load(R(1), R(7), HEADERS as i16 + at);
+        program.load(R(1), R(7), size_of::<u64>() as i16 + at);
         program.store(R(2), at, R(1));
+    }
+    if let Some(at) = flow {
+        program.store_16(R(2), at as i16 + 2, R(8));
     }
     program.copy(R(1), R(6));
     program.map(R(2), slot);
@@ -169,12 +172,24 @@ fn adjust(program: &mut Assembly, helper: Helper, by: i32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MANY;
     use super::*;
 
     #[test]
-    fn shuffling_leaves_no_flow_out() {
-        let mut flows: Vec<_> = (0..65_536).map(|round| shuffled(round, 65_536)).collect();
+    fn no_flow_is_left_out() {
+        let of = |round: u32| round.wrapping_mul(STRIDE.cast_unsigned()) & (MANY - 1);
+        let mut flows: Vec<_> = (0..MANY).map(of).collect();
         flows.sort_unstable();
-        assert!(flows.iter().copied().eq(0..65_536));
+        assert!(flows.iter().copied().eq(0..MANY));
+    }
+
+    #[test]
+    fn a_flow_is_in_two_bytes_of_the_frame() {
+        for way in [Way::Bounce, Way::Divide, Way::Unwrap] {
+            let at = way.destination().unwrap() + 2;
+            let [one, other] = [0, 0x1234].map(|flow| traffic::frame(way, flow));
+            assert_eq!((&one[at..at + 2], &other[at..at + 2]), (&[0, 0][..], &[0x12, 0x34][..]));
+            assert!(at + 2 <= HEADERS);
+        }
     }
 }

@@ -102,6 +102,7 @@ fn path(step: &Step) -> Option<Path> {
                 | Path::LearnRefused
                 | Path::ClampedMss
                 | Path::OamIn
+                | Path::Echoed
         )
     })
 }

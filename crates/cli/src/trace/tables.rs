@@ -4,8 +4,9 @@ use anyhow::{Result, bail};
 use mizar_agent::kernel::RouteKey;
 use mizar_packet::Address;
 use mizar_packet::memory::MemoryTables;
-use mizar_packet::tables::{EndpointKey, Host, LAYOUT, NetworkIndex, Route, SLOTS};
+use mizar_packet::tables::{Bucket, EndpointKey, Host, LAYOUT, NetworkIndex, Port, Route, SLOTS};
 use mizar_proto::MapDump;
+use std::collections::BTreeMap;
 use zerocopy::FromBytes;
 
 /// Puts dumped maps together.
@@ -26,6 +27,9 @@ pub(super) fn from_dump(maps: &[MapDump]) -> Result<MemoryTables> {
         tables.now = tables.now.max(map.now);
         read_map(&mut tables, map)?;
     }
+    for map in maps.iter().filter(|map| map.map == "BUCKETS") {
+        read_buckets(&mut tables, map)?;
+    }
     if tables.config.underlay.is_none() {
         bail!("its tables are empty: its agent has not set anything up yet");
     }
@@ -39,7 +43,11 @@ fn read_map(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
                 tables.config = config;
             }
         }
-        "PORTS" => tables.ports.extend(rows::<u32, _>(map)?),
+        "PORTS" => {
+            // A row that nobody has is all zeros.
+            let used = rows::<u32, Port>(map)?.filter(|(_, port)| port.interface != 0);
+            tables.ports.extend(used.map(|(_, port)| (port.interface, port)));
+        }
         "ENDPOINTS" => tables.endpoints.extend(rows(map)?.map(|(key, row)| (pair(key), row))),
         "LEARNED" => {
             tables.learned.get_mut().extend(rows(map)?.map(|(key, row)| (pair(key), row)));
@@ -53,11 +61,21 @@ fn read_map(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
         "VPCS" => tables.vpcs.extend(rows::<u32, _>(map)?),
         "ROUTES" => tables.routes.extend(rows(map)?.map(|(key, row)| route(&key, row))),
         "HOLDERS" => tables.holders.extend(rows(map)?.map(|(key, row)| (slot(key), row))),
-        "BUCKETS" => tables.buckets.get_mut().extend(rows::<u32, _>(map)?),
         "LEARNED_COUNT" => tables.learned_count.get_mut().extend(rows::<u32, u64>(map)?),
         // The rest says nothing that the ones above do not.
         _ => {}
     }
+    Ok(())
+}
+
+/// The tokens of those guests that there are, which have the rows that their ports have.
+fn read_buckets(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
+    let rows: BTreeMap<u32, Bucket> = rows(map)?.collect();
+    let buckets = tables
+        .ports
+        .keys()
+        .filter_map(|&interface| Some((interface, *rows.get(&tables.config.port_row(interface))?)));
+    tables.buckets.get_mut().extend(buckets);
     Ok(())
 }
 
@@ -113,7 +131,7 @@ mod tests {
 
     fn config() -> MapDump {
         let underlay = Address::v4([100, 64, 0, 1]);
-        dump("CONFIG", &[(0u32, Config { underlay, ..Config::EMPTY })])
+        dump("CONFIG", &[(0u32, Config { underlay, port_bits: 2, ..Config::EMPTY })])
     }
 
     #[test]
@@ -124,8 +142,12 @@ mod tests {
         let vpc = Vpc { index: 1, quota: 9, dividers: [2, 0, 0, 0, 0, 0, 0, 0] };
         let nobody = Host::new_zeroed();
         let other = Host { address: Address::v4([100, 64, 0, 3]), ..nobody };
+        let port = Port { interface: 0x1_0002, vni: 7, ..Port::new_zeroed() };
+        let bucket = Bucket { filled: 999, tokens: 3 };
         let tables = from_dump(&[
+            dump("BUCKETS", &[(0u32, Bucket::full(0)), (2, bucket)]),
             config(),
+            dump("PORTS", &[(0u32, Port::new_zeroed()), (2, port)]),
             dump("ROUTES", &[(RouteKey::new(7, prefix), route)]),
             dump("HOLDERS", &[(3 * 256 + 17u32, holders)]),
             dump("VPCS", &[(7u32, vpc)]),
@@ -133,6 +155,8 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(tables.now, 1000);
+        assert!(tables.ports.values().eq([&port]) && tables.port(port.interface) == Some(&port));
+        assert!(tables.buckets.borrow().iter().eq([(&port.interface, &bucket)]));
         let inside = Address::from(Ipv4Addr::new(10, 0, 1, 200));
         assert_eq!(tables.route(7, &inside), Some(route));
         assert_eq!(tables.route(8, &inside), None, "another VPC");

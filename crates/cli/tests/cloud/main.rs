@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod commands;
+mod metrics;
 mod trace;
 mod world;

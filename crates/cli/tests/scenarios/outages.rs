@@ -72,3 +72,54 @@ fn without_agents_and_controller_learned_ways_become_long_ones_without_loss() {
     assert!(lost.is_empty(), "of {sent} are lost {lost:?}");
     streams.into_iter().for_each(Stream::finish);
 }
+
+/// Longer than the programs believe an agent's next hops after its last word.
+const SILENCE: Duration = Duration::from_secs(7);
+
+/// The sender's gateway and the bouncer's get other MAC addresses, as when a router takes another
+/// one's place, while neither host has an agent that could write them into the tables.
+fn gateways_are_replaced(name: &str, underlay: &str) {
+    let front = [("a", "h1", 2), ("b", "h4", 3), ("c", "h2", 4)];
+    let networks = [network("front", 1, &["h2"], &front)];
+    let cloud = cloud(4, &[vpc("blue", 7, &["h3"], &networks)]);
+    let Some(mut world) = World::with_underlay(name, underlay, &cloud) else { return };
+    let [a, b, c] = ["blue/a", "blue/b", "blue/c"].map(|name| world.guest(name).clone());
+    // One by way of the bouncer, and one straight from it.
+    let flows = [&a, &c];
+    flows.iter().for_each(|from| from.place().pings(b.v4.into()));
+    let stream = Stream::start(&a, &b, b.v6.into());
+    world.kill_agent("h1");
+    world.kill_agent("h2");
+    std::thread::sleep(SILENCE);
+    stream.goes_on(200_000);
+    for (link, mac) in [("host0", "02:00:5e:00:01:01"), ("host1", "02:00:5e:00:01:02")] {
+        // As routers do, it says so itself.
+        world.fabric().command(&format!("sysctl -qw net.ipv4.conf.{link}.arp_notify=1"));
+        world.fabric().command(&format!("ip link set {link} address {mac}"));
+    }
+    for from in flows {
+        let datagrams = Numbered::start(from, &b, b.v4.into(), MILLISECOND);
+        datagrams.goes_on(500);
+        let (sent, lost) = datagrams.finish();
+        assert!(lost.is_empty(), "from {}: of {sent} are lost {lost:?}", from.name);
+    }
+    stream.goes_on(200_000);
+    world.start_agent("h1");
+    world.start_agent("h2");
+    world.becomes_ready();
+    let before = world.counted();
+    stream.goes_on(200_000);
+    let risen = world.counted().since(&before);
+    assert_eq!(risen.of("blue", "no_next_hop"), 0, "{risen:?}");
+    stream.finish();
+}
+
+#[test]
+fn gateways_are_replaced_while_no_agent_runs_and_the_driver_forwards() {
+    gateways_are_replaced("gateway", "{mtu: 1500, offloads: wire, mode: native}");
+}
+
+#[test]
+fn gateways_are_replaced_while_no_agent_runs_and_tc_forwards() {
+    gateways_are_replaced("gatewaytc", "{mtu: 1500, offloads: default, mode: tc}");
+}

@@ -43,6 +43,9 @@ fn message<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Re
         return Err(Reason::BadOam);
     }
     if kind == oam::ECHO {
+        if !F::RESOLVES && !config.is_vouched(tables.now()) {
+            return Ok(Verdict::Pass);
+        }
         return reply(frame, tables, config, &control);
     }
     let done = match kind {
@@ -90,14 +93,18 @@ fn reply<F: Frame, T: Tables>(
         }
         Err(reason) => return Err(reason),
     };
-    let message = Message { kind: oam::ECHO_REPLY, ..echo.message };
+    let pause = config.echo_pause.min(u32::from(u16::MAX)) as u16;
+    let message = Message { kind: oam::ECHO_REPLY, pause: pause.into(), ..echo.message };
     let src = (config.nic_mac, config.underlay.v4_octets());
     let dst = (host.next_hop, echo.outer.ip.src);
     frame.store(0, &ControlFrame::new(src, dst, config.tos, message))?;
+    tables.count(0, Counter::Path(Path::Echoed));
     Ok(transmit(tables, 0, Path::OamIn))
 }
 
-/// Our own echo has come back: the path works both ways.
+/// Our own echo has come back: the path works both ways. One that many ask may say for how much
+/// longer than the lease it need not be asked; whatever it says, it is not believed to be alive for
+/// longer than lease and longest pause after it was last heard of.
 #[inline(always)]
 fn proven<T: Tables>(tables: &T, config: &Config, reply: &ControlFrame) -> Result<(), Reason> {
     let sent = reply.message.stamp.get();
@@ -106,7 +113,8 @@ fn proven<T: Tables>(tables: &T, config: &Config, reply: &ControlFrame) -> Resul
     }
     let sender = Address::v4(reply.outer.ip.src);
     let index = tables.host_index(&sender).ok_or(Reason::NoHost)?;
-    let until = sent + u64::from(config.lease);
+    let pause = u64::from(reply.message.pause.get()) * u64::from(config.hz) / 1000;
+    let until = sent + u64::from(config.lease) + pause.min(u64::from(config.longest_pause));
     // A reply may have been overtaken by that to a later echo.
     if tables.host(index).is_some_and(|host| host.alive_until < until) {
         tables.prove_host(index, until);

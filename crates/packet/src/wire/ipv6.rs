@@ -67,8 +67,42 @@ impl Ipv6 {
     /// Whether other headers come before the payload proper.
     #[inline(always)]
     pub const fn has_extensions(&self) -> bool {
-        matches!(self.next_header, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
+        is_extension(self.next_header)
     }
+}
+
+wire! {
+    /// The beginning of any extension header, 8 bytes, which is all of a fragment header.
+    pub struct Extension {
+        /// What follows.
+        pub next_header: u8,
+        /// Length in units of 8 bytes beyond the first 8; nothing in a fragment header.
+        pub len: u8,
+        /// Of a fragment header: offset in units of 8 bytes, in the upper 13 bits.
+        pub fragment: U16,
+        /// Anything.
+        pub rest: U32,
+    }
+}
+
+impl Extension {
+    /// Length in bytes of a header of this kind.
+    #[inline(always)]
+    pub const fn header_len(&self, kind: u8) -> usize {
+        if kind == FRAGMENT { Self::LEN } else { Self::LEN + self.len as usize * 8 }
+    }
+
+    /// Whether a header of this kind says that the packet's headers were in an earlier fragment.
+    #[inline(always)]
+    pub fn is_later_fragment(&self, kind: u8) -> bool {
+        kind == FRAGMENT && self.fragment.get() >> 3 != 0
+    }
+}
+
+/// Whether a next header is an extension header.
+#[inline(always)]
+pub const fn is_extension(next_header: u8) -> bool {
+    matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
 }
 
 /// Whether an address is a multicast group.
@@ -94,13 +128,26 @@ pub fn is_reserved(address: [u8; 16]) -> bool {
 mod tests {
     use super::*;
     use core::net::Ipv6Addr;
-    use zerocopy::IntoBytes;
+    use zerocopy::{FromBytes, IntoBytes};
 
     #[test]
     fn layout() {
         let header = Ipv6::new(8, ICMPV6, 255, Ipv6Addr::LOCALHOST.octets(), [0xff; 16]);
         assert_eq!(header.as_bytes()[..8], [0x60, 0, 0, 0, 0, 8, 58, 255]);
         assert_eq!(Ipv6::LEN, 40);
+    }
+
+    #[test]
+    fn extension_headers_say_how_long_they_are() {
+        let read = |bytes: &[u8]| Extension::read_from_bytes(bytes).unwrap();
+        let options = read(&[17, 1, 1, 12, 0, 0, 0, 0]);
+        assert_eq!((options.next_header, options.header_len(HOP_BY_HOP)), (17, 16));
+        assert!(!options.is_later_fragment(HOP_BY_HOP));
+        // Offset 0 and more to come; then offset 8 and none.
+        let first = read(&[17, 9, 0, 1, 0, 0, 0, 7]);
+        let later = read(&[17, 9, 0, 8, 0, 0, 0, 7]);
+        assert_eq!((first.header_len(FRAGMENT), later.header_len(FRAGMENT)), (8, 8));
+        assert!(!first.is_later_fragment(FRAGMENT) && later.is_later_fragment(FRAGMENT));
     }
 
     #[test]

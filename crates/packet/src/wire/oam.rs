@@ -11,8 +11,9 @@ wire! {
         pub version: u8,
         /// One of the constants below.
         pub kind: u8,
-        /// Zero.
-        pub reserved: U16,
+        /// Echo reply: for how long beyond the lease the sender need not be asked again, in ms.
+        /// Otherwise zero.
+        pub pause: U16,
         /// VNI of the endpoint that it is about, or 0.
         pub vni: U32,
         /// Echo: proof that the reply answers this host's own echo.
@@ -30,7 +31,7 @@ wire! {
 
 /// Version of [`Message`].
 pub const VERSION: u8 = 1;
-/// Are you there? Answered in the kernel, by an [`ECHO_REPLY`] with everything else unchanged.
+/// Are you there? Answered in the kernel, by an [`ECHO_REPLY`] that returns cookie and stamp.
 pub const ECHO: u8 = 1;
 /// The answer to an [`ECHO`].
 pub const ECHO_REPLY: u8 = 2;
@@ -76,7 +77,7 @@ impl Message {
         Self {
             version: VERSION,
             kind,
-            reserved: U16::ZERO,
+            pause: U16::ZERO,
             vni: U32::new(vni),
             cookie: U64::new(cookie),
             stamp: U64::new(stamp),

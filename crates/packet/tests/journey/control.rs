@@ -1,14 +1,14 @@
 //! What hosts tell each other, and what the underlay tells them.
 
 use crate::common::topology::{
-    BOUNCERS, GUEST_MTU, LEASE, RED, START, UNDERLAY_MTU, index, nic_mac, underlay,
+    BOUNCERS, GUEST_MTU, LEASE, LONGEST_PAUSE, RED, START, UNDERLAY_MTU, index, nic_mac, underlay,
 };
 use crate::common::world::{Fate, Trip, World};
 use mizar_packet::count::{Counter, Path};
 use mizar_packet::tables::Event;
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
 use mizar_packet::{Address, Reason};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 const HERE: usize = 0;
 const THERE: usize = BOUNCERS[0];
@@ -74,6 +74,40 @@ fn an_echo_reply_that_was_overtaken_takes_no_proof_away() {
     let _ = world.arrive(HERE, reply(cookie, START + 100));
     let _ = world.arrive(HERE, reply(cookie, START));
     assert_eq!(alive_until(&world), START + 100 + LEASE);
+}
+
+#[test]
+fn a_host_that_many_ask_says_how_much_longer_the_proof_may_last() {
+    let mut world = World::new();
+    world.dead.insert(THERE);
+    for (told, said) in [(0, 0), (300, 300), (70_000, u16::MAX)] {
+        world.hosts[HERE].config.echo_pause = told;
+        let trip = world.arrive(HERE, control(Message::echo(77, 88)));
+        let (frame, _) = ControlFrame::read_from_prefix(&trip.wires[0]).unwrap();
+        assert_eq!((frame.message.kind, frame.message.pause.get()), (oam::ECHO_REPLY, said));
+    }
+    assert_eq!(world.counted(HERE, Counter::Path(Path::Echoed)), 3);
+}
+
+#[test]
+fn no_word_makes_a_proof_last_longer_than_lease_and_longest_pause() {
+    let mut world = World::new();
+    let cookie = world.hosts[HERE].config.echo_cookie;
+    let hz = u64::from(world.hosts[HERE].config.hz);
+    for pause in [0u16, 1, 300, 749, 750, 751, 30_000, u16::MAX] {
+        world.hosts[HERE].hosts.borrow_mut().get_mut(&index(THERE)).unwrap().alive_until = 0;
+        let echo = Message::echo(cookie, START);
+        let reply = Message { kind: oam::ECHO_REPLY, pause: pause.into(), ..echo };
+        assert_eq!(world.arrive(HERE, control(reply)).fate, Fate::Consumed(HERE));
+        let longer = (u64::from(pause) * hz / 1000).min(LONGEST_PAUSE);
+        assert_eq!(alive_until(&world), START + LEASE + longer);
+    }
+    // A forged one proves nothing at all.
+    world.hosts[HERE].hosts.borrow_mut().get_mut(&index(THERE)).unwrap().alive_until = 0;
+    let forged = Message { pause: u16::MAX.into(), ..Message::echo(cookie ^ 1, START) };
+    let forged = control(Message { kind: oam::ECHO_REPLY, ..forged });
+    world.arrive(HERE, forged).dropped(HERE, Reason::BadOam);
+    assert_eq!(alive_until(&world), 0);
 }
 
 #[test]

@@ -101,6 +101,45 @@ fn dhcp_replies_of_guests_are_refused() {
 }
 
 #[test]
+fn dhcp_replies_cannot_hide_behind_extension_headers() {
+    let mut world = World::new();
+    let (a, b) = (world.red.a, world.red.b);
+    let padding = |next: u8| vec![next, 0, 1, 4, 0, 0, 0, 0];
+    let fragment = |next: u8, offset: u16| {
+        let [high, low] = (offset << 3 | 1).to_be_bytes();
+        vec![next, 0, high, low, 0, 0, 0, 7]
+    };
+    let udp = |port: u16| [&[2, 35][..], &port.to_be_bytes(), &[0, 16], &[0; 10]].concat();
+    let mut sent = |first: u8, headers: &[Vec<u8>], rest: &[u8]| {
+        let payload = [headers.concat(), rest.to_vec()].concat();
+        world.send(&a, frames::raw6(&a, b.v6, 64, first, &payload)).fate
+    };
+    let refused = Fate::Dropped(a.host, Reason::DhcpServer);
+    let delivered = Fate::Delivered(b.host, b.interface);
+    for first in [0, 43, 60] {
+        assert_eq!(sent(first, &[padding(17)], &udp(546)), refused);
+        assert_eq!(sent(first, &[padding(60), padding(17)], &udp(546)), refused);
+        assert_eq!(sent(first, &[padding(60), padding(17)], &udp(547)), delivered);
+    }
+    // A longer one, whose length counts.
+    let long = [vec![17, 1, 1, 12], vec![0; 12]].concat();
+    assert_eq!(sent(60, std::slice::from_ref(&long), &udp(546)), refused);
+    assert_eq!(sent(60, &[long], &udp(545)), delivered);
+    // In pieces: the first of them says so, and must have its headers whole.
+    assert_eq!(sent(44, &[fragment(17, 0)], &udp(546)), refused);
+    assert_eq!(sent(44, &[fragment(17, 0)], &udp(53)), delivered);
+    assert_eq!(sent(44, &[fragment(17, 0)], &udp(53)[..4]), refused);
+    assert_eq!(sent(44, &[fragment(60, 0)], &[17, 0, 0]), refused);
+    assert_eq!(sent(44, &[fragment(17, 9)], &udp(546)), delivered);
+    // Five headers are looked behind; nobody sends six.
+    let five = [padding(60), padding(60), padding(60), padding(60), padding(17)];
+    assert_eq!(sent(60, &five, &udp(546)), refused);
+    assert_eq!(sent(60, &five, &udp(53)), delivered);
+    let six = [&five[..4], &[padding(60), padding(17)]].concat();
+    assert_eq!(sent(60, &six, &udp(53)), refused);
+}
+
+#[test]
 fn broadcast_and_multicast_are_not_carried() {
     let mut world = World::new();
     let a = world.red.a;

@@ -6,6 +6,7 @@ use crate::common::topology::{BOUNCERS, Guest, UNDERLAY_MTU, index, underlay};
 use crate::common::world::{Fate, World};
 use mizar_packet::Reason;
 use mizar_packet::count::Counter;
+use mizar_packet::memory::MemoryFrame;
 
 /// Length of the outer headers.
 const OUTER: usize = 50;
@@ -178,6 +179,7 @@ fn what_is_inside_is_checked_before_it_reaches_a_guest() {
     let advertisement = frames::icmp6(&a, (a.v6, b.v6), 255, (134, [0; 4]), &[0; 8]);
     let mut hidden = vec![58, 0, 0, 0, 0, 0, 0, 0];
     hidden.extend([134; 16]);
+    let hidden_dhcp = [&[17, 0, 1, 4, 0, 0, 0, 0][..], &[2, 35, 2, 34, 0, 16], &[0; 10]].concat();
     let nobody = Guest { v4: [0; 4], v6: [0; 16], ..a };
     let broadcast = Guest { v4: [255; 4], ..a };
     let link_local = Guest { v4: [169, 254, 0, 1], ..a };
@@ -194,6 +196,7 @@ fn what_is_inside_is_checked_before_it_reaches_a_guest() {
         (frames::icmp(&a, b.v4, 9, 0, &[0; 8]), Reason::InnerRouterMessage),
         (advertisement, Reason::InnerRouterMessage),
         (frames::raw6(&a, b.v6, 255, 0, &hidden), Reason::InnerRouterMessage),
+        (frames::raw6(&a, b.v6, 64, 60, &hidden_dhcp), Reason::InnerRouterMessage),
         (frames::udp(&nobody, b.v4, b""), Reason::InnerSource),
         (frames::udp(&broadcast, b.v4, b""), Reason::InnerSource),
         (frames::udp(&link_local, b.v4, b""), Reason::InnerSource),
@@ -250,6 +253,29 @@ fn a_bouncer_does_not_send_what_is_too_big_for_the_next_way() {
     world.udp(&a, &b).reached(&b, &[BOUNCERS[0]]);
     mtu(len - 1, &world);
     world.udp(&a, &b).dropped(BOUNCERS[0], Reason::TooBig);
+}
+
+#[test]
+fn a_bouncer_judges_a_buffer_of_many_segments_by_its_segments() {
+    let mut world = World::new();
+    let (a, b) = (world.red.a, world.red.b);
+    let payload = 1000;
+    let buffer = || MemoryFrame {
+        segment_payload: payload,
+        ..MemoryFrame::new(frames::tcp(&a, b.v4, &vec![1; 20_000]))
+    };
+    // Outer headers with the sender's location, inner Ethernet, IPv4 and TCP.
+    let segment = (OUTER - 14 + 24 + 14 + 20 + 20 + payload) as u16;
+    for (mtu, fits) in [(segment, true), (segment - 1, false)] {
+        let row = index(b.host);
+        world.hosts[BOUNCERS[0]].hosts.borrow_mut().get_mut(&row).unwrap().mtu = mtu;
+        let trip = world.send_frame(&a, buffer());
+        if fits {
+            trip.reached(&b, &[BOUNCERS[0]]);
+        } else {
+            trip.dropped(BOUNCERS[0], Reason::TooBig);
+        }
+    }
 }
 
 #[test]

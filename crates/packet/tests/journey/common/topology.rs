@@ -13,6 +13,8 @@ use mizar_packet::{Address, wire::geneve};
 pub(crate) const HZ: u32 = 1000;
 /// How long an echo proves a host alive.
 pub(crate) const LEASE: u64 = 250;
+/// How much longer than its lease a proof lasts at most.
+pub(crate) const LONGEST_PAUSE: u64 = 750;
 /// How long a sender teaches.
 pub(crate) const TEACH: u64 = 1000;
 /// How long bounced packets are watched.
@@ -255,7 +257,9 @@ fn config(host: usize) -> Config {
         underlay: Address::v4(underlay(host)),
         fleet,
         echo_cookie: 0xc00c_1e00 + host as u64,
+        vouched_until: u64::MAX,
         lease: LEASE as u32,
+        longest_pause: LONGEST_PAUSE as u32,
         teach: TEACH as u32,
         notice_delay: NOTICE_DELAY as u32,
         stamp: STAMP as u32,

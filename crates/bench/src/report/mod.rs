@@ -1,4 +1,11 @@
-//! The results: one schema, as a table for people and as JSON for programs.
+//! The results: one schema, as a table, a page with charts and Markdown for people, and as JSON for
+//! programs.
+
+mod charts;
+mod environment;
+mod page;
+
+pub(crate) use page::write;
 
 use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, Color, Table, presets};

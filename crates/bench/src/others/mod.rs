@@ -1,9 +1,11 @@
-//! What it takes others to connect one guest to its host, beside which `provision` is seen: ten
-//! `ip` commands in a row, and the reference CNI plugin `bridge`. Neither tells any other host of
-//! it.
+//! What it takes others to connect one guest, beside which `provision` is seen: ten `ip` commands
+//! in a row and the reference CNI plugin `bridge`, of which neither tells any other host of it, and
+//! OVN, as its network grows.
 //!
-//! A baseline that is not installed is left out, and that is said: `cargo xtask setup` does not
-//! install it.
+//! `cargo xtask bench` unpacks them beside what it builds; one that is not there is left out, and
+//! that is said.
+
+mod ovn;
 
 use crate::Effort;
 use crate::cloud::mount_pins;
@@ -12,46 +14,95 @@ use crate::namespace::Namespace;
 use crate::report::Measurement;
 use crate::statistics::middle;
 use anyhow::{Context, Result, ensure};
+use ovn::Ovn;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// All figures.
-pub(crate) const IDS: &[&str] = &["provision.others.ip_ms", "provision.others.cni_bridge_ms"];
+pub(crate) const IDS: &[&str] = &[
+    "provision.others.ip_ms",
+    "provision.others.cni_bridge_ms",
+    "provision.others.ovn_ms.10",
+    "provision.others.ovn_ms.1000",
+    "provision.others.ovn_ms.5000",
+];
 
-/// Where plugins may be.
-const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+/// How many ports OVN's network has, in the order of the figures.
+const PORTS: [usize; 3] = [10, 1_000, 5_000];
 
 /// Measures the figures that are wanted, as far as what they are of is installed.
 pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
-    let rounds = if effort.quick { 10 } else { 50 };
     let folder = tempfile::tempdir().context("create a folder")?;
     // `ip netns` makes mounts, which nobody else shall see.
     mount_pins(folder.path())?;
-    let host = Namespace::new()?;
-    host.run("ip link add bench0 type bridge; ip link set bench0 up")?;
-    let plugins = PLUGINS.iter().map(PathBuf::from).find(|it| it.join("bridge").is_file());
-    if plugins.is_none() {
-        note("SKIPPED: the CNI plugin bridge is not here (Debian: containernetworking-plugins)");
+    let peers = peers()?;
+    let mut times = Vec::new();
+    if IDS[..2].iter().any(|id| ids.contains(id)) {
+        times.extend(IDS.iter().copied().zip(on_one_host(&peers, folder.path(), effort)?));
     }
-    note("SKIPPED: OVN, which would have to run its databases and switch on this machine");
-    let (mut by_ip, mut by_cni) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        by_ip.push(host.inside(|| ip(round))?);
-        if let Some(plugins) = &plugins {
-            let guest = Namespace::bare()?;
-            by_cni.push(host.inside(|| cni(plugins, folder.path(), &guest, round))?);
-        }
+    let sizes = IDS[2..].iter().copied().zip(PORTS).filter(|(id, _)| ids.contains(id));
+    let sizes: Vec<_> = sizes.collect();
+    if !sizes.is_empty() {
+        times.extend(in_ovn(&peers, folder.path(), &sizes, effort)?);
     }
-    let figures =
-        IDS.iter().zip([by_ip, by_cni]).filter(|(id, times)| ids.contains(id) && !times.is_empty());
+    let figures = times.iter().filter(|(id, times)| ids.contains(id) && !times.is_empty());
     let figures = figures.map(|(id, times)| {
-        let middle = middle(&times);
+        let middle = middle(times);
         let (value, spread) = (middle.median, middle.spread);
         Measurement { id, value, unit: "ms", bar: None, baseline: None, spread }
     });
     Ok(figures.collect())
+}
+
+/// The folder where `cargo xtask` unpacks programs of others, as if it were the root folder.
+fn peers() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    let target = program.ancestors().nth(2).context("this program is in no target folder")?;
+    Ok(target.join("peers"))
+}
+
+/// The times of `ip` and of the plugin, in turn.
+fn on_one_host(peers: &Path, folder: &Path, effort: Effort) -> Result<[Vec<f64>; 2]> {
+    let rounds = if effort.quick { 10 } else { 50 };
+    let host = Namespace::new()?;
+    host.run("ip link add bench0 type bridge; ip link set bench0 up")?;
+    let plugins = peers.join("usr/lib/cni");
+    let has_plugin = plugins.join("bridge").is_file();
+    if !has_plugin {
+        note("SKIPPED: the CNI plugin bridge is not here (Debian: containernetworking-plugins)");
+    }
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        times[0].push(host.inside(|| ip(round))?);
+        if has_plugin {
+            let guest = Namespace::bare()?;
+            times[1].push(host.inside(|| cni(&plugins, folder, &guest, round))?);
+        }
+    }
+    Ok(times)
+}
+
+/// The times of OVN at each size; its network only grows, so they cannot take turns.
+fn in_ovn(
+    peers: &Path,
+    folder: &Path,
+    sizes: &[(&'static str, usize)],
+    effort: Effort,
+) -> Result<Vec<(&'static str, Vec<f64>)>> {
+    if !Ovn::is_in(peers) {
+        note("SKIPPED: OVN is not here (Debian: ovn-central, ovn-host)");
+        return Ok(Vec::new());
+    }
+    let rounds = if effort.quick { 3 } else { 20 };
+    let mut ovn = Ovn::start(peers, folder)?;
+    let mut times = Vec::new();
+    for (id, ports) in sizes {
+        ovn.fill(*ports)?;
+        times.push((*id, (0..rounds).map(|_| ovn.create()).collect::<Result<_>>()?));
+    }
+    Ok(times)
 }
 
 /// Ten commands; how many milliseconds they take.
