@@ -303,14 +303,14 @@ fn families() -> impl Strategy<Value = Vec<(bool, bool)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn every_pair_talks_however_slots_move_and_whoever_has_followed(
-        hosts in 1..6u8,
+        hosts in 3..6u8,
         families in families(),
-        endpoints in vec((0..4usize, any::<u8>()), 2..9),
-        events in vec(movement(), 0..40),
+        endpoints in vec((0..4usize, any::<u8>()), 4..10),
+        events in vec(movement(), 20..100),
     ) {
         let mut world = cloud(hosts, &families, &endpoints);
         check_pairs(&world)?;

@@ -37,9 +37,9 @@ pub(super) enum Event {
 
 /// What happens to slots.
 pub(super) fn movement() -> impl Strategy<Value = Event> {
-    let hosts = || proptest::option::of(vec(any::<u8>(), 1..4));
+    let hosts = || proptest::option::of(vec(any::<u8>(), 1..3));
     prop_oneof![
-        3 => (0..2usize, 0..2usize, hosts(), 1..=3u8)
+        5 => (0..2usize, 0..2usize, hosts(), prop_oneof![Just(1), 1..=3u8])
             .prop_map(|(vpc, network, hosts, n)| Event::Bouncers(vpc, network, hosts, n)),
         2 => (0..2usize, hosts()).prop_map(|(vpc, hosts)| Event::Dividers(vpc, hosts)),
         2 => any::<(u8, bool)>().prop_map(|(host, cordoned)| Event::Cordon(host, cordoned)),
