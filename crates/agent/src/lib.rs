@@ -57,13 +57,16 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 /// How often the controller gets a sign of life.
 const BEAT: Duration = Duration::from_secs(5);
+/// How long an earlier agent may take to be gone, and how often it is looked whether it is.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_GLANCE: Duration = Duration::from_millis(20);
 
 /// Why an agent ended other than by being asked to.
 #[derive(Debug, Error)]
@@ -110,7 +113,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (controller, renewing) = Link::open(&options, &host)?.split();
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let _lock = lock(&options.socket)?;
+    let _lock = lock(&options.socket).await?;
     let node = Node::start(&options).await?;
     let changes = node.netlink.events().await.map_err(StartError::from)?;
     let metrics = Arc::new(Metrics::new());
@@ -172,15 +175,22 @@ pub async fn remove(pins: &Path, instance: &str) -> Result<(), Vec<String>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// Two agents on the same tables would undo each other's work.
-fn lock(socket: &Path) -> Result<File, RunError> {
+/// Two agents on the same tables would undo each other's work. One that was killed holds its lock
+/// until the last of its threads is gone, so a lock that is held is waited for.
+async fn lock(socket: &Path) -> Result<File, RunError> {
     let path = socket.with_added_extension("lock");
     let file = File::create(&path);
     let file = file.map_err(|source| RunError::Socket { path: path.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::Running { path }),
-        Err(TryLockError::Error(source)) => Err(RunError::Socket { path, source }),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_GLANCE).await;
+            }
+            Err(TryLockError::WouldBlock) => return Err(RunError::Running { path }),
+            Err(TryLockError::Error(source)) => return Err(RunError::Socket { path, source }),
+        }
     }
 }
 

@@ -47,8 +47,6 @@ impl Relay {
         runtime.spawn(serve(listener, moved.clone(), Arc::clone(&closed)));
         let hosts = world.hosts();
         hosts.iter().for_each(|host| world.kill_agent(host));
-        // Until the last of their threads is gone, they hold their locks.
-        std::thread::sleep(Duration::from_secs(1));
         hosts.iter().for_each(|host| world.start_agent(host));
         world.becomes_ready();
         Self { socket, moved, closed, _runtime: runtime }
