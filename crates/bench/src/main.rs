@@ -18,7 +18,7 @@ mod rows;
 mod statistics;
 mod sys;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use report::Measurement;
 use std::path::PathBuf;
@@ -76,11 +76,15 @@ fn main() -> Result<()> {
     }
     let wanted =
         |id: &&str| options.names.is_empty() || options.names.iter().any(|name| is_named(id, name));
-    let mut results = Vec::new();
+    let (mut results, mut problems) = (Vec::new(), Vec::new());
     for group in GROUPS {
         let ids: Vec<_> = group.ids.iter().copied().filter(wanted).collect();
         if !ids.is_empty() {
-            results.extend((group.run)(&ids, Effort { quick: options.quick })?);
+            // What others have measured is not lost.
+            match (group.run)(&ids, Effort { quick: options.quick }) {
+                Ok(measured) => results.extend(measured),
+                Err(error) => problems.push(format!("{}: {error:#}", ids.join(", "))),
+            }
         }
     }
     report::print(&results)?;
@@ -91,6 +95,7 @@ fn main() -> Result<()> {
     for path in &options.report {
         report::write(path, &results)?;
     }
+    ensure!(problems.is_empty(), "not measured:\n{}", problems.join("\n"));
     Ok(())
 }
 

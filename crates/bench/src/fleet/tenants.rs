@@ -53,12 +53,12 @@ impl Vpc {
                 network,
             )),
         ];
-        let written = client.apply(manifests, false).await?;
+        client.apply(manifests, false).await?;
         let mut filter = Filter::all(Kind::Endpoint);
         (filter.vpc, filter.selector) = (Some(name.clone()), WATCHED.parse()?);
         filter.phase = Some(Phase::Ready);
-        let from = Some(written.resource_version.into());
-        let watching = client.watch(&Watch { filter, from }).await?;
+        // There are none yet.
+        let watching = client.watch(&Watch { filter, from: None }).await?;
         Ok(Self { name, client: client.clone(), watching, made: 0 })
     }
 

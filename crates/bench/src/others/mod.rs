@@ -15,6 +15,7 @@ use crate::report::Measurement;
 use crate::statistics::middle;
 use anyhow::{Context, Result, ensure};
 use ovn::Ovn;
+use rustix::mount::{MountFlags, mount};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,14 +30,20 @@ pub(crate) const IDS: &[&str] = &[
     "provision.others.ovn_ms.5000",
 ];
 
+/// Where `ip netns` keeps names.
+const NAMES: &str = "/run/netns";
+
 /// How many ports OVN's network has, in the order of the figures.
 const PORTS: [usize; 3] = [10, 1_000, 5_000];
 
 /// Measures the figures that are wanted, as far as what they are of is installed.
 pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
     let folder = tempfile::tempdir().context("create a folder")?;
-    // `ip netns` makes mounts, which nobody else shall see.
+    // `ip netns` makes files and mounts, which nobody else shall see, and which end with this.
     mount_pins(folder.path())?;
+    std::fs::create_dir_all(NAMES).with_context(|| format!("create {NAMES}"))?;
+    mount("netns", NAMES, "tmpfs", MountFlags::empty(), None)
+        .with_context(|| format!("mount something empty at {NAMES}"))?;
     let peers = peers()?;
     let mut times = Vec::new();
     if IDS[..2].iter().any(|id| ids.contains(id)) {
