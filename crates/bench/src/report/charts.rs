@@ -111,7 +111,9 @@ impl Chart {
                 let found = bars.iter().filter_map(|(label, id)| {
                     Some((*label, results.iter().find(|result| result.id == *id)?))
                 });
-                let found: Vec<_> = found.collect();
+                // Rows are counted from below, and read from above.
+                let mut found: Vec<_> = found.collect();
+                found.reverse();
                 if found.is_empty() { Ok(None) } else { draw_bars(&found, self.unit).map(Some) }
             }
             Form::Growth { x, series } => {
@@ -147,7 +149,7 @@ fn draw_bars(bars: &[(&str, &Measurement)], unit: &str) -> Result<String> {
             .x_label_area_size(30)
             .y_label_area_size(230)
             .margin_right(60)
-            .build_cartesian_2d(0.0..most * 1.05, (0..bars.len()).into_segmented())
+            .build_cartesian_2d(0.0..most * 1.05, (0..bars.len() - 1).into_segmented())
             .map_err(problem)?;
         let label = |row: &SegmentValue<usize>| match row {
             SegmentValue::CenterOf(row) => bars.get(*row).map_or(String::new(), |bar| bar.0.into()),
@@ -162,7 +164,9 @@ fn draw_bars(bars: &[(&str, &Measurement)], unit: &str) -> Result<String> {
                 Some(false) => MISSED,
                 None => PLAIN,
             };
-            let (low, high) = (SegmentValue::Exact(row), SegmentValue::Exact(row + 1));
+            let is_last = row + 1 == bars.len();
+            let high = if is_last { SegmentValue::Last } else { SegmentValue::Exact(row + 1) };
+            let low = SegmentValue::Exact(row);
             let ends = [(0.0, low.clone()), (result.value, high.clone())];
             let mut bar = Rectangle::new(ends, colour.filled());
             bar.set_margin(5, 5, 0, 0);
