@@ -43,19 +43,6 @@ fn a_manifest_that_was_read_changes_nothing_when_it_is_written_again() {
 }
 
 #[test]
-fn two_writers_at_once_are_told() {
-    let mut catalog = example();
-    let mut seen = endpoint("blue/a", "h2", |_| ());
-    seen.metadata_mut().resource_version = Some(at(1));
-    catalog.apply(&seen, Mode::Replace, at(2)).unwrap();
-    assert_eq!(
-        catalog.apply(&seen, Mode::Replace, at(3)).unwrap_err().to_string(),
-        "endpoint blue/a was written at 1.2 since it was read at 1.1: read it again and repeat the \
-         change"
-    );
-}
-
-#[test]
 fn modes_tell_new_from_old() {
     let mut catalog = example();
     let old = endpoint("blue/a", "h1", |_| ());
