@@ -332,9 +332,13 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Whether the long tests run too.
-pub(crate) fn is_full() -> bool {
-    std::env::var_os("MIZAR_TEST_FULL").is_some()
+/// Whether a long test does not run now, which is said.
+pub(crate) fn is_left_out() -> bool {
+    let left_out = std::env::var_os("MIZAR_TEST_FULL").is_none();
+    if left_out {
+        println!("SKIPPED: long; MIZAR_TEST_FULL runs it");
+    }
+    left_out
 }
 
 /// Runs the program; what it prints. It must succeed.
