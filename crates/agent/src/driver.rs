@@ -89,7 +89,7 @@ impl Driver {
         self.standing.send_modify(|standing| standing.positions = positions);
         loop {
             let reads = self.unsaid.len() < UNSAID && self.parts.applier.backlog() < BACKLOG;
-            let room = room(self.say.as_ref(), !self.unsaid.is_empty());
+            let room = room(self.say.as_ref(), &self.parts.hosts, !self.unsaid.is_empty());
             // Only waiting may be given up here: what is begun is finished below.
             tokio::select! {
                 finished = self.parts.applier.next() => self.on_finished(finished),
@@ -304,14 +304,18 @@ impl Driver {
     }
 }
 
-/// Waits until the controller takes one more message: for ever, if there is nothing to say or
-/// nobody to say it to. None if nobody takes messages any longer.
+/// Waits until the controller takes one more message and what it told of can be reached: for ever,
+/// if there is nothing to say or nobody to say it to. None if nobody takes messages any longer.
 async fn room(
     say: Option<&mpsc::Sender<AgentMessage>>,
+    hosts: &Hosts,
     something: bool,
 ) -> Option<OwnedPermit<AgentMessage>> {
     match say.filter(|_| something) {
-        Some(say) => say.clone().reserve_owned().await.ok(),
+        Some(say) => {
+            hosts.settled().await;
+            say.clone().reserve_owned().await.ok()
+        }
         None => std::future::pending().await,
     }
 }

@@ -14,10 +14,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How long a lowered MTU is believed.
 const LOWERED: Duration = Duration::from_secs(600);
+/// How long the controller is kept waiting for the next hops of new hosts.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// All hosts that this one knows.
 #[derive(Debug)]
@@ -25,6 +27,15 @@ pub(crate) struct Hosts {
     maps: Arc<Maps>,
     state: Mutex<State>,
     wanted: mpsc::UnboundedSender<IpAddr>,
+    fresh: watch::Sender<Fresh>,
+}
+
+/// Hosts that the controller told of and whose next hops are not known yet.
+#[derive(Debug)]
+struct Fresh {
+    hosts: BTreeSet<Address>,
+    /// Since when there are any.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -81,11 +92,45 @@ impl Hosts {
             let _ = wanted.send((*address).into());
         }
         let state = State { indices, facts, retiring: BTreeSet::new(), own, mtu };
-        Ok(Self { maps, state: Mutex::new(state), wanted })
+        let fresh = Fresh { hosts: BTreeSet::new(), since: Instant::now() };
+        Ok(Self { maps, state: Mutex::new(state), wanted, fresh: watch::Sender::new(fresh) })
+    }
+
+    /// The row of a host that the controller tells of. [`Hosts::settled`] waits for its next hop.
+    pub(crate) fn expect(&self, address: IpAddr) -> Result<HostIndex, HostError> {
+        self.row(address, |key| {
+            self.fresh.send_modify(|fresh| {
+                if fresh.hosts.is_empty() {
+                    fresh.since = Instant::now();
+                }
+                fresh.hosts.insert(key);
+            });
+        })
     }
 
     /// The row of a host, which is made if there is none, and whose next hop is then looked for.
     pub(crate) fn ensure(&self, address: IpAddr) -> Result<HostIndex, HostError> {
+        self.row(address, |_| {})
+    }
+
+    /// Waits until frames can be sent to every host that the controller told of, or until it is not
+    /// worth waiting any longer.
+    pub(crate) async fn settled(&self) {
+        let mut fresh = self.fresh.subscribe();
+        let until = fresh.borrow().since + PATIENCE;
+        let settled = fresh.wait_for(|fresh| fresh.hosts.is_empty());
+        if tokio::time::timeout_at(until.into(), settled).await.is_err() {
+            self.fresh.send_modify(|fresh| fresh.hosts.clear());
+        }
+    }
+
+    /// Nobody need wait for a host any longer: its next hop is known, or there is none.
+    pub(crate) fn settle(&self, address: IpAddr) {
+        self.fresh.send_if_modified(|fresh| fresh.hosts.remove(&address.into()));
+    }
+
+    /// The row of a host; `made` is told of one that is made, before anybody looks for its next hop.
+    fn row(&self, address: IpAddr, made: impl Fn(Address)) -> Result<HostIndex, HostError> {
         if address.is_ipv6() {
             return Err(HostError::Family(address));
         }
@@ -116,6 +161,7 @@ impl Hosts {
         state.facts.insert(index, Facts { mtu, lowered: None });
         drop(state);
         if !own {
+            made(key);
             let _ = self.wanted.send(address);
         }
         Ok(index)

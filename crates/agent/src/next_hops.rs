@@ -136,12 +136,14 @@ impl NextHops {
                     warn!(%host, interface = way.interface, nic = self.nic,
                         "host is not reached by way of the NIC");
                 }
+                self.hosts.settle(host);
                 return;
             }
             Err(error) => {
                 if self.unreachable.insert(host) {
                     warn!(%host, error = crate::error_chain(&error), "no way to host");
                 }
+                self.hosts.settle(host);
                 return;
             }
         };
@@ -178,6 +180,7 @@ impl NextHops {
                 Ok(None) => {}
                 Err(error) => warn!(%host, %error, "next hop not written"),
             }
+            self.hosts.settle(*host);
         }
     }
 }

@@ -107,7 +107,7 @@ impl Applier {
             }
         }
         for host in &rows.dividers {
-            if let Err(error) = self.hosts.ensure(*host).map(|i| assigned.hosts.insert(*host, i)) {
+            if let Err(error) = self.hosts.expect(*host).map(|i| assigned.hosts.insert(*host, i)) {
                 warn!(%vni, divider = %host, %error, "divider not added");
             }
         }
@@ -121,7 +121,7 @@ impl Applier {
         row: impl Fn() -> RowKey,
         errors: &mut Errors,
     ) {
-        match self.hosts.ensure(host) {
+        match self.hosts.expect(host) {
             Ok(index) => drop(assigned.hosts.insert(host, index)),
             Err(error) => drop(errors.insert(row(), error_chain(&error))),
         }
@@ -191,7 +191,7 @@ impl Applier {
                 continue;
             }
             let key = EndpointKey::new(vni.get(), Address::from(*address));
-            let host = self.hosts.ensure(row.host).map_err(|error| error_chain(&error));
+            let host = self.hosts.expect(row.host).map_err(|error| error_chain(&error));
             let written = host.and_then(|host| {
                 let row = held_row(row, host, vpc);
                 self.maps.endpoints.put(&key, &row).map_err(|error| error_chain(&error))

@@ -64,6 +64,10 @@ impl Pair {
         let (one, two) = pair(&a, &b);
         let full = |rows| VpcUpdate::full(Vni::MIN, at(1), rows);
         world::all_applied(&here.update(full(one)).await);
+        let maps = Maps::open(&options(mode).pins).unwrap();
+        let owner = maps.endpoints.get(&EndpointKey::new(1, Address::v4([10, 0, 0, 6]))).unwrap();
+        let host = maps.hosts.get(&owner.host).unwrap().unwrap();
+        assert!(host.is_resolved(), "what is acknowledged can be sent to");
         world::all_applied(&there.update(full(two)).await);
         Self { a, b, controller, agent, _others: (other, other_agent, [here, there], serving) }
     }

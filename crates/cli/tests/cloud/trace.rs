@@ -64,7 +64,7 @@ fn first_packets_are_counted_as_foretold_host_by_host() {
 fn later_packets_take_the_way_that_was_foretold() {
     let Some(world) = World::new("later") else { return };
     let (first, _) = world.trace("blue/a", "c", &[]);
-    assert_eq!(visited(&first["there"]), ["h1", "h2", "h3", "h4"]);
+    assert_eq!(visited(&first["there"]), ["h1", "h2", "h3", "h4"], "{first:#}");
     assert_eq!(first["later"], serde_json::json!(["h1", "h4"]));
 
     let deadline = Instant::now() + Duration::from_secs(5);
