@@ -18,12 +18,14 @@ const PACKET_HOST: u32 = 0;
 
 /// Never replaced: one write to its slot upgrades every guest. An empty slot drops.
 #[classifier]
+#[inline(always)]
 pub fn trampoline(ctx: TcContext) -> i32 {
     call(&ctx, SLOT_DEPART)
 }
 
 /// A frame from a guest.
 #[classifier]
+#[inline(always)]
 pub fn depart(ctx: TcContext) -> i32 {
     let verdict = journey::depart(&mut TcFrame::from_guest(&ctx), &Maps, interface(&ctx));
     act(&ctx, verdict)
@@ -31,6 +33,7 @@ pub fn depart(ctx: TcContext) -> i32 {
 
 /// ARP and neighbour discovery.
 #[classifier]
+#[inline(always)]
 pub fn answer_link(ctx: TcContext) -> i32 {
     let Some(referral) = referral(&ctx) else { return TC_ACT_SHOT };
     act(
@@ -41,6 +44,7 @@ pub fn answer_link(ctx: TcContext) -> i32 {
 
 /// What is answered by ICMP.
 #[classifier]
+#[inline(always)]
 pub fn answer_icmp(ctx: TcContext) -> i32 {
     let Some(referral) = referral(&ctx) else { return TC_ACT_SHOT };
     act(
@@ -51,6 +55,7 @@ pub fn answer_icmp(ctx: TcContext) -> i32 {
 
 /// DHCP.
 #[classifier]
+#[inline(always)]
 pub fn answer_dhcp(ctx: TcContext) -> i32 {
     act(&ctx, function::answer_dhcp(&mut TcFrame::from_guest(&ctx), &Maps, interface(&ctx)))
 }

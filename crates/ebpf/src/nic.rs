@@ -19,12 +19,14 @@ use mizar_packet::{
 /// A frame from the wire, in the driver: forwarded without ever being an skb, or unwrapped and
 /// tagged for `wire_tc` to deliver after GRO.
 #[xdp(frags)]
+#[inline(always)]
 pub fn wire_xdp(ctx: XdpContext) -> u32 {
     wire::<false>(&ctx)
 }
 
 /// The same for drivers without XDP: frames for guests are left to `wire_tc`.
 #[xdp(frags)]
+#[inline(always)]
 pub fn wire_xdp_generic(ctx: XdpContext) -> u32 {
     wire::<true>(&ctx)
 }
@@ -43,6 +45,7 @@ fn wire<const GENERIC: bool>(ctx: &XdpContext) -> u32 {
 
 /// Control messages, in the driver.
 #[xdp(frags)]
+#[inline(always)]
 pub fn control_xdp(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::<false>(&ctx);
     let referral = control_case(&frame);
@@ -69,6 +72,7 @@ fn act_xdp(ctx: &XdpContext, verdict: Verdict) -> u32 {
 /// A frame from the wire, above the driver: one that XDP has tagged is delivered; any other goes
 /// the whole way, for NICs without XDP and while XDP is being replaced.
 #[classifier]
+#[inline(always)]
 pub fn wire_tc(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::from_wire(&ctx);
     // Other metadata is some driver's own, before a frame that went no way of ours yet.
@@ -87,6 +91,7 @@ pub fn wire_tc(ctx: TcContext) -> i32 {
 
 /// Control messages, above the driver.
 #[classifier]
+#[inline(always)]
 pub fn control_tc(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::from_wire(&ctx);
     let referral = control_case(&frame);
@@ -121,6 +126,7 @@ fn deliver_tagged(ctx: &TcContext, frame: &TcFrame<'_>, tag: &Tag, vni: u32) -> 
 
 /// Lets nothing out of the NIC to the tunnel's port but what our own programs and the agent send.
 #[classifier]
+#[inline(always)]
 pub fn guard(ctx: TcContext) -> i32 {
     let config = Maps.config();
     // SAFETY: the context is the kernel's.

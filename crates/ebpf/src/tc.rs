@@ -1,6 +1,6 @@
 //! A frame in tc: an skb, which may be a buffer of many segments with an unfinished checksum.
 
-use crate::words::{Aligned, copy};
+use crate::words::{Aligned, copy, forget};
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
     BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
@@ -151,6 +151,11 @@ impl Frame for TcFrame<'_> {
             copy(size_of::<T>(), from, value.as_mut_ptr());
             Ok(value.assume_init())
         }
+    }
+
+    #[inline(always)]
+    fn forget(&self, at: usize) -> usize {
+        forget(at)
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! A frame in XDP.
 
-use crate::words::{Aligned, copy};
+use crate::words::{Aligned, copy, forget};
 use aya_ebpf::helpers::generated::{
     bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
 };
@@ -92,6 +92,11 @@ impl<const GENERIC: bool> Frame for XdpFrame<'_, GENERIC> {
             copy(size_of::<T>(), from, value.as_mut_ptr());
             Ok(value.assume_init())
         }
+    }
+
+    #[inline(always)]
+    fn forget(&self, at: usize) -> usize {
+        forget(at)
     }
 
     #[inline(always)]

@@ -96,33 +96,69 @@ struct Found {
     own: bool,
 }
 
+/// Nothing is carried from one entry to the next: the kernel's verifier would follow each history
+/// on its own, and there would be twice as many with each entry.
 #[inline(always)]
 fn first_alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: u64) -> Found {
-    let mut first = 0;
-    let mut first_resolved = false;
-    let mut alive = 0;
-    let mut own = false;
+    let own = contains(list, config.own_host);
+    let host = alive(tables, config, list, now);
+    let host = if host == 0 { resolved(tables, config, list) } else { host };
+    Found { host: if host == 0 { other(config, list) } else { host }, own }
+}
+
+/// Whether a host is in a list, found without a branch for the same reason.
+#[inline(always)]
+fn contains(list: &[HostIndex], host: HostIndex) -> bool {
+    let mut found = 0;
+    for &index in list {
+        // Only 0 - 1 has the topmost bit.
+        found |= u64::from(index ^ host).wrapping_sub(1) >> 63;
+    }
+    found != 0
+}
+
+/// The first host that is known to be alive, or 0. All that are tried are wanted, that one too:
+/// unless it is known to be in use, its proof is not renewed.
+#[inline(always)]
+fn alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: u64) -> HostIndex {
     for &index in list {
         if index == 0 {
             break;
         }
         if index == config.own_host {
-            own = true;
-            continue;
-        }
-        if alive != 0 {
             continue;
         }
         let Some(host) = tables.host(index) else { continue };
-        if first == 0 || (!first_resolved && host.is_resolved()) {
-            first = index;
-            first_resolved = host.is_resolved();
-        }
-        // A live one too: unless it is known to be in use, its proof is not renewed.
         touch(tables, config, index, &host, now);
         if now < host.alive_until && host.is_resolved() {
-            alive = index;
+            return index;
         }
     }
-    Found { host: if alive != 0 { alive } else { first }, own }
+    0
+}
+
+/// The first host whose next hop is resolved, or 0.
+#[inline(always)]
+fn resolved<T: Tables>(tables: &T, config: &Config, list: &[HostIndex]) -> HostIndex {
+    for &index in list {
+        if index == 0 {
+            break;
+        }
+        let other = index != config.own_host;
+        if other && tables.host(index).is_some_and(|host| host.is_resolved()) {
+            return index;
+        }
+    }
+    0
+}
+
+/// The first host, or 0.
+#[inline(always)]
+fn other(config: &Config, list: &[HostIndex]) -> HostIndex {
+    for &index in list {
+        if index != config.own_host {
+            return index;
+        }
+    }
+    0
 }

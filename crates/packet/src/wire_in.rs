@@ -253,7 +253,7 @@ const OPTIONS: usize = 4;
 
 #[inline(always)]
 fn find_location<F: Frame>(frame: &F, end: usize) -> Result<Option<Located>, Reason> {
-    let mut at = Outer::LEN;
+    let (mut at, mut found) = (Outer::LEN, 0);
     for _ in 0..OPTIONS {
         if at + OptionHeader::LEN > end {
             break;
@@ -267,11 +267,14 @@ fn find_location<F: Frame>(frame: &F, end: usize) -> Result<Option<Located>, Rea
             return Err(Reason::CriticalOption);
         }
         if header.is_location() {
-            return Ok(Some(Located { at, option: frame.load(at)? }));
+            found = at;
+            break;
         }
         at += len;
     }
-    Ok(None)
+    let at = frame.forget(found);
+    let option = frame.load(at)?;
+    Ok(if at == 0 { None } else { Some(Located { at, option }) })
 }
 
 /// Counts a way for a VPC and says where the frame goes.

@@ -1,7 +1,8 @@
 //! The data plane in a real kernel: loaded, pinned, attached in each mode, taken over, removed.
 
 use crate::world;
-use mizar_agent::kernel::{Kernel, KernelError, NicMode, RouteKey, Sizes, memory_by_map};
+use aya::programs::Program;
+use mizar_agent::kernel::{Kernel, KernelError, NicMode, OBJECT, RouteKey, Sizes, memory_by_map};
 use mizar_agent::{ModeChoice, RunError, StartError};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey, Learned, Route};
@@ -64,6 +65,28 @@ fn rows<K, V: Copy>(count: u32, key: impl Fn(u32) -> K, row: V) -> Vec<(K, V)> {
 
 fn key(number: u32) -> EndpointKey {
     EndpointKey::new(1, Address::v4(number.to_be_bytes()))
+}
+
+/// The verifier gives up after a million instructions, and takes a millisecond or two for every
+/// thousand: at each start of an agent.
+#[test]
+fn the_verifier_goes_through_each_program_in_few_steps() {
+    world::enter("kernel::the_verifier_goes_through_each_program_in_few_steps", || async {
+        let pins = world::options().pins;
+        std::fs::create_dir_all(&pins).unwrap();
+        let mut loader = aya::EbpfLoader::new();
+        let mut object = loader.default_map_pin_directory(&pins).load(OBJECT).unwrap();
+        for (name, program) in object.programs_mut() {
+            match program {
+                Program::SchedClassifier(classifier) => classifier.load().unwrap(),
+                Program::Xdp(xdp) => xdp.load().unwrap(),
+                _ => unreachable!("{name} is of another type"),
+            }
+            let steps = program.info().unwrap().verified_instruction_count().unwrap();
+            println!("{name:>16} {steps:>7}");
+            assert!(steps < 150_000, "{name}: {steps} steps");
+        }
+    });
 }
 
 #[test]

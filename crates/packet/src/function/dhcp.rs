@@ -62,7 +62,7 @@ fn option<F: Frame, V: FromBytes>(frame: &F, wanted: u8) -> Option<V> {
         if code == dhcp::END {
             return None;
         }
-        at += if code == dhcp::PAD { 1 } else { 2 + usize::from(len) };
+        at = frame.forget(at + if code == dhcp::PAD { 1 } else { 2 + usize::from(len) });
     }
     None
 }

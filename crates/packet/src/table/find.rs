@@ -5,7 +5,7 @@ use super::{Lines, Probe, SLOTS, Shape, Words};
 use crate::tables::{Endpoint, EndpointKey};
 
 /// How often a look-up is tried while rows are written under it.
-pub const TRIES: usize = 8;
+pub const TRIES: usize = 3;
 
 /// The row of `key`.
 #[inline(always)]

@@ -296,8 +296,8 @@ fn without_a_next_hop_or_a_bouncer_the_reason_says_so() {
     unresolve(&world, b.host);
     world.udp(&a, &b).dropped(a.host, Reason::NoNextHop);
     world.hosts[a.host].hosts.borrow_mut().clear();
-    world.udp(&a, &b).dropped(a.host, Reason::NoBouncer);
-    world.udp(&a, &c).dropped(a.host, Reason::NoDivider);
+    world.udp(&a, &b).dropped(a.host, Reason::NoHost);
+    world.udp(&a, &c).dropped(a.host, Reason::NoHost);
     world.hosts[a.host].holders.clear();
     world.udp(&a, &b).dropped(a.host, Reason::NoBouncer);
 }
