@@ -129,7 +129,7 @@ impl Hosts {
         self.fresh.send_if_modified(|fresh| fresh.hosts.remove(&address.into()));
     }
 
-    /// The row of a host; `made` is told of one that is made, before anybody looks for its next hop.
+    /// The row of a host; `made` hears of one that is made, before its next hop is looked for.
     fn row(&self, address: IpAddr, made: impl Fn(Address)) -> Result<HostIndex, HostError> {
         if address.is_ipv6() {
             return Err(HostError::Family(address));
