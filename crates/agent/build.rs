@@ -5,6 +5,8 @@
 //! for the BPF target and in the release profile whatever the agent's profile is: the verifier's
 //! limits leave no room for an unoptimised build.
 
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -61,9 +63,30 @@ fn build() -> Result<(), String> {
 
     let built = target.join(TARGET).join("release").join(PACKAGE);
     let object = out.join(OBJECT);
-    fs::copy(&built, &object)
-        .map_err(|error| format!("copy {} to {}: {error}", built.display(), object.display()))?;
-    Ok(())
+    let whole = fs::read(&built).map_err(|error| format!("read {}: {error}", built.display()))?;
+    let bare = without_debug_sections(&whole)
+        .map_err(|error| format!("strip {}: {error}", built.display()))?;
+    fs::write(&object, bare).map_err(|error| format!("write {}: {error}", object.display()))
+}
+
+/// Debug information has become BTF, and would be three quarters of what every agent has in memory
+/// of the object.
+fn without_debug_sections(whole: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut object = Builder::read64(whole)?;
+    for section in &mut object.sections {
+        let name = &*section.name;
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps sections' names among the symbols'.
+    let names = object.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+    let mut bare = Vec::new();
+    object.write(&mut bare)?;
+    Ok(bare)
 }
 
 fn workspace() -> Result<PathBuf, String> {
