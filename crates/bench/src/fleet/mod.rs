@@ -15,7 +15,7 @@ use crate::memory::resident;
 use crate::namespace::Namespace;
 use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::{middle, p99};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hosts::Hosts;
 use mizar_controller::client::Client;
 use mizar_identity::Connector;
@@ -49,6 +49,8 @@ pub(crate) const IDS: &[&str] = &[
     "provision.busy_p99_ms.1000",
     "provision.busy_p99_ms.100000",
     "provision.busy_p99_ms.1000000",
+    "provision.cut_p50_ms",
+    "provision.cut_p99_ms",
     "provision.bouncers_p50_ms.1",
     "provision.bouncers_p50_ms.8",
     "provision.bouncers_p50_ms.64",
@@ -123,6 +125,7 @@ async fn measure(
     let rounds = if effort.quick { 100 } else { 500 };
     results.extend(provision(&mut fleet, &mut networks, rounds).await?);
     results.extend(bouncers(&mut fleet, rounds).await?);
+    results.extend(cut(&mut fleet, rounds).await?);
     let (written, made, keys_before) = exact(&fleet).await?;
     results.extend(written);
     drop(networks);
@@ -252,6 +255,35 @@ async fn bouncers(fleet: &mut Fleet, rounds: usize) -> Result<Vec<Measurement>> 
         Ok(Measurement { spread: middle.spread, ..figure })
     });
     figures.collect()
+}
+
+/// Endpoints come while one of their two bouncers has fallen silent: until they work, which is
+/// when they are called degraded; and all are ready once it is back.
+async fn cut(fleet: &mut Fleet, rounds: usize) -> Result<Vec<Measurement>> {
+    let [_, silent] = &fleet.agents[..] else { bail!("two agents") };
+    silent.freeze()?;
+    let mut vpc = Vpc::degraded(&fleet.client, "cut", &fleet.real).await?;
+    vpc.fill(1_000, &fleet.hosts).await?;
+    let mut networks = [(0, vpc)];
+    let times = take_turns(&mut networks, &fleet.hosts, rounds).await?;
+    silent.thaw()?;
+    let [(_, vpc)] = networks;
+    let healed = async {
+        while vpc.has(Phase::Degraded).await? {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, healed).await.context("some stay degraded")??;
+    let times = times.get(&0).context("no times")?;
+    let (p50, p99) = (middle(times), p99(times));
+    Ok(vec![
+        Measurement {
+            spread: p50.spread,
+            ..figure("provision.cut_p50_ms", p50.median, "ms", Some(Bar::AtMost(8.0)))
+        },
+        figure("provision.cut_p99_ms", p99, "ms", Some(Bar::AtMost(25.0))),
+    ])
 }
 
 /// Makes one endpoint in each network, again and again; the times by the network's number.

@@ -72,6 +72,16 @@ impl Running {
         self.0.id()
     }
 
+    /// Stops it where it is, so that it says nothing any more and its connections stand.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::STOP).context("stop a program")
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::CONT).context("let a program go on")
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn end(mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.0), Signal::TERM).context("ask a program to end")?;

@@ -25,6 +25,8 @@ pub(crate) struct Vpc {
     pub(crate) name: Name,
     client: Client,
     watching: Watching,
+    /// What endpoints become when all is as well as it can be.
+    phase: Phase,
     made: u64,
 }
 
@@ -40,6 +42,20 @@ pub(crate) struct Made {
 impl Vpc {
     /// A VPC whose network has these bouncers; the first of them are its dividers.
     pub(crate) async fn new(client: &Client, name: &str, bouncers: &[Name]) -> Result<Self> {
+        Self::of_phase(client, name, bouncers, Phase::Ready).await
+    }
+
+    /// One that lacks a bouncer: its endpoints work, and are called degraded.
+    pub(crate) async fn degraded(client: &Client, name: &str, bouncers: &[Name]) -> Result<Self> {
+        Self::of_phase(client, name, bouncers, Phase::Degraded).await
+    }
+
+    async fn of_phase(
+        client: &Client,
+        name: &str,
+        bouncers: &[Name],
+        phase: Phase,
+    ) -> Result<Self> {
         let name: Name = name.parse()?;
         let role = RoleSpec::Hosts(bouncers.to_vec());
         let dividers = RoleSpec::Hosts(bouncers.iter().take(2).cloned().collect());
@@ -56,10 +72,10 @@ impl Vpc {
         client.apply(manifests, false).await?;
         let mut filter = Filter::all(Kind::Endpoint);
         (filter.vpc, filter.selector) = (Some(name.clone()), WATCHED.parse()?);
-        filter.phase = Some(Phase::Ready);
+        filter.phase = Some(phase);
         // There are none yet.
         let watching = client.watch(&Watch { filter, from: None }).await?;
-        Ok(Self { name, client: client.clone(), watching, made: 0 })
+        Ok(Self { name, client: client.clone(), watching, phase, made: 0 })
     }
 
     /// Brings the network to so many endpoints, spread over the hosts; the seconds until the last
@@ -141,7 +157,7 @@ impl Vpc {
             let event = event.with_context(|| format!("nothing becomes ready in {}", self.name))?;
             let event = event?.context("the controller has gone")?;
             if let EventBody::Modified { object: Manifest::Endpoint(endpoint), .. } = event
-                && endpoint.status.is_some_and(|status| status.phase == Phase::Ready)
+                && endpoint.status.is_some_and(|status| status.phase == self.phase)
             {
                 return Ok(endpoint.metadata.name);
             }
