@@ -3,7 +3,7 @@
 use crate::exit::Status;
 use crate::output;
 use crate::remote;
-use crate::resource;
+use crate::resource::{self, Selection};
 use crate::watch::{filter_of, parts};
 use anyhow::Result;
 use clap::ValueEnum;
@@ -11,7 +11,7 @@ use mizar_controller::api::body::EventBody;
 use mizar_controller::client::{Client, ClientError};
 use mizar_controller::engine::{Filter, Watch};
 use mizar_vpc::manifest::{Condition, ConditionStatus, Phase};
-use mizar_vpc::{Kind, Manifest, Name, Ref};
+use mizar_vpc::{Kind, Manifest, Ref};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -26,12 +26,10 @@ pub(crate) struct Args {
     /// Kind of resources
     #[arg(value_parser = resource::kind)]
     kind: Kind,
-    /// Names of resources
-    #[arg(required = true)]
+    /// Names of resources; without, all that exist now are waited for
     names: Vec<String>,
-    /// The VPC; names may also be written as VPC/NAME
-    #[arg(long, value_name = "VPC")]
-    vpc: Option<Name>,
+    #[command(flatten)]
+    selection: Selection,
     /// What to wait for
     #[arg(long = "for", value_enum, default_value_t, value_name = "STATE")]
     goal: Goal,
@@ -42,12 +40,13 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-An endpoint is ready once its host and its bouncers have it, a host while it is alive. What does not
-exist yet is waited for.
+An endpoint is ready once its host and its bouncers have it, a host while it is alive. What is named
+and does not exist yet is waited for.
 
 Examples:
   mizar wait endpoint blue/web-1
   mizar wait host h1 h2 --timeout 30s
+  mizar wait endpoints --vpc blue -l app=web
   mizar wait endpoint blue/web-1 --for deleted";
 
 /// What is waited for.
@@ -100,12 +99,32 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
             format!("{plural} are always ready: wait for endpoints, hosts, or --for deleted");
         return Err(Status::Usage.error(message));
     }
-    let references = resource::references(args.kind, args.vpc.as_ref(), &args.names)?;
     let client = args.remote.client()?;
+    let references = args.references(&client).await?;
     until(&client, references.clone(), args.goal, args.patience.timeout).await?;
     let word = args.goal.word();
     let lines: Vec<_> = references.iter().map(|it| format!("{it} {word}")).collect();
-    output::print(&lines.join("\n"))
+    if !lines.is_empty() {
+        output::print(&lines.join("\n"))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    /// What is waited for: what is named, or else all that is selected.
+    async fn references(&self, client: &Client) -> Result<Vec<Ref>> {
+        let named = resource::references(self.kind, self.selection.vpc.as_ref(), &self.names)?;
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let (items, _) = resource::all(client, self.selection.filter(self.kind)).await?;
+        if items.is_empty() && self.goal != Goal::Deleted {
+            let message =
+                format!("there are no such {}: there is nothing to wait for", self.kind.plural());
+            return Err(Status::NotFound.error(message));
+        }
+        Ok(items.iter().map(Manifest::reference).collect())
+    }
 }
 
 /// Waits until all resources are as they should be.

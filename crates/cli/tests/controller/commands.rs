@@ -126,6 +126,9 @@ fn wait_ends_with_6_when_it_takes_too_long_and_says_how_it_stands() {
     let said = world.line("wait endpoint blue/web-1 --timeout 300ms").refusal(6);
     assert!(said.starts_with("error: 1 endpoint not ready within 0.3 s:\n"), "{said}");
     assert!(said.contains("endpoint blue/web-1: Pending"), "{said}");
+    let said = world.line("wait endpoints --vpc blue --timeout 300ms").refusal(6);
+    assert!(said.contains("endpoint blue/web-1: Pending"), "all, without names: {said}");
+    world.line("wait endpoints --vpc blue -l no=such --timeout 300ms").refusal(3);
     let said = world.line("wait endpoint blue/none --for deleted").expect(0);
     assert_eq!(said, "endpoint blue/none deleted\n");
 }
