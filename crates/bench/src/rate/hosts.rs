@@ -8,6 +8,8 @@ use crate::namespace::Namespace;
 use crate::packet::{inner, tunnelled};
 use crate::path::pass;
 use anyhow::{Context, Result, ensure};
+use mizar_agent::kernel::Maps;
+use mizar_packet::count::{Counter, PER_VPC, Path};
 use mizar_packet::wire::Ethernet;
 use mizar_packet::wire::geneve::{Location, Outer};
 use mizar_vpc::{
@@ -35,8 +37,15 @@ pub(super) struct Host {
     generators: Vec<Generator>,
     // What the way needs lives as long as it is measured.
     programs: Vec<OwnedFd>,
-    agent: Option<(Cloud, Stream)>,
+    agent: Option<Agent>,
     host: Namespace,
+}
+
+/// A bouncer's agent, in whose VPC 1 the frames of the first pattern are, and so on.
+struct Agent {
+    maps: Maps,
+    _stream: Stream,
+    _cloud: Cloud,
 }
 
 impl Host {
@@ -109,7 +118,8 @@ impl Host {
             let at = Outer::LEN + Location::LEN + DESTINATION;
             host.frames(&frame, at, &in_any_order(&flows))?;
         }
-        host.agent = Some((cloud, stream));
+        let maps = Maps::open(&cloud.pins("h1")).context("open the bouncer's tables")?;
+        host.agent = Some(Agent { maps, _stream: stream, _cloud: cloud });
         Ok(host)
     }
 
@@ -149,13 +159,24 @@ impl Host {
         let generator = self.generators.get(pattern).context("no such pattern")?;
         self.wire.inside(|| {
             let cpu = Cpu::pin()?;
-            let (received, spent) = (received()?, cpu.spent()?);
+            let (received, bounced) = (received()?, self.bounced(pattern)?);
+            let spent = cpu.spent()?;
             generator.send(count)?;
             let (spent, received) = (cpu.spent()? - spent, self::received()? - received);
+            let bounced = self.bounced(pattern)?.zip(bounced).map(|(now, then)| now - then);
+            let received = bounced.unwrap_or(received).min(received);
             let enough = received * 100 >= u64::from(count) * 98;
             ensure!(enough, "only {received} of {count} frames were forwarded");
             Ok(spent as f64 / received as f64)
         })
+    }
+
+    /// Frames of a pattern that the agent's programs have bounced.
+    fn bounced(&self, pattern: usize) -> Result<Option<u64>> {
+        let Some(Agent { maps, .. }) = &self.agent else { return Ok(None) };
+        let vpc = maps.vpcs.get(&(pattern as u32 + 1))?.context("the VPC has no row")?.index;
+        let row = vpc * PER_VPC + Counter::Path(Path::Bounced).row();
+        Ok(Some(maps.counters.sum(row)?))
     }
 }
 
