@@ -34,7 +34,7 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     let (count, each) = if effort.quick {
         (5, Duration::from_millis(1000))
     } else {
-        (15, Duration::from_millis(2000))
+        (15, Duration::from_millis(1500))
     };
     let underlay = Underlay::switch(Nic::Wire, BOUNCER)?;
     for host in &underlay.hosts[..2] {

@@ -21,7 +21,7 @@ use mizar::{Mizar, Pair};
 use mizar_packet::count::Path;
 use setups::Setup;
 use std::time::Duration;
-use traffic::Costs;
+use traffic::{Costs, Guests, Wanted};
 use underlay::{Nic, Underlay};
 pub(crate) use underlay::{attach_xdp, index, pass};
 
@@ -137,27 +137,38 @@ fn figures(ids: &[&'static str], nic: Nic, effort: Effort) -> Result<Vec<Measure
     let (count, each) = if effort.quick {
         (5, Duration::from_millis(300))
     } else {
-        (15, Duration::from_millis(700))
+        (15, Duration::from_millis(500))
+    };
+    let wants = |word: &str| ids.iter().any(|id| id.split('.').nth(2) == Some(word));
+    let wanted = Wanted {
+        datagrams: wants("rr_cpu") || wants("udp_cpu"),
+        tcp: wants("tcp_per_core"),
+        tcp8: wants("tcp8_per_core"),
     };
     let rounds = pinned(|cpu| {
         for guests in others.iter().map(|setup| &setup.guests).chain(&mizar.guests) {
             traffic::wait(guests)?;
         }
-        (0..count).map(|_| round(cpu, each, &others, &mizar)).collect::<Result<Vec<_>>>()
+        (0..count)
+            .map(|_| round(&others, &mizar, |guests| traffic::measure(guests, cpu, each, wanted)))
+            .collect::<Result<Vec<_>>>()
     })?;
     ids.iter().map(|id| figure(id, &rounds)).collect()
 }
 
-fn round(cpu: &Cpu, each: Duration, others: &[Setup; 3], mizar: &Mizar) -> Result<Round> {
+fn round(
+    others: &[Setup; 3],
+    mizar: &Mizar,
+    measure: impl Fn(&Guests) -> Result<Costs>,
+) -> Result<Round> {
     let [routing, vxlan, bare] = others;
-    let measure = |setup: &Setup| traffic::measure(&setup.guests, cpu, each);
-    let routing = measure(routing).context("hosts that route")?;
+    let routing = measure(&routing.guests).context("hosts that route")?;
     let before = sent(mizar)?;
     let guests = mizar.guests.first().context("no guests")?;
-    let costs = traffic::measure(guests, cpu, each).context("hosts with Mizar")?;
+    let costs = measure(guests).context("hosts with Mizar")?;
     check_direct(before, sent(mizar)?)?;
-    let vxlan = measure(vxlan).context("hosts with VXLAN")?;
-    let bare = measure(bare).context("no hosts")?;
+    let vxlan = measure(&vxlan.guests).context("hosts with VXLAN")?;
+    let bare = measure(&bare.guests).context("no hosts")?;
     Ok(Round { mizar: costs, routing, vxlan, bare })
 }
 

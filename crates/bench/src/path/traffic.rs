@@ -17,7 +17,18 @@ pub(super) struct Guests {
     pub(super) b_address: Ipv4Addr,
 }
 
-/// What the CPU did.
+/// What is to be measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Requests and responses, and packets one way, by UDP.
+    pub(super) datagrams: bool,
+    /// One stream of TCP.
+    pub(super) tcp: bool,
+    /// [`STREAMS`] of TCP.
+    pub(super) tcp8: bool,
+}
+
+/// What the CPU did; not a number where it was not measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Costs {
     /// TCP, one stream: Gb/s for each core spent.
@@ -40,8 +51,26 @@ const BURST: usize = 32;
 const STREAMS: usize = 8;
 const PORT: u16 = 7;
 
-/// Measures all, after a warm-up that lets paths be found, each for so long.
-pub(super) fn measure(guests: &Guests, cpu: &Cpu, each: Duration) -> Result<Costs> {
+/// Measures what is wanted, after a warm-up that lets paths be found, each for so long.
+pub(super) fn measure(guests: &Guests, cpu: &Cpu, each: Duration, wanted: Wanted) -> Result<Costs> {
+    let (rr_microseconds, udp_nanoseconds) =
+        if wanted.datagrams { small(guests, cpu, each)? } else { (f64::NAN, f64::NAN) };
+    let tcp = |is_wanted: bool, streams| {
+        if !is_wanted {
+            return Ok(f64::NAN);
+        }
+        let mut streams = connections(guests, streams)?;
+        stream(&mut streams, WARM_UP)?;
+        let before = cpu.spent()?;
+        let bytes = stream(&mut streams, each)?;
+        anyhow::Ok(bytes as f64 * 8.0 / (cpu.spent()? - before) as f64)
+    };
+    let (tcp_gbits, tcp8_gbits) = (tcp(wanted.tcp, 1)?, tcp(wanted.tcp8, STREAMS)?);
+    Ok(Costs { tcp_gbits, tcp8_gbits, rr_microseconds, udp_nanoseconds })
+}
+
+/// Microseconds of a request and its response, and nanoseconds of a packet one way.
+fn small(guests: &Guests, cpu: &Cpu, each: Duration) -> Result<(f64, f64)> {
     let (a, b) = datagrams(guests)?;
     let warm_up = Instant::now();
     while warm_up.elapsed() < WARM_UP {
@@ -56,15 +85,7 @@ pub(super) fn measure(guests: &Guests, cpu: &Cpu, each: Duration) -> Result<Cost
     let before = cpu.spent()?;
     let count = flood(&a, &b, each)?;
     let udp_nanoseconds = (cpu.spent()? - before) as f64 / count as f64;
-
-    let tcp = |streams| {
-        let mut streams = connections(guests, streams)?;
-        stream(&mut streams, WARM_UP)?;
-        let before = cpu.spent()?;
-        let bytes = stream(&mut streams, each)?;
-        anyhow::Ok(bytes as f64 * 8.0 / (cpu.spent()? - before) as f64)
-    };
-    Ok(Costs { tcp_gbits: tcp(1)?, tcp8_gbits: tcp(STREAMS)?, rr_microseconds, udp_nanoseconds })
+    Ok((rr_microseconds, udp_nanoseconds))
 }
 
 /// The CPU time of a request and its response, in microseconds, over so many of them, after a

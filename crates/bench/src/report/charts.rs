@@ -168,7 +168,7 @@ pub(super) const CHARTS: &[Chart] = &[
     Chart {
         title: "TCP over wires",
         caption: "NICs like real ones, MTU 1500: XDP in the driver, no segmentation or checksum \
-                  offload. The line is what the same hosts must do at least.",
+                  offload. Mizar should do as much as the same hosts routing.",
         axis: "Gb/s for each core spent",
         form: Bars(&[
             ("Mizar, 1 stream", Ratio("path.wire.tcp_per_core.vs_routing")),

@@ -1,4 +1,4 @@
-//! Draws charts as SVG: narrow enough for a telephone, so that wide pages have several side by side.
+//! Draws charts as SVG: narrow enough for a telephone, so that wide pages have some side by side.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -45,6 +45,7 @@ pub(super) fn bars(rows: &[Row], axis: &str) -> Result<String> {
         let mut chart = ChartBuilder::on(&area)
             .x_label_area_size(AXIS)
             .margin_left(10)
+            .margin_top(4)
             .margin_right(50)
             .build_cartesian_2d(0.0..most * 1.02, 0.0..count)
             .map_err(problem)?;
@@ -59,7 +60,10 @@ pub(super) fn bars(rows: &[Row], axis: &str) -> Result<String> {
             chart.draw_series([Rectangle::new(ends, colour(row).filled())]).map_err(problem)?;
             let label = EmptyElement::at((0.0, at + 0.98)) + Text::new(row.label, (0, 0), TEXT);
             chart.draw_series([label]).map_err(problem)?;
-            let value = EmptyElement::at((row.value, at + 0.31))
+            // Beyond the line if that is where it would stand.
+            let beside = row.value..row.value + most * 0.15;
+            let end = if beside.contains(&limit(row)) { limit(row) } else { row.value };
+            let value = EmptyElement::at((end, at + 0.31))
                 + Text::new(super::text(row.value), (5, -7), TEXT);
             chart.draw_series([value]).map_err(problem)?;
             if row.limit.is_some() {

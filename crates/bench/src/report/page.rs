@@ -48,7 +48,7 @@ fn html(environment: &Environment, results: &[Measurement]) -> Result<String> {
              Green meets its bar, the line across; red misses it; blue has none; grey is what \
              Mizar is compared with.</p>\n<div class=\"wide\"><table>\n";
     for (name, value) in &environment.facts {
-        writeln!(page, "<tr><th>{}<td>{}", escape(name), escape(value))?;
+        writeln!(page, "<tr><th>{}<td>{}", escape(&name.replace('`', "")), escape(value))?;
     }
     page += "</table></div>\n<div class=\"charts\">\n";
     for chart in CHARTS {
