@@ -32,9 +32,9 @@ const SEGMENT: f64 = 1374.0;
 /// Measures the figures that are wanted.
 pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
     let (count, each) = if effort.quick {
-        (5, Duration::from_millis(1000))
+        (5, Duration::from_millis(800))
     } else {
-        (15, Duration::from_millis(1500))
+        (31, Duration::from_millis(800))
     };
     let underlay = Underlay::switch(Nic::Wire, BOUNCER)?;
     for host in &underlay.hosts[..2] {

@@ -94,17 +94,21 @@ pub(crate) fn run_default_jumbo(ids: &[&'static str], effort: Effort) -> Result<
 
 /// Looks at an agent, by its process and where it pins, while a guest of its host sends by TCP.
 pub(crate) fn during_tcp<T>(look: impl FnOnce(u32, &std::path::Path) -> Result<T>) -> Result<T> {
-    const TIME: Duration = Duration::from_secs(3);
+    const TIME: Duration = Duration::from_secs(2);
     let mizar = Mizar::new(Underlay::link(Nic::Wire)?, &[DIRECT])?;
     let guests = mizar.guests.first().context("no guests")?;
     let (agent, pins) = mizar.first_agent()?;
+    let (begun, beginning) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let sending = scope.spawn(|| {
+        let sending = scope.spawn(move || {
             traffic::wait(guests)?;
-            traffic::throughput(guests, &Cpu::pin()?, TIME, || Ok(()))
+            traffic::throughput(guests, &Cpu::pin()?, TIME, || Ok(begun.send(())?))
         });
-        std::thread::sleep(TIME / 2);
-        let seen = look(agent, &pins);
+        // If it does not begin, it says why.
+        let seen = beginning.recv().map_err(Into::into).and_then(|()| {
+            std::thread::sleep(TIME / 2);
+            look(agent, &pins)
+        });
         sending.join().map_err(|_| anyhow!("the sending thread panicked"))??;
         seen
     })
