@@ -12,6 +12,7 @@ pub(crate) struct R(pub(crate) u8);
 pub(crate) enum Helper {
     TailCall = 12,
     XdpAdjustHead = 44,
+    RedirectMap = 51,
     XdpAdjustMeta = 54,
 }
 
@@ -50,6 +51,22 @@ impl Assembly {
         self.push(0xdc, to, R(0), 0, 16);
     }
 
+    pub(crate) fn add_register(&mut self, to: R, from: R) {
+        self.push(0x0f, to, from, 0, 0);
+    }
+
+    pub(crate) fn shift_right(&mut self, to: R, bits: i32) {
+        self.push(0x77, to, R(0), 0, bits);
+    }
+
+    pub(crate) fn load_16(&mut self, to: R, from: R, offset: i16) {
+        self.push(0x69, to, from, offset, 0);
+    }
+
+    pub(crate) fn load_byte(&mut self, to: R, from: R, offset: i16) {
+        self.push(0x71, to, from, offset, 0);
+    }
+
     pub(crate) fn load_word(&mut self, to: R, from: R, offset: i16) {
         self.push(0x61, to, from, offset, 0);
     }
@@ -71,6 +88,11 @@ impl Assembly {
         self.push(0x2d, a, b, instructions, 0);
     }
 
+    /// Skips instructions unless it has a value.
+    pub(crate) fn skip_unless(&mut self, a: R, value: i32, instructions: i16) {
+        self.push(0x55, a, R(0), instructions, value);
+    }
+
     /// A map, by its descriptor.
     pub(crate) fn map(&mut self, to: R, map: i32) {
         self.push(0x18, to, R(1), 0, map);
@@ -90,6 +112,11 @@ impl Assembly {
     /// Ends with a result.
     pub(crate) fn exit(&mut self, result: i32) {
         self.set(R(0), result);
+        self.end();
+    }
+
+    /// Ends with what is in R0.
+    pub(crate) fn end(&mut self) {
         self.push(0x95, R(0), R(0), 0, 0);
     }
 

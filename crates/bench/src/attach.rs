@@ -6,6 +6,7 @@
 
 use crate::Effort;
 use crate::cloud::{Cloud, Stream};
+use crate::cpu;
 use crate::namespace::Namespace;
 use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
@@ -19,14 +20,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 /// All figures.
-pub(crate) const IDS: &[&str] =
-    &["attach.p50_ms", "attach.p50_ms.10", "attach.p50_ms.100", "attach.p50_ms.1000"];
+pub(crate) const IDS: &[&str] = &[
+    "attach.p50_ms",
+    "attach.p50_ms.10",
+    "attach.p50_ms.100",
+    "attach.p50_ms.1000",
+    "attach.cpu_ms",
+];
 
 /// Endpoints that are there already, and the figure.
 const STEPS: [(usize, &str); 3] =
     [(10, "attach.p50_ms.10"), (100, "attach.p50_ms.100"), (1000, "attach.p50_ms.1000")];
 /// The number at which `attach.p50_ms` is measured: what a large host has.
 const USUAL: usize = 100;
+/// Endpoints that come at once where the agent's CPU time is measured.
+const MANY: usize = 100;
 /// Rows that the host holds as a bouncer of the same VPC.
 const HELD: u32 = 20_000;
 const BAR_MS: f64 = 2.0;
@@ -38,6 +46,11 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     let rounds = if effort.quick { 15 } else { 60 };
     let mut host = Host::new()?;
     let mut results = Vec::new();
+    if ids.contains(&"attach.cpu_ms") {
+        let rounds = if effort.quick { 3 } else { 10 };
+        let rounds = (0..rounds).map(|_| host.many()).collect::<Result<Vec<_>>>()?;
+        results.push(cpu_figure(&rounds));
+    }
     for (count, id) in STEPS {
         let usual = (count == USUAL).then_some("attach.p50_ms");
         let wanted: Vec<_> = usual.into_iter().chain([id]).filter(|id| ids.contains(id)).collect();
@@ -64,6 +77,14 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     Ok(results)
 }
 
+fn cpu_figure(rounds: &[(f64, f64)]) -> Measurement {
+    let (spent, took): (Vec<_>, Vec<_>) = rounds.iter().copied().unzip();
+    let (spent, took) = (middle(&spent), middle(&took));
+    let baseline = Baseline { name: "until they are there", value: took.median, unit: "ms" };
+    let (value, spread, baseline) = (spent.median, spent.spread, Some(baseline));
+    Measurement { id: "attach.cpu_ms", value, unit: "ms", bar: None, baseline, spread }
+}
+
 /// A host with its agent and its guests.
 struct Host {
     cloud: Cloud,
@@ -86,7 +107,7 @@ impl Host {
         let mut cloud = Cloud::new()?;
         let fleet = vec!["100.64.0.0/16".parse()?];
         let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet };
-        let stream = cloud.start(&underlay, config, "auto")?;
+        let stream = cloud.start(&underlay, config, "auto", &[])?;
         let (guests, guest) = (Vec::new(), Namespace::new()?);
         let rows = rows()?;
         let mut host =
@@ -122,6 +143,23 @@ impl Host {
         let report = applied.ports.first().context("the agent reports no endpoint")?;
         let kernel = report.steps.iter().filter(|(step, _)| **step != Step::Rows);
         Ok((took, kernel.map(|(_, time)| time.as_secs_f64() * 1e3).sum()))
+    }
+
+    /// Many endpoints come at once, and go again: for each of them, milliseconds of the agent's CPU
+    /// time, and until it said that they are there.
+    fn many(&mut self) -> Result<(f64, f64)> {
+        let agent = self.cloud.agent(0).context("the agent has no process")?;
+        let guests = (0..MANY).map(|_| Namespace::bare()).collect::<Result<Vec<_>>>()?;
+        let without = self.rows.clone();
+        let mut with = without.clone();
+        for (number, guest) in (self.guests.len()..).zip(&guests) {
+            with.ports.extend([port(number, guest)?]);
+        }
+        let before = cpu::of_process(agent)?;
+        let (took, _) = self.tell(with)?;
+        let spent = (cpu::of_process(agent)? - before) as f64 / 1e6;
+        self.tell(without)?;
+        Ok((spent / MANY as f64, took / MANY as f64))
     }
 
     fn tell(&mut self, after: VpcRows) -> Result<(f64, Applied)> {

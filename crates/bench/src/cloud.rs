@@ -60,12 +60,14 @@ impl Cloud {
         Ok(Self { agents: Vec::new(), streams, runtime, folder })
     }
 
-    /// Starts a host's agent, waits until it has connected, and tells it about its host.
+    /// Starts a host's agent with such sizes of tables (`endpoints=131072`, …) where they are not
+    /// the usual ones, waits until it has connected, and tells it about its host.
     pub(crate) fn start(
         &mut self,
         namespace: &Namespace,
         config: HostConfig,
         mode: &str,
+        sizes: &[&str],
     ) -> Result<Stream> {
         let host = config.name.to_string();
         let path = |name: String| self.folder.path().join(name);
@@ -73,6 +75,7 @@ impl Cloud {
         let agent = namespace
             .command(program()?)
             .args(["agent", "--host", &host, "--instance", &host, "--nic", "nic", "--mode", mode])
+            .args(sizes.iter().flat_map(|size| ["--rows", size]))
             .arg("--controller")
             .arg(format!("unix:{}", path("controller.sock".to_owned()).display()))
             .arg("--socket")

@@ -7,12 +7,14 @@
 mod assembly;
 mod attach;
 mod cloud;
+mod cpu;
 mod fleet;
 mod memory;
 mod namespace;
 mod others;
 mod packet;
 mod path;
+mod rate;
 mod report;
 mod rows;
 mod statistics;
@@ -58,7 +60,12 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group { ids: packet::IDS, run: packet::run },
     Group { ids: path::WIRE, run: path::run_wire },
+    Group { ids: path::WIRE_JUMBO, run: path::run_wire_jumbo },
     Group { ids: path::DEFAULT, run: path::run_default },
+    Group { ids: path::DEFAULT_JUMBO, run: path::run_default_jumbo },
+    Group { ids: path::capped::IDS, run: path::capped::run },
+    Group { ids: rate::IDS, run: rate::run },
+    Group { ids: path::rtt::IDS, run: path::rtt::run },
     Group { ids: memory::IDS, run: memory::run },
     Group { ids: attach::IDS, run: attach::run },
     Group { ids: fleet::IDS, run: fleet::run },

@@ -21,16 +21,74 @@ use std::path::Path;
 use std::time::Duration;
 
 /// All figures.
-pub(crate) const IDS: &[&str] =
-    &["memory.idle_mb", "memory.per_endpoint_kb", "memory.per_row_bytes"];
+pub(crate) const IDS: &[&str] = &[
+    "memory.idle_mb",
+    "memory.per_endpoint_kb",
+    "memory.per_row_bytes",
+    "memory.endpoints_mb.100",
+    "memory.endpoints_mb.1000",
+    "memory.tcp_mb",
+];
 
 const ENDPOINTS: u16 = 100;
+/// Endpoints of one host, and the figure.
+const CROWDS: [(u16, &str); 2] =
+    [(100, "memory.endpoints_mb.100"), (1000, "memory.endpoints_mb.1000")];
 const ROWS: u32 = 50_000;
+/// How long an agent is left to come to rest.
+const SETTLE: Duration = Duration::from_secs(1);
+const TABLES: &str = "of that, kernel tables";
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
 
-/// Measures the figures that are wanted: all of them, one after another on one host.
+/// Measures the figures that are wanted.
 pub(crate) fn run(ids: &[&'static str], _effort: Effort) -> Result<Vec<Measurement>> {
+    let wants = |some: &[&str]| some.iter().any(|id| ids.contains(id));
+    let mut all = Vec::new();
+    if wants(&IDS[..3]) {
+        all.extend(growth()?);
+    }
+    if wants(&IDS[3..5]) {
+        all.extend(crowds()?);
+    }
+    if wants(&IDS[5..]) {
+        all.push(during_tcp()?);
+    }
+    Ok(all.into_iter().filter(|figure| ids.contains(&figure.id)).collect())
+}
+
+/// What all takes with many endpoints on one host.
+fn crowds() -> Result<Vec<Measurement>> {
+    let (cloud, mut stream, _host) = host()?;
+    let agent = cloud.agent(0).context("the agent has no process")?;
+    let mut guests = Vec::new();
+    let crowd = |(revision, (count, id)): (u64, (u16, &'static str))| {
+        while guests.len() < usize::from(count) {
+            guests.push(Namespace::bare()?);
+        }
+        tell(&cloud, &mut stream, 1, revision, VpcRows { ports: ports(&guests)?, ..rows()? })?;
+        std::thread::sleep(SETTLE);
+        total(id, agent, &cloud.pins("h1"))
+    };
+    (1..).zip(CROWDS).map(crowd).collect()
+}
+
+/// What all takes while a guest sends by TCP.
+fn during_tcp() -> Result<Measurement> {
+    crate::path::during_tcp(|agent, pins| total("memory.tcp_mb", agent, pins))
+}
+
+/// The agent and the tables.
+fn total(id: &'static str, agent: u32, pins: &Path) -> Result<Measurement> {
+    let tables: u64 = memory_by_map(pins)?.values().sum();
+    let value = (resident(agent)? + tables) as f64 / 1e6;
+    let (unit, tables) = ("MB", tables as f64 / 1e6);
+    let baseline = Some(Baseline { name: TABLES, value: tables, unit });
+    Ok(Measurement { id, value, unit, bar: None, baseline, spread: 0.0 })
+}
+
+/// A host with an agent that has nothing yet.
+fn host() -> Result<(Cloud, Stream, Namespace)> {
     let host = Namespace::new()?;
     host.run(
         "ip link add nic type veth peer name far; ip addr add 100.64.0.1/24 dev nic
@@ -39,10 +97,16 @@ pub(crate) fn run(ids: &[&'static str], _effort: Effort) -> Result<Vec<Measureme
     let mut cloud = Cloud::new()?;
     let config =
         HostConfig { name: "h1".parse()?, underlay: HERE, fleet: vec!["100.64.0.0/16".parse()?] };
-    let mut stream = cloud.start(&host, config, "auto")?;
+    let stream = cloud.start(&host, config, "auto", &[])?;
+    Ok((cloud, stream, host))
+}
+
+/// What endpoints and rows take, one after another on one host.
+fn growth() -> Result<Vec<Measurement>> {
+    let (cloud, mut stream, _host) = host()?;
     let agent = cloud.agent(0).context("the agent has no process")?;
     let used = || {
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(SETTLE);
         resident(agent)
     };
     let idle = used()?;
@@ -59,7 +123,7 @@ pub(crate) fn run(ids: &[&'static str], _effort: Effort) -> Result<Vec<Measureme
     let row = row_in_kernel(&cloud.pins("h1"))?;
     let of_agent = |before: u64, after: u64| after.saturating_sub(before) as f64;
 
-    let all = [
+    Ok(vec![
         figure("memory.idle_mb", (idle + tables) as f64 / 1e6, "MB", 20.0, tables as f64 / 1e6),
         figure(
             "memory.per_endpoint_kb",
@@ -75,12 +139,11 @@ pub(crate) fn run(ids: &[&'static str], _effort: Effort) -> Result<Vec<Measureme
             64.0,
             row,
         ),
-    ];
-    Ok(all.into_iter().filter(|figure| ids.contains(&figure.id)).collect())
+    ])
 }
 
 fn figure(id: &'static str, value: f64, unit: &'static str, most: f64, tables: f64) -> Measurement {
-    let baseline = Some(Baseline { name: "of that, kernel tables", value: tables, unit });
+    let baseline = Some(Baseline { name: TABLES, value: tables, unit });
     Measurement { id, value, unit, bar: Some(Bar::AtMost(most)), baseline, spread: 0.0 }
 }
 

@@ -16,6 +16,8 @@ const ATTACH_XDP: u32 = 37;
 
 /// A map of plain memory.
 pub(crate) const ARRAY: u32 = 2;
+/// A map of interfaces of this thread's network namespace, to send frames to.
+pub(crate) const DEVICE_MAP: u32 = 14;
 /// A map of programs to tail-call.
 pub(crate) const PROGRAM_ARRAY: u32 = 3;
 
@@ -28,17 +30,16 @@ pub(crate) enum Kind {
     Xdp,
 }
 
-/// A map with one row.
-pub(crate) fn create_map(kind: u32, row_size: usize) -> io::Result<OwnedFd> {
+/// A map with so many rows, whose keys are their numbers.
+pub(crate) fn create_map(kind: u32, row_size: usize, rows: u32) -> io::Result<OwnedFd> {
     let mut call =
-        MapCreate { kind, key_size: 4, value_size: row_size as u32, entries: 1, flags: 0 };
+        MapCreate { kind, key_size: 4, value_size: row_size as u32, entries: rows, flags: 0 };
     // SAFETY: the kernel reads plain numbers.
     descriptor(unsafe { bpf(MAP_CREATE, &mut call) }?)
 }
 
-/// Writes the row of a map with one row, whose size it must have.
-pub(crate) fn set_row(map: &OwnedFd, row: &[u8]) -> io::Result<()> {
-    let key = 0u32;
+/// Writes a row of a map, whose size it must have.
+pub(crate) fn set_row(map: &OwnedFd, key: u32, row: &[u8]) -> io::Result<()> {
     let mut call = MapUpdate {
         map: map.as_raw_fd() as u32,
         reserved: 0,
@@ -104,6 +105,34 @@ pub(crate) fn run(
     // SAFETY: the kernel reads the frame and the context by their sizes, and writes `call` alone.
     unsafe { bpf(PROG_TEST_RUN, &mut call) }?;
     Ok(Ran { code: call.result, nanoseconds: call.duration })
+}
+
+/// Has the kernel send so many frames in earnest: an XDP program is run on each as if it had come
+/// in by an interface of the calling thread's network namespace, where an XDP program hangs, and
+/// sends it back out of it. Frames come to the program as it has left others.
+pub(crate) fn send(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    interface: u32,
+    count: u32,
+) -> io::Result<()> {
+    const LIVE_FRAMES: u32 = 1 << 1;
+    // struct xdp_md, as in `run`.
+    let context = [0, frame.len() as u32, 0, interface, 0, 0];
+    let mut call = TestRun {
+        program: program.as_raw_fd() as u32,
+        data_size_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat: count,
+        context_size_in: size_of_val(&context) as u32,
+        context_in: context.as_ptr() as u64,
+        flags: LIVE_FRAMES,
+        // What a NIC's driver takes in one go.
+        batch_size: 64,
+        ..TestRun::default()
+    };
+    // SAFETY: the kernel reads the frame and the context by their sizes, and writes `call` alone.
+    unsafe { bpf(PROG_TEST_RUN, &mut call) }.map(drop)
 }
 
 /// Hangs an XDP program on an interface of the calling thread's network namespace, in its driver,
@@ -195,6 +224,10 @@ struct TestRun {
     context_size_out: u32,
     context_in: u64,
     context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    reserved: u32,
 }
 
 /// # Safety

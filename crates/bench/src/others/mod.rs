@@ -9,6 +9,7 @@ mod ovn;
 
 use crate::Effort;
 use crate::cloud::mount_pins;
+use crate::cpu;
 use crate::fleet::note;
 use crate::namespace::Namespace;
 use crate::report::Measurement;
@@ -25,6 +26,8 @@ use std::time::Instant;
 pub(crate) const IDS: &[&str] = &[
     "provision.others.ip_ms",
     "provision.others.cni_bridge_ms",
+    "provision.others.ip_cpu_ms",
+    "provision.others.cni_bridge_cpu_ms",
     "provision.others.ovn_ms.10",
     "provision.others.ovn_ms.1000",
     "provision.others.ovn_ms.5000",
@@ -46,10 +49,11 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
         .with_context(|| format!("mount something empty at {NAMES}"))?;
     let peers = peers()?;
     let mut times = Vec::new();
-    if IDS[..2].iter().any(|id| ids.contains(id)) {
-        times.extend(IDS.iter().copied().zip(on_one_host(&peers, folder.path(), effort)?));
+    let (one_host, ovn) = IDS.split_at(4);
+    if one_host.iter().any(|id| ids.contains(id)) {
+        times.extend(one_host.iter().copied().zip(on_one_host(&peers, folder.path(), effort)?));
     }
-    let sizes = IDS[2..].iter().copied().zip(PORTS).filter(|(id, _)| ids.contains(id));
+    let sizes = ovn.iter().copied().zip(PORTS).filter(|(id, _)| ids.contains(id));
     let sizes: Vec<_> = sizes.collect();
     if !sizes.is_empty() {
         times.extend(in_ovn(&peers, folder.path(), &sizes, effort)?);
@@ -70,8 +74,9 @@ fn peers() -> Result<PathBuf> {
     Ok(target.join("peers"))
 }
 
-/// The times of `ip` and of the plugin, in turn.
-fn on_one_host(peers: &Path, folder: &Path, effort: Effort) -> Result<[Vec<f64>; 2]> {
+/// The times of `ip` and of the plugin, in turn, and the CPU time that they spend on all guests,
+/// for each.
+fn on_one_host(peers: &Path, folder: &Path, effort: Effort) -> Result<[Vec<f64>; 4]> {
     let rounds = if effort.quick { 10 } else { 50 };
     let host = Namespace::new()?;
     host.run("ip link add bench0 type bridge; ip link set bench0 up")?;
@@ -80,15 +85,21 @@ fn on_one_host(peers: &Path, folder: &Path, effort: Effort) -> Result<[Vec<f64>;
     if !has_plugin {
         note("SKIPPED: the CNI plugin bridge is not here (Debian: containernetworking-plugins)");
     }
-    let mut times = [Vec::new(), Vec::new()];
+    let (mut ip_times, mut cni_times, mut spent) = (Vec::new(), Vec::new(), [0.0; 2]);
     for round in 0..rounds {
-        times[0].push(host.inside(|| ip(round))?);
+        let before = cpu::of_children()?;
+        ip_times.push(host.inside(|| ip(round))?);
+        let between = cpu::of_children()?;
         if has_plugin {
             let guest = Namespace::bare()?;
-            times[1].push(host.inside(|| cni(&plugins, folder, &guest, round))?);
+            cni_times.push(host.inside(|| cni(&plugins, folder, &guest, round))?);
         }
+        spent[0] += between - before;
+        spent[1] += cpu::of_children()? - between;
     }
-    Ok(times)
+    let each = |times: &[f64], spent: f64| vec![spent / rounds as f64; times.len().min(1)];
+    let (ip_cpu, cni_cpu) = (each(&ip_times, spent[0]), each(&cni_times, spent[1]));
+    Ok([ip_times, cni_times, ip_cpu, cni_cpu])
 }
 
 /// The times of OVN at each size; its network only grows, so they cannot take turns.

@@ -17,6 +17,7 @@ use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
 use anyhow::{Result, bail};
 use traffic::Way;
+pub(crate) use traffic::{inner, tunnelled};
 use world::World;
 
 /// All figures.

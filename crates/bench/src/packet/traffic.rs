@@ -83,7 +83,8 @@ pub(super) fn frame(way: Way, flow: u32) -> Vec<u8> {
     }
 }
 
-fn tunnelled(vni: u32, options: &[u8], inner: &[u8]) -> Vec<u8> {
+/// A frame from another host, with options and what is wrapped.
+pub(crate) fn tunnelled(vni: u32, options: &[u8], inner: &[u8]) -> Vec<u8> {
     let outer = Outer::new(&OuterSpec {
         src_mac: [2, 0, 0, 0, 0xff, 2],
         dst_mac: world::NIC_MAC,
@@ -98,7 +99,8 @@ fn tunnelled(vni: u32, options: &[u8], inner: &[u8]) -> Vec<u8> {
     [outer.as_bytes(), options, inner].concat()
 }
 
-fn inner(src: [u8; 4], dst: [u8; 4], flow: u32) -> Vec<u8> {
+/// A guest's frame.
+pub(crate) fn inner(src: [u8; 4], dst: [u8; 4], flow: u32) -> Vec<u8> {
     const PAYLOAD: usize = 100;
     let eth = Ethernet::new(ethernet::GATEWAY, world::GUEST_MAC, ethernet::IPV4);
     let ip = Ipv4::new((Udp::LEN + PAYLOAD) as u16, ipv4::UDP, 0, 64, src, dst);

@@ -76,11 +76,12 @@ impl Wrapper {
     fn new(world: &World, way: Way, program: BorrowedFd<'_>, undo: usize) -> Result<Self> {
         let mut state = vec![0; size_of::<u64>()];
         state.extend(&traffic::frame(way, 0)[..HEADERS]);
-        let map = sys::create_map(sys::ARRAY, state.len()).context("create the map of frames")?;
-        sys::set_row(&map, &state).context("fill the map of frames")?;
-        let slot = sys::create_map(sys::PROGRAM_ARRAY, 4).context("create the slot")?;
+        let map =
+            sys::create_map(sys::ARRAY, state.len(), 1).context("create the map of frames")?;
+        sys::set_row(&map, 0, &state).context("fill the map of frames")?;
+        let slot = sys::create_map(sys::PROGRAM_ARRAY, 4, 1).context("create the slot")?;
         let number = program.as_raw_fd() as u32;
-        sys::set_row(&slot, &number.to_ne_bytes()).context("fill the slot")?;
+        sys::set_row(&slot, 0, &number.to_ne_bytes()).context("fill the slot")?;
         let wrapper = assemble(way, undo, map.as_raw_fd(), slot.as_raw_fd(), world.flows);
         let program = sys::load(Kind::Xdp, &wrapper).context("load the wrapper")?;
         let mut frame = traffic::frame(way, 0);

@@ -1,80 +1,129 @@
 //! What is shown as a picture, and what one should see in it.
 
-use super::{Bar, Measurement};
-use anyhow::{Result, anyhow};
-use plotters::coord::ranged1d::SegmentValue;
-use plotters::prelude::*;
-use std::fmt::Display;
+use super::Measurement;
+use super::draw::{self, Line, Row};
+use anyhow::Result;
 
 /// A picture of some figures.
 pub(super) struct Chart {
     pub(super) title: &'static str,
     /// What was measured, and what it is seen beside.
     pub(super) caption: &'static str,
-    unit: &'static str,
+    /// What the axis of the values says.
+    axis: &'static str,
     form: Form,
 }
 
 enum Form {
-    /// One bar for each figure; where a figure has a bar to meet, that is a line across it.
-    Bars(&'static [(&'static str, &'static str)]),
+    /// One bar for each, from above.
+    Bars(&'static [(&'static str, Of)]),
+    /// The same, but what is shown is 100 divided by it: of gigabits for each core, the part of a
+    /// core for each gigabit.
+    Inverse(&'static [(&'static str, Of)]),
     /// Figures over what grows, both to the power of ten. Series of the beginnings of their names.
     Growth { x: &'static str, series: &'static [(&'static str, &'static str)] },
 }
 
+/// What a bar shows, by the name of a figure.
+#[derive(Clone, Copy)]
+enum Of {
+    /// The figure.
+    Own(&'static str),
+    /// Of a ratio to a baseline, what it is a ratio of; where the ratio has a bar to meet, so many
+    /// times the baseline.
+    Ratio(&'static str),
+    /// Of a difference to a baseline, what the difference is of.
+    Above(&'static str),
+    /// Two figures, one after the other.
+    Sum(&'static str, &'static str),
+    /// The baseline.
+    Baseline(&'static str),
+    /// The figure, which is of somebody else.
+    Other(&'static str),
+}
+
+use Form::{Bars, Growth, Inverse};
+use Of::{Above, Baseline, Other, Own, Ratio, Sum};
+
 pub(super) const CHARTS: &[Chart] = &[
     Chart {
-        title: "Time per packet",
-        caption: "What the kernel programs take for one packet, over tables of real sizes: met by \
-                  one flow, and by flows to 65,536 endpoints.",
-        unit: "ns",
-        form: Form::Bars(&[
-            ("bounce, one flow", "packet.bounce.one_ns"),
-            ("bounce, 64k endpoints", "packet.bounce.many_ns"),
-            ("divide, one flow", "packet.divide.one_ns"),
-            ("divide, 64k endpoints", "packet.divide.many_ns"),
-            ("unwrap, one flow", "packet.unwrap.one_ns"),
-            ("unwrap, 64k endpoints", "packet.unwrap.many_ns"),
-            ("depart, one flow", "packet.depart.one_ns"),
-            ("depart, 64k endpoints", "packet.depart.many_ns"),
-            ("not ours", "packet.not_ours_ns"),
+        title: "Frames that one core forwards",
+        caption: "From NIC to NIC, over 65,536 endpoints, with the frames made and received on the \
+                  same core; so a NIC that sends everything back as it is has its limit, too. \
+                  Beside a bouncer: a host that routes and one between two VXLANs, with one row \
+                  for all flows.",
+        axis: "million frames a second",
+        form: Bars(&[
+            ("Mizar, a bouncer", Own("rate.bounce_mpps")),
+            ("a host that routes", Baseline("rate.bounce_mpps.vs_routing")),
+            ("a host between two VXLANs", Baseline("rate.bounce_mpps.vs_vxlan")),
+            ("a NIC that sends all back: the limit", Baseline("rate.bounce_mpps")),
         ]),
     },
     Chart {
-        title: "TCP between guests, for each core",
-        caption: "Beside the same hosts routing without overlay, and with a bridge and VXLAN. More \
-                  is better; 1 is what the other does.",
-        unit: "×",
-        form: Form::Bars(&[
-            ("wire, beside routing", "path.wire.tcp_per_core.vs_routing"),
-            ("wire, beside VXLAN", "path.wire.tcp_per_core.vs_vxlan"),
-            ("default veth, beside routing", "path.default.tcp_per_core.vs_routing"),
-            ("default veth, beside VXLAN", "path.default.tcp_per_core.vs_vxlan"),
+        title: "Time per frame with more bouncers",
+        caption: "At one of a network's bouncers, with the flows to 65,536 endpoints divided among \
+                  so many. What it takes to make and receive the frames is in it.",
+        axis: "ns of CPU time for each frame",
+        form: Bars(&[
+            ("1 bouncer", Own("rate.bounce_ns.1")),
+            ("2 bouncers", Own("rate.bounce_ns.2")),
+            ("4 bouncers", Own("rate.bounce_ns.4")),
+            ("8 bouncers", Own("rate.bounce_ns.8")),
+            ("a NIC that sends all back", Baseline("rate.bounce_ns.1")),
         ]),
     },
     Chart {
-        title: "Processor time of small packets",
-        caption: "Request and response, and UDP one way, beside the same hosts routing without \
-                  overlay. Less is better.",
-        unit: "×",
-        form: Form::Bars(&[
-            ("wire, request and response", "path.wire.rr_cpu.vs_routing"),
-            ("wire, UDP", "path.wire.udp_cpu.vs_routing"),
-            ("default veth, request and response", "path.default.rr_cpu.vs_routing"),
-            ("default veth, UDP", "path.default.udp_cpu.vs_routing"),
+        title: "How evenly flows are spread",
+        caption: "Flows of the bouncer with the most of 65,536, beside what each would have if all \
+                  had the same.",
+        axis: "times the mean",
+        form: Bars(&[
+            ("1 bouncer", Own("rate.imbalance.1")),
+            ("2 bouncers", Own("rate.imbalance.2")),
+            ("4 bouncers", Own("rate.imbalance.4")),
+            ("8 bouncers", Own("rate.imbalance.8")),
+        ]),
+    },
+    Chart {
+        title: "Telling bouncers of an endpoint",
+        caption: "From create to Ready in a network of 1,000 endpoints with so many bouncers, over \
+                  the real API and a store that flushes. Hosts are streams without kernels here. \
+                  The original took 20 ms.",
+        axis: "ms",
+        form: Bars(&[
+            ("1 bouncer", Own("provision.bouncers_p50_ms.1")),
+            ("8 bouncers", Own("provision.bouncers_p50_ms.8")),
+            ("64 bouncers", Own("provision.bouncers_p50_ms.64")),
+        ]),
+    },
+    Chart {
+        title: "End-to-end provisioning",
+        caption: "The same, and then an agent connects the guest to a host that has 100: both \
+                  added, though they overlap. The original took 250 ms. Others do less: OVN tells \
+                  one host, the CNI plugin and ip tell nobody.",
+        axis: "ms",
+        form: Bars(&[
+            ("Mizar, 1 bouncer", Sum("provision.bouncers_p50_ms.1", "attach.p50_ms.100")),
+            ("Mizar, 8 bouncers", Sum("provision.bouncers_p50_ms.8", "attach.p50_ms.100")),
+            ("Mizar, 64 bouncers", Sum("provision.bouncers_p50_ms.64", "attach.p50_ms.100")),
+            ("CNI bridge plugin", Other("provision.others.cni_bridge_ms")),
+            ("ip, ten times", Other("provision.others.ip_ms")),
+            ("OVN, with 10 ports", Other("provision.others.ovn_ms.10")),
+            ("OVN, with 1,000 ports", Other("provision.others.ovn_ms.1000")),
         ]),
     },
     Chart {
         title: "From create to Ready, as the network grows",
         caption: "Over the real API and a store that flushes, with so many endpoints in the same \
                   network already; OVN with so many ports in its logical switch.",
-        unit: "ms",
-        form: Form::Growth {
+        axis: "ms",
+        form: Growth {
             x: "endpoints in the network",
             series: &[
                 ("Mizar, median", "provision.ready_p50_ms"),
                 ("Mizar, 99 of 100", "provision.ready_p99_ms"),
-                ("Mizar, median under 500 creates a second", "provision.busy_p50_ms"),
+                ("Mizar, median under 500 creates/s", "provision.busy_p50_ms"),
                 ("OVN, median", "provision.others.ovn_ms"),
             ],
         },
@@ -83,47 +132,240 @@ pub(super) const CHARTS: &[Chart] = &[
         title: "Connecting one guest to its host",
         caption: "Mizar with so many guests on the host; ten commands of ip in a row, as the \
                   original did it; the reference CNI plugin.",
-        unit: "ms",
-        form: Form::Bars(&[
-            ("Mizar, 10 guests", "attach.p50_ms.10"),
-            ("Mizar, 100 guests", "attach.p50_ms.100"),
-            ("Mizar, 1,000 guests", "attach.p50_ms.1000"),
-            ("CNI bridge plugin", "provision.others.cni_bridge_ms"),
-            ("ip, ten times", "provision.others.ip_ms"),
+        axis: "ms",
+        form: Bars(&[
+            ("Mizar, 10 guests", Own("attach.p50_ms.10")),
+            ("Mizar, 100 guests", Own("attach.p50_ms.100")),
+            ("Mizar, 1,000 guests", Own("attach.p50_ms.1000")),
+            ("CNI bridge plugin", Other("provision.others.cni_bridge_ms")),
+            ("ip, ten times", Other("provision.others.ip_ms")),
+        ]),
+    },
+    Chart {
+        title: "CPU time of connecting a guest",
+        caption: "Of 100 that come at once, for each: what the agent spends. Beside it what the \
+                  reference CNI plugin and ten commands of ip spend.",
+        axis: "ms of CPU time for each endpoint",
+        form: Bars(&[
+            ("Mizar", Own("attach.cpu_ms")),
+            ("CNI bridge plugin", Other("provision.others.cni_bridge_cpu_ms")),
+            ("ip, ten times", Other("provision.others.ip_cpu_ms")),
+        ]),
+    },
+    Chart {
+        title: "Round trip",
+        caption: "CPU time of a request and its response of 64 bytes by UDP, at all hosts that \
+                  they pass: direct, always by way of a bouncer, and of a divider and a bouncer. A \
+                  conversation is direct after one round trip.",
+        axis: "µs of CPU time for each round trip",
+        form: Bars(&[
+            ("hosts that route", Baseline("rtt.direct.vs_routing")),
+            ("Mizar, direct", Ratio("rtt.direct.vs_routing")),
+            ("Mizar, by way of a bouncer", Ratio("rtt.bouncer.vs_direct")),
+            ("Mizar, of a divider and a bouncer", Ratio("rtt.divider.vs_direct")),
+        ]),
+    },
+    Chart {
+        title: "TCP over wires",
+        caption: "NICs like real ones, MTU 1500: XDP in the driver, no segmentation or checksum \
+                  offload. Mizar should do as much as the same hosts routing.",
+        axis: "Gb/s for each core spent",
+        form: Bars(&[
+            ("Mizar, 1 stream", Ratio("path.wire.tcp_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.wire.tcp_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.wire.tcp_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.wire.tcp_per_core.vs_bare")),
+            ("Mizar, 8 streams", Ratio("path.wire.tcp8_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.wire.tcp8_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.wire.tcp8_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.wire.tcp8_per_core.vs_bare")),
+        ]),
+    },
+    Chart {
+        title: "TCP over wires, jumbo frames",
+        caption: "The same with an MTU of 9000.",
+        axis: "Gb/s for each core spent",
+        form: Bars(&[
+            ("Mizar, 1 stream", Ratio("path.wire9000.tcp_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.wire9000.tcp_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.wire9000.tcp_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.wire9000.tcp_per_core.vs_bare")),
+            ("Mizar, 8 streams", Ratio("path.wire9000.tcp8_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.wire9000.tcp8_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.wire9000.tcp8_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.wire9000.tcp8_per_core.vs_bare")),
+        ]),
+    },
+    Chart {
+        title: "TCP over default veths",
+        caption: "NICs are veths as the kernel makes them, MTU 1500: buffers of 64 KB pass whole.",
+        axis: "Gb/s for each core spent",
+        form: Bars(&[
+            ("Mizar, 1 stream", Ratio("path.default.tcp_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.default.tcp_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.default.tcp_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.default.tcp_per_core.vs_bare")),
+            ("Mizar, 8 streams", Ratio("path.default.tcp8_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.default.tcp8_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.default.tcp8_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.default.tcp8_per_core.vs_bare")),
+        ]),
+    },
+    Chart {
+        title: "TCP over default veths, jumbo frames",
+        caption: "The same with an MTU of 9000.",
+        axis: "Gb/s for each core spent",
+        form: Bars(&[
+            ("Mizar, 1 stream", Ratio("path.default9000.tcp_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.default9000.tcp_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.default9000.tcp_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.default9000.tcp_per_core.vs_bare")),
+            ("Mizar, 8 streams", Ratio("path.default9000.tcp8_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.default9000.tcp8_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.default9000.tcp8_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.default9000.tcp8_per_core.vs_bare")),
+        ]),
+    },
+    Chart {
+        title: "CPU during TCP",
+        caption: "What a gigabit a second between two guests takes, both guests' sockets included; \
+                  over wires, MTU 1500, one stream.",
+        axis: "% of a core for each Gb/s",
+        form: Inverse(&[
+            ("Mizar", Ratio("path.wire.tcp_per_core.vs_routing")),
+            ("hosts that route", Baseline("path.wire.tcp_per_core.vs_routing")),
+            ("bridge and VXLAN", Baseline("path.wire.tcp_per_core.vs_vxlan")),
+            ("one veth, no hosts: the limit", Baseline("path.wire.tcp_per_core.vs_bare")),
+        ]),
+    },
+    Chart {
+        title: "TCP by way of a bouncer, at 1 Gb/s",
+        caption: "The underlay is capped at 1 Gb/s. By way of a bouncer each packet carries 24 \
+                  bytes more. The original lost 5 %.",
+        axis: "Gb/s of what the receiver reads",
+        form: Bars(&[
+            ("Mizar, direct", Baseline("path.capped.bouncer_vs_direct")),
+            ("Mizar, by way of a bouncer", Ratio("path.capped.bouncer_vs_direct")),
+        ]),
+    },
+    Chart {
+        title: "CPU time of a segment, at 1 Gb/s",
+        caption: "Of the same: sending, receiving, and all hosts between.",
+        axis: "ns of CPU time for each segment",
+        form: Bars(&[
+            ("Mizar, direct", Baseline("path.capped.bouncer_ns")),
+            ("Mizar, by way of a bouncer", Above("path.capped.bouncer_ns")),
+        ]),
+    },
+    Chart {
+        title: "Memory of a host",
+        caption: "The agent and the kernel's tables, which have their memory from the start: rows \
+                  for 65,536 endpoints, 16,384 learned locations, 1,024 guests, 8,192 hosts, 256 \
+                  VPCs, 256 networks and 4,096 routes.",
+        axis: "MB",
+        form: Bars(&[
+            ("idle", Own("memory.idle_mb")),
+            ("during TCP", Own("memory.tcp_mb")),
+            ("with 100 guests", Own("memory.endpoints_mb.100")),
+            ("with 1,000 guests", Own("memory.endpoints_mb.1000")),
+            ("of that, tables", Baseline("memory.idle_mb")),
+        ]),
+    },
+    Chart {
+        title: "Time per packet in the programs",
+        caption: "What the kernel programs take for one packet, over tables of real sizes: met by \
+                  one flow, and by flows to 65,536 endpoints.",
+        axis: "ns",
+        form: Bars(&[
+            ("bounce, one flow", Own("packet.bounce.one_ns")),
+            ("bounce, 64k endpoints", Own("packet.bounce.many_ns")),
+            ("divide, one flow", Own("packet.divide.one_ns")),
+            ("divide, 64k endpoints", Own("packet.divide.many_ns")),
+            ("unwrap, one flow", Own("packet.unwrap.one_ns")),
+            ("unwrap, 64k endpoints", Own("packet.unwrap.many_ns")),
+            ("depart, one flow", Own("packet.depart.one_ns")),
+            ("depart, 64k endpoints", Own("packet.depart.many_ns")),
+            ("not ours", Own("packet.not_ours_ns")),
+        ]),
+    },
+    Chart {
+        title: "Processor time of small packets",
+        caption: "Request and response, and UDP one way, beside the same hosts routing without \
+                  overlay, which is 1. Less is better.",
+        axis: "times that of hosts that route",
+        form: Bars(&[
+            ("wire, request and response", Own("path.wire.rr_cpu.vs_routing")),
+            ("wire, UDP", Own("path.wire.udp_cpu.vs_routing")),
+            ("default veth, request and response", Own("path.default.rr_cpu.vs_routing")),
+            ("default veth, UDP", Own("path.default.udp_cpu.vs_routing")),
         ]),
     },
 ];
 
-const SIZE: (u32, u32) = (760, 40);
-const ROW: u32 = 30;
-const MET: RGBColor = RGBColor(46, 125, 50);
-const MISSED: RGBColor = RGBColor(198, 40, 40);
-const PLAIN: RGBColor = RGBColor(84, 110, 122);
-/// Of series, in their order; told apart by people who do not see colours as others do.
-const SERIES: [RGBColor; 4] =
-    [RGBColor(0, 114, 178), RGBColor(86, 180, 233), RGBColor(0, 158, 115), RGBColor(213, 94, 0)];
-
 impl Chart {
     /// The picture, as SVG; nothing if none of its figures was measured.
     pub(super) fn draw(&self, results: &[Measurement]) -> Result<Option<String>> {
-        match self.form {
-            Form::Bars(bars) => {
-                let found = bars.iter().filter_map(|(label, id)| {
-                    Some((*label, results.iter().find(|result| result.id == *id)?))
-                });
-                // Rows are counted from below, and read from above.
-                let mut found: Vec<_> = found.collect();
-                found.reverse();
-                if found.is_empty() { Ok(None) } else { draw_bars(&found, self.unit).map(Some) }
-            }
+        let bars = |bars: &[(&'static str, Of)]| {
+            let bars = bars.iter().filter_map(|(label, of)| of.row(label, results));
+            bars.collect::<Vec<_>>()
+        };
+        let bars = match self.form {
+            Form::Bars(rows) => bars(rows),
+            Form::Inverse(rows) => bars(rows).into_iter().map(inverse).collect(),
             Form::Growth { x, series } => {
-                let found = series.iter().map(|(name, id)| (*name, points(results, id)));
-                let found: Vec<_> = found.filter(|(_, points)| !points.is_empty()).collect();
-                let axes = (x, self.unit);
-                if found.is_empty() { Ok(None) } else { draw_growth(&found, axes).map(Some) }
+                let found = series.iter().map(|(name, id)| Line { name, at: points(results, id) });
+                let found: Vec<_> = found.filter(|line| !line.at.is_empty()).collect();
+                let picture = || draw::growth(&found, x, self.axis);
+                return (!found.is_empty()).then(picture).transpose();
             }
+        };
+        (!bars.is_empty()).then(|| draw::bars(&bars, self.axis)).transpose()
+    }
+
+    /// The figures that it shows, or the beginnings of their names.
+    #[cfg(test)]
+    fn names(&self) -> Vec<&'static str> {
+        match self.form {
+            Form::Bars(rows) | Form::Inverse(rows) => {
+                rows.iter().flat_map(|(_, of)| of.names()).collect()
+            }
+            Form::Growth { series, .. } => series.iter().map(|(_, name)| *name).collect(),
         }
     }
+}
+
+impl Of {
+    fn row(self, label: &'static str, results: &[Measurement]) -> Option<Row> {
+        let result = |id: &str| results.iter().find(|result| result.id == id);
+        let plain = |value, is_own| Some(Row { label, value, limit: None, is_own });
+        let baseline = |id: &str| Some(result(id)?.baseline.as_ref()?.value);
+        let own = |id: &str, times: f64| {
+            let Measurement { value, bar, .. } = result(id)?;
+            let limit = bar.map(|bar| (bar.limit() * times, bar.is_met(*value)));
+            Some(Row { label, value: value * times, limit, is_own: true })
+        };
+        match self {
+            Own(id) => own(id, 1.0),
+            Ratio(id) => own(id, baseline(id)?),
+            Above(id) => plain(result(id)?.value + baseline(id)?, true),
+            Sum(one, other) => plain(result(one)?.value + result(other)?.value, true),
+            Baseline(id) => plain(baseline(id)?, false),
+            Other(id) => plain(result(id)?.value, false),
+        }
+    }
+
+    #[cfg(test)]
+    fn names(self) -> Vec<&'static str> {
+        match self {
+            Own(id) | Ratio(id) | Above(id) | Baseline(id) | Other(id) => vec![id],
+            Sum(one, other) => vec![one, other],
+        }
+    }
+}
+
+fn inverse(row: Row) -> Row {
+    let limit = row.limit.map(|(limit, is_met)| (100.0 / limit, is_met));
+    Row { value: 100.0 / row.value, limit, ..row }
 }
 
 /// The figures of a name, over the number that each ends in.
@@ -135,89 +377,39 @@ fn points(results: &[Measurement], name: &str) -> Vec<(f64, f64)> {
     results.iter().filter_map(point).collect()
 }
 
-fn draw_bars(bars: &[(&str, &Measurement)], unit: &str) -> Result<String> {
-    let limit = |result: &Measurement| match result.bar {
-        Some(Bar::AtMost(limit) | Bar::AtLeast(limit)) => limit,
-        None => 0.0,
-    };
-    let most = bars.iter().map(|(_, result)| result.value.max(limit(result))).fold(0.0, f64::max);
-    let mut svg = String::new();
-    {
-        let size = (SIZE.0, SIZE.1 + ROW * bars.len() as u32);
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let mut chart = ChartBuilder::on(&area)
-            .x_label_area_size(30)
-            .y_label_area_size(230)
-            .margin_right(60)
-            .build_cartesian_2d(0.0..most * 1.05, (0..bars.len() - 1).into_segmented())
-            .map_err(problem)?;
-        let label = |row: &SegmentValue<usize>| match row {
-            SegmentValue::CenterOf(row) => bars.get(*row).map_or(String::new(), |bar| bar.0.into()),
-            _ => String::new(),
-        };
-        let mut mesh = chart.configure_mesh();
-        mesh.disable_y_mesh().y_labels(bars.len()).y_label_formatter(&label);
-        mesh.x_desc(unit).light_line_style(TRANSPARENT).draw().map_err(problem)?;
-        for (row, (_, result)) in bars.iter().enumerate() {
-            let colour = match result.bar.map(|bar| bar.is_met(result.value)) {
-                Some(true) => MET,
-                Some(false) => MISSED,
-                None => PLAIN,
-            };
-            let is_last = row + 1 == bars.len();
-            let high = if is_last { SegmentValue::Last } else { SegmentValue::Exact(row + 1) };
-            let low = SegmentValue::Exact(row);
-            let ends = [(0.0, low.clone()), (result.value, high.clone())];
-            let mut bar = Rectangle::new(ends, colour.filled());
-            bar.set_margin(5, 5, 0, 0);
-            chart.draw_series([bar]).map_err(problem)?;
-            let at = (result.value, SegmentValue::CenterOf(row));
-            let text = EmptyElement::at(at)
-                + Text::new(super::text(result.value), (5, -6), ("sans-serif", 13));
-            chart.draw_series([text]).map_err(problem)?;
-            if result.bar.is_some() {
-                let line = [(limit(result), low), (limit(result), high)];
-                let line = PathElement::new(line, BLACK.stroke_width(2));
-                chart.draw_series([line]).map_err(problem)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Bar, Baseline};
+
+    #[test]
+    fn charts_show_figures_that_there_are() {
+        let known: Vec<_> = crate::GROUPS.iter().flat_map(|group| group.ids).collect();
+        for chart in CHARTS {
+            for name in chart.names() {
+                let there = known.iter().any(|id| crate::is_named(id, name));
+                assert!(there, "{} shows {name}, which nobody measures", chart.title);
             }
         }
-        area.present().map_err(problem)?;
     }
-    Ok(svg)
-}
 
-fn draw_growth(series: &[(&str, Vec<(f64, f64)>)], axes: (&str, &str)) -> Result<String> {
-    let all = || series.iter().flat_map(|(_, points)| points);
-    let range = |of: fn(&(f64, f64)) -> f64| {
-        let low = all().map(of).fold(f64::INFINITY, f64::min);
-        let high = all().map(of).fold(0.0, f64::max);
-        // Whole powers of ten, so that they can be read.
-        (10f64.powf(low.log10().floor())..10f64.powf(high.log10().ceil())).log_scale()
-    };
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (SIZE.0, 380)).into_drawing_area();
-        let mut chart = ChartBuilder::on(&area)
-            .margin(15)
-            .x_label_area_size(45)
-            .y_label_area_size(60)
-            .build_cartesian_2d(range(|point| point.0), range(|point| point.1))
-            .map_err(problem)?;
-        let mut mesh = chart.configure_mesh();
-        mesh.x_desc(axes.0).y_desc(axes.1).draw().map_err(problem)?;
-        for ((name, points), colour) in series.iter().zip(SERIES.iter().cycle()) {
-            let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-            let legend = |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2));
-            chart.draw_series(line.point_size(4)).map_err(problem)?.label(*name).legend(legend);
-        }
-        let mut legend = chart.configure_series_labels();
-        legend.position(SeriesLabelPosition::UpperLeft).background_style(WHITE.mix(0.8));
-        legend.border_style(PLAIN).draw().map_err(problem)?;
-        area.present().map_err(problem)?;
+    #[test]
+    fn a_ratio_is_shown_in_the_unit_of_its_baseline_with_its_bar() {
+        let of = Baseline { name: "routing", value: 8.0, unit: "Gb/s" };
+        let results = [Measurement {
+            id: "path.wire.tcp_per_core.vs_routing",
+            value: 0.75,
+            unit: "×",
+            bar: Some(Bar::AtLeast(1.0)),
+            baseline: Some(of),
+            spread: 0.0,
+        }];
+        let row = |of: Of| of.row("Mizar", &results).unwrap();
+        let own = row(Ratio(results[0].id));
+        assert_eq!((own.value, own.limit, own.is_own), (6.0, Some((8.0, false)), true));
+        let other = row(Baseline(results[0].id));
+        assert_eq!((other.value, other.limit, other.is_own), (8.0, None, false));
+        assert_eq!(inverse(own).limit, Some((12.5, false)));
+        assert!(Own("path.wire.tcp_per_core.vs_bare").row("Mizar", &results).is_none());
     }
-    Ok(svg)
-}
-
-fn problem(error: impl Display) -> anyhow::Error {
-    anyhow!("a chart cannot be drawn: {error}")
 }

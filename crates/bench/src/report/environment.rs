@@ -31,7 +31,7 @@ impl Environment {
             ("memory", memory.to_owned()),
             ("load at the end, over 1, 5 and 15 minutes", load.join(", ")),
             (
-                "NICs of `wire`",
+                "NICs of `wire`, `capped`, `rtt` and `rate`",
                 "veth: XDP in the driver, GRO; no TSO, no checksum offload".to_owned(),
             ),
             ("NICs of `default`", "veth as the kernel makes it: TSO, checksum offload".to_owned()),

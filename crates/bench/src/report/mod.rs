@@ -2,6 +2,7 @@
 //! programs.
 
 mod charts;
+mod draw;
 mod environment;
 mod page;
 
@@ -58,6 +59,12 @@ impl Bar {
         match self {
             Self::AtMost(most) => value <= most,
             Self::AtLeast(least) => value >= least,
+        }
+    }
+
+    fn limit(self) -> f64 {
+        match self {
+            Self::AtMost(limit) | Self::AtLeast(limit) => limit,
         }
     }
 

@@ -7,10 +7,24 @@ use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::path::Path;
 
-const STYLE: &str = "body{font:15px/1.5 sans-serif;color:#222;max-width:900px;margin:2em auto;\
-    padding:0 1em}table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;\
-    border-bottom:1px solid #ddd}td.n{text-align:right}.met{color:#2e7d32}\
-    .missed{color:#c62828;font-weight:bold}svg{max-width:100%;height:auto}p.c{color:#555}";
+/// As many charts side by side as there is room for, by day and by night.
+const STYLE: &str = "\
+    :root{color-scheme:light dark;--text:#222;--faint:#596066;--line:#ddd;--page:#fff;\
+    --met:#2e7d32;--missed:#c62828}\
+    @media(prefers-color-scheme:dark){:root{--text:#e4e6e8;--faint:#a4abb2;--line:#3c4248;\
+    --page:#16191c;--met:#66bb6a;--missed:#ef6f6c}}\
+    body{font:15px/1.5 sans-serif;color:var(--text);background:var(--page);max-width:1400px;\
+    margin:2em auto;padding:0 1em}\
+    .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(410px,100%),1fr));\
+    gap:0 2em}figure{margin:0 0 1em;max-width:520px}h2{font-size:1.15em;margin:.8em 0 .2em}\
+    figcaption{color:var(--faint);font-size:.93em;margin-bottom:.5em}\
+    svg{width:100%;height:auto}svg text{fill:var(--text)}\
+    svg [stroke=\"#000000\"]{stroke:var(--text)}\
+    svg [fill=\"#2E7D32\"]{fill:var(--met)}svg [fill=\"#C62828\"]{fill:var(--missed)}\
+    .wide{overflow-x:auto}table{border-collapse:collapse}\
+    td,th{padding:.2em .8em .2em 0;text-align:left;vertical-align:top;\
+    border-bottom:1px solid var(--line)}td.n{text-align:right;white-space:nowrap}\
+    .met{color:var(--met)}.missed{color:var(--missed);font-weight:bold}";
 
 /// Writes a page with charts, or Markdown if the file's name ends in `.md`.
 ///
@@ -27,21 +41,25 @@ pub(crate) fn write(path: &Path, results: &[Measurement]) -> Result<()> {
 fn html(environment: &Environment, results: &[Measurement]) -> Result<String> {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <title>Mizar, measured</title>\n<style>{STYLE}</style>\n<h1>Mizar, measured</h1>\n"
     );
     page += "<p>Medians of rounds that are interleaved with rounds of what they are compared with. \
-             Green meets its bar, the line across; red misses it; grey has none.</p>\n<table>\n";
+             Green meets its bar, the line across; red misses it; blue has none; grey is what \
+             Mizar is compared with.</p>\n<div class=\"wide\"><table>\n";
     for (name, value) in &environment.facts {
-        writeln!(page, "<tr><th>{}<td>{}", escape(name), escape(value))?;
+        writeln!(page, "<tr><th>{}<td>{}", escape(&name.replace('`', "")), escape(value))?;
     }
-    page += "</table>\n";
+    page += "</table></div>\n<div class=\"charts\">\n";
     for chart in CHARTS {
         if let Some(picture) = chart.draw(results)? {
-            writeln!(page, "<h2>{}</h2>\n<p class=\"c\">{}", chart.title, chart.caption)?;
-            writeln!(page, "<div>{picture}</div>")?;
+            let (title, caption) = (chart.title, chart.caption);
+            writeln!(page, "<figure><h2>{title}</h2><figcaption>{caption}</figcaption>")?;
+            writeln!(page, "{picture}</figure>")?;
         }
     }
-    page += "<h2>All figures</h2>\n<table>\n<tr><th>figure<th>value<th>spread<th>bar<th>against\n";
+    page += "</div>\n<h2>All figures</h2>\n<div class=\"wide\"><table>\n\
+             <tr><th>figure<th>value<th>spread<th>bar<th>against\n";
     for result in results {
         let class = match result.bar.map(|bar| bar.is_met(result.value)) {
             Some(true) => "n met",
@@ -59,7 +77,7 @@ fn html(environment: &Environment, results: &[Measurement]) -> Result<String> {
             escape(&against(result)),
         )?;
     }
-    page += "</table>\n</html>\n";
+    page += "</table></div>\n</html>\n";
     Ok(page)
 }
 
