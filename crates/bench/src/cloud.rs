@@ -173,10 +173,11 @@ pub(crate) fn mount_pins(folder: &Path) -> Result<()> {
 /// The `mizar` program, which is built beside this one.
 pub(crate) fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this program")?;
-    let program = own.with_file_name("mizar");
+    let profiles = own.parent().and_then(Path::parent).context("find the target folder")?;
+    let program = profiles.join("dist/mizar");
     ensure!(
         program.exists(),
-        "{} is missing: build it with `cargo build --release -p mizar-cli`",
+        "{} is missing: build it with `cargo build --profile dist -p mizar-cli`",
         program.display()
     );
     Ok(program)

@@ -27,8 +27,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::everything()?;
     peers::unpack(&[peers::CNI, peers::OVN])?;
-    // The benchmarks start hosts, whose agents are the `mizar` binary.
-    shell::build_and_run_as_root(&["mizar-cli", "mizar-bench"], "mizar-bench", &options.passed_on())
+    // The benchmarks start hosts, whose agents are `mizar` as it is shipped.
+    shell::run(&mut shell::cargo(&["build", "--profile", "dist", "--package", "mizar-cli"])?)?;
+    shell::build_and_run_as_root("mizar-bench", "mizar-bench", &options.passed_on())
 }
 
 impl Options {

@@ -55,21 +55,17 @@ pub(crate) fn line_of(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Builds workspace programs in release mode and runs one of them, through sudo when that is
-/// needed to be root: building stays the user's.
+/// Builds a workspace program in release mode and runs it, through sudo when that is needed to be
+/// root: building stays the user's.
 ///
 /// # Errors
 /// When the build or the program fails.
 pub(crate) fn build_and_run_as_root(
-    packages: &[&str],
+    package: &str,
     program: &str,
     arguments: &[String],
 ) -> Result<()> {
-    let mut build = cargo(&["build", "--release"])?;
-    for package in packages {
-        build.args(["--package", package]);
-    }
-    run(&mut build)?;
+    run(&mut cargo(&["build", "--release", "--package", package])?)?;
 
     let program = target_folder()?.join("release").join(program);
     let mut command = if is_root()? {
