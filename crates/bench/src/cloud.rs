@@ -170,17 +170,9 @@ pub(crate) fn mount_pins(folder: &Path) -> Result<()> {
     mount("bpf", &pins, "bpf", MountFlags::empty(), None).context("mount a BPF file system")
 }
 
-/// The `mizar` program, which is built beside this one.
+/// The program that is running: `mizar`, which is agents and controllers too.
 pub(crate) fn program() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("find this program")?;
-    let profiles = own.parent().and_then(Path::parent).context("find the target folder")?;
-    let program = profiles.join("dist/mizar");
-    ensure!(
-        program.exists(),
-        "{} is missing: build it with `cargo build --profile dist -p mizar-cli`",
-        program.display()
-    );
-    Ok(program)
+    std::env::current_exe().context("find this program")
 }
 
 struct Service(mpsc::Sender<Stream>);

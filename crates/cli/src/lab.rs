@@ -11,7 +11,7 @@ mod list;
 mod status;
 mod up;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use mizar_lab::Topology;
 use std::path::Path;
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     List(list::Args),
     /// Build a cloud of four hosts and show that it does what it promises
     Demo(demo::Args),
+    /// Measure Mizar on this machine, beside what one would use instead
+    Bench(mizar_bench::Options),
     /// Print how to ask a lab's controller, for a shell to evaluate
     Env(env::Args),
     /// Make a namespace for another guest, and print the manifest of its endpoint
@@ -53,6 +55,7 @@ Examples:
   mizar lab exec h1 -- ip route
   mizar lab counters
   eval \"$(mizar lab env)\"; mizar get endpoints
+  mizar lab bench packet rtt --quick
   mizar lab down";
 
 /// Does what the command line says.
@@ -69,6 +72,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode> {
         Command::Down(args) => down::run(&args).await?,
         Command::List(args) => list::run(&args)?,
         Command::Demo(args) => return demo::run(&args).await,
+        Command::Bench(options) => bench(options)?,
         Command::Env(args) => env::run(&args).await?,
         Command::Guest(args) => guest::run(&args).await?,
     }
@@ -80,4 +84,11 @@ fn topology(file: &Path) -> Result<Topology> {
     let topology = Topology::read(file)?;
     mizar_lab::check(&topology).with_context(|| file.display().to_string())?;
     Ok(topology)
+}
+
+/// Measures on a thread that is in no runtime, since it starts its own, and that ends with the
+/// namespaces that it moves to.
+fn bench(options: mizar_bench::Options) -> Result<()> {
+    let measured = std::thread::spawn(move || mizar_bench::run(&options)).join();
+    measured.map_err(|_| anyhow!("measuring has panicked"))?
 }

@@ -20,5 +20,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.keep {
         arguments.push("--keep".to_owned());
     }
-    shell::build_and_run_as_root("mizar-cli", "mizar", &arguments)
+    shell::build_and_run_as_root("release", &arguments)
 }

@@ -55,19 +55,15 @@ pub(crate) fn line_of(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Builds a workspace program in release mode and runs it, through sudo when that is needed to be
-/// root: building stays the user's.
+/// Builds `mizar` in a profile and runs it, through sudo when that is needed to be root: building
+/// stays the user's.
 ///
 /// # Errors
 /// When the build or the program fails.
-pub(crate) fn build_and_run_as_root(
-    package: &str,
-    program: &str,
-    arguments: &[String],
-) -> Result<()> {
-    run(&mut cargo(&["build", "--release", "--package", package])?)?;
+pub(crate) fn build_and_run_as_root(profile: &str, arguments: &[String]) -> Result<()> {
+    run(&mut cargo(&["build", "--profile", profile, "--package", "mizar-cli"])?)?;
 
-    let program = target_folder()?.join("release").join(program);
+    let program = target_folder()?.join(profile).join("mizar");
     let mut command = if is_root()? {
         Command::new(program)
     } else {

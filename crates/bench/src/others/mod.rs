@@ -67,11 +67,12 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     Ok(figures.collect())
 }
 
-/// The folder where `cargo xtask` unpacks programs of others, as if it were the root folder.
+/// The folder where `cargo xtask` has unpacked programs of others, as if it were the root folder;
+/// that itself, if this program is in no such place.
 fn peers() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("find this program")?;
-    let target = program.ancestors().nth(2).context("this program is in no target folder")?;
-    Ok(target.join("peers"))
+    let program = crate::cloud::program()?;
+    let target = program.ancestors().nth(2).map(|target| target.join("peers"));
+    Ok(target.filter(|peers| peers.is_dir()).unwrap_or_else(|| PathBuf::from("/")))
 }
 
 /// The times of `ip` and of the plugin, in turn, and the CPU time that they spend on all guests,

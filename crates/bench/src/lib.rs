@@ -1,4 +1,4 @@
-//! `mizar-bench [NAME…]`: what is measured, against what, and how it stands against its bar.
+//! `mizar lab bench [NAME…]`: what is measured, against what, and how it stands against its bar.
 //!
 //! Every figure is the median of several rounds, which are interleaved with those of what it is
 //! compared with, so that a slow moment of the machine meets both. A name selects one figure or all
@@ -21,14 +21,12 @@ mod statistics;
 mod sys;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
 use report::Measurement;
 use std::path::PathBuf;
 
-/// Measures Mizar.
-#[derive(Parser)]
-#[command(name = "mizar-bench")]
-struct Options {
+/// What to measure, and where the results go.
+#[derive(Debug, clap::Args)]
+pub struct Options {
     /// The figures to measure, or the beginning of their names; all when none is named
     names: Vec<String>,
     /// Fewer and shorter rounds
@@ -37,7 +35,7 @@ struct Options {
     /// Writes the results to a file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes them as a page with charts, or as Markdown if the name ends in .md
+    /// Writes them as a page with charts, or as Markdown if the name ends in .md; can be repeated
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
 }
@@ -73,8 +71,12 @@ const GROUPS: &[Group] = &[
     Group { ids: rows::IDS, run: rows::run },
 ];
 
-fn main() -> Result<()> {
-    let options = Options::parse();
+/// Measures, prints and writes what is asked for. The hosts that it starts run the program that is
+/// running, and everything it makes ends with that.
+///
+/// # Errors
+/// A name that nothing has, or whatever kept a figure from being measured; the others are there.
+pub fn run(options: &Options) -> Result<()> {
     let known: Vec<_> = GROUPS.iter().flat_map(|group| group.ids).copied().collect();
     for name in &options.names {
         if !known.iter().any(|id| is_named(id, name)) {
