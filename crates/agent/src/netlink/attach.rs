@@ -1,10 +1,10 @@
 //! Attaching endpoints to guests, and detaching them.
 //!
-//! The guest's end of a veth is created directly in the guest's namespace, or stays in this one if
-//! the guest is the host itself: creating it here and moving it takes twenty times as long. It cannot be up from the start (the kernel sets the peer
-//! up before the two are connected, and refuses), so both ends are set up afterwards, the
-//! host's end first and only once its program is there: no frame of a guest ever reaches
-//! the host's own stack by that end.
+//! The guest's end of a veth is created directly in the guest's namespace, which is this one if the
+//! guest is the host itself: creating it here and moving it takes twenty times as long. It cannot
+//! be up from the start (the kernel sets the peer up before the two are connected, and refuses), so
+//! both ends are set up afterwards, the host's end first and only once its program is there: no
+//! frame of a guest ever reaches the host's own stack by that end.
 
 use super::endpoint::{
     Attached, EndpointSpec, FoundEndpoint, GuestEnd, Outcome, Step, Steps, alias, found,
