@@ -98,9 +98,17 @@ async fn what_would_change_how_the_host_reaches_others_is_refused_and_nothing_is
     refused(taken, "interface nic of the host already exists and is not this endpoint's").await;
     refused(endpoint_on_host(&["0.0.0.0/0"]), "routes is \"0.0.0.0/0\", but must be").await;
 
-    // Part of what is reached by way of others may go the new way; and what comes later finds the
-    // endpoint there, which stays.
+    // Part of what is reached by way of others may go the new way, another endpoint may be beside
+    // it under a name of its own, and what comes later finds the endpoint there, which stays.
     netlink.attach_endpoint(&endpoint_on_host(&["10.0.2.128/25"]), program()).await.unwrap();
+    let mut other = EndpointSpec { name: "db".to_owned(), ..endpoint_on_host(&[]) };
+    other.addresses.truncate(1);
+    other.addresses[0].address = "10.1.0.5/24".parse().unwrap();
+    other.addresses[0].gateway = None;
+    let error = explained(&netlink.attach_endpoint(&other, program()).await.unwrap_err());
+    assert!(error.contains("interface vpc0 of the host already exists"), "{error}");
+    other.interface = "vpc1".to_owned();
+    netlink.attach_endpoint(&other, program()).await.unwrap();
     host.run("ip addr add 10.0.2.130/25 dev nic");
     let spec = endpoint_on_host(&["10.0.2.128/25"]);
     let kept = host.netlink().await.attach_endpoint(&spec, program()).await.unwrap();
