@@ -105,8 +105,8 @@ mod tests {
     fn a_wide_table_says_which_interface_of_its_host_an_endpoint_is() {
         let cell = |routes: &str| {
             let text = format!(
-                "{{kind: Endpoint, metadata: {{name: node, vpc: blue}}, spec: {{network: front, host: \
-                 h1, attachment: {{host: {{interface: vpc0{routes}}}}}}}}}"
+                "{{kind: Endpoint, metadata: {{name: node, vpc: blue}}, spec: {{network: front, \
+                 host: h1, attachment: {{host: {{interface: vpc0{routes}}}}}}}}}"
             );
             let items = [serde_saphyr::from_str(&text).unwrap()];
             show(Kind::Endpoint, &items, View::Wide, true).unwrap()
