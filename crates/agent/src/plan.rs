@@ -137,6 +137,7 @@ pub(crate) fn port(
 ) -> (Port, BTreeMap<Address, Endpoint>) {
     let generation = port.generation.get();
     let mac = port.mac.octets();
+    let flags = if port.attachment.is_host() { Port::SENT_OUT } else { 0 };
     let endpoint = Endpoint {
         generation,
         kind: Endpoint::LOCAL,
@@ -144,7 +145,7 @@ pub(crate) fn port(
         host: 0,
         vpc: place.vpc,
         mac,
-        flags: 0,
+        flags,
     };
     let endpoints = port.addresses().map(|address| (address.into(), endpoint)).collect();
     let (v4_network, v4_prefix) =
@@ -164,7 +165,7 @@ pub(crate) fn port(
         v4: or_zero(port.v4),
         v4_network,
         v4_gateway: or_zero(network.v4_gateway),
-        flags: 0,
+        flags,
         mtu: place.guest_mtu,
         mac,
         v4_prefix,
@@ -290,7 +291,15 @@ mod tests {
         for endpoint in endpoints.values() {
             assert_eq!((endpoint.kind, endpoint.interface), (Endpoint::LOCAL, 42));
             assert_eq!(endpoint.generation, port.generation.get());
+            assert_eq!((endpoint.flags, row.flags), (0, 0));
         }
+        let port = PortRow {
+            attachment: Attachment::Host { interface: "vpc0".into(), routes: Vec::new() },
+            ..port
+        };
+        let (row, endpoints) = super::port(VNI, &port, &rows.networks[&NetworkId::MIN], 42, place);
+        assert_eq!(row.flags, Port::SENT_OUT);
+        assert!(endpoints.values().all(|endpoint| endpoint.flags == Port::SENT_OUT));
     }
 
     proptest! {

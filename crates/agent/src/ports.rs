@@ -4,7 +4,7 @@
 //! starts them learns from [`Ports::next`] what has become of each.
 
 use crate::error_chain;
-use crate::netlink::{self, Attached, EndpointSpec, GuestAddress, Netlink, Outcome};
+use crate::netlink::{self, Attached, EndpointSpec, GuestAddress, GuestEnd, Netlink, Outcome};
 use crate::places::Places;
 use ipnet::IpNet;
 use mizar_proto::{Step, Steps};
@@ -288,7 +288,12 @@ pub(crate) fn spec(
     network: &NetworkRow,
     mtu: u16,
 ) -> EndpointSpec {
-    let Attachment::Veth { netns, interface } = &port.attachment;
+    let (end, interface) = match &port.attachment {
+        Attachment::Veth { netns, interface } => (GuestEnd::Namespace(netns.clone()), interface),
+        Attachment::Host { interface, routes } => {
+            (GuestEnd::Host { routes: routes.clone() }, interface)
+        }
+    };
     let v4 = port.v4.zip(network.v4).map(|(address, prefix)| {
         guest(address.into(), prefix.prefix_len(), network.v4_gateway.map(IpAddr::V4))
     });
@@ -299,7 +304,7 @@ pub(crate) fn spec(
         vni: vni.get(),
         name: name.to_string(),
         index: 0,
-        namespace: netns.clone(),
+        end,
         interface: interface.clone(),
         mac: port.mac.octets(),
         mtu: u32::from(mtu),

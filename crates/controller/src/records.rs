@@ -9,20 +9,24 @@
 //! | `s` VNI network, `d` VNI | a slot map, a VPC's dividers |
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
-//! form. Endpoints, of which there are many, are written field by field; the others as MessagePack
-//! with the names of their fields, so that a later version may add some.
+//! form. Endpoints, of which there are many, are written field by field, and those that are hosts
+//! themselves have a version of their own; the others as MessagePack with the names of their
+//! fields, so that a later version may add some.
 
+use ipnet::IpNet;
 use mizar_vpc::catalog::{EndpointRecord, Record};
 use mizar_vpc::{Attachment, Generation, Labels, Mac, Name, NetworkId, SlotMap, Vni, VpcSlotMaps};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use thiserror::Error;
 
-/// The version of all values.
+/// The version of all values but one kind.
 const VERSION: u8 = 1;
+/// The version of endpoints that are hosts themselves.
+const HOST_VERSION: u8 = 2;
 
 /// A stored value, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub(crate) enum Stored {
 #[derive(Debug, Error)]
 pub enum RecordError {
     /// A later build wrote it.
-    #[error("{key} has a value of version {version}: this build reads version {VERSION}; upgrade")]
+    #[error("{key} has a value of version {version}, which this build does not read: upgrade")]
     Version {
         /// The key.
         key: String,
@@ -107,17 +111,20 @@ pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Stored, RecordError> {
     let text = || key.escape_ascii().to_string();
     let damaged = |problem: String| RecordError::Damaged { key: text(), problem };
     let (&version, rest) = value.split_first().ok_or_else(|| damaged("it is empty".into()))?;
-    if version != VERSION {
+    let (&kind, place) = key.split_first().ok_or_else(|| damaged("it has no key".into()))?;
+    if version != VERSION && (kind, version) != (b'e', HOST_VERSION) {
         return Err(RecordError::Version { key: text(), version });
     }
-    let (&kind, place) = key.split_first().ok_or_else(|| damaged("it has no key".into()))?;
     let read = match kind {
+        b'e' if version == HOST_VERSION => {
+            endpoint::<HostInterface<'_>>(place, rest).map(|it| Stored::Record(it.into()))
+        }
         b'f' => unpacked(rest).map(|it| Stored::Record(Record::Fleet(it))),
         b'h' => unpacked(rest).map(|it| Stored::Record(Record::Host(it))),
         b't' => unpacked(rest).map(|it| Stored::Record(Record::Tenant(it))),
         b'v' => unpacked(rest).map(|it| Stored::Record(Record::Vpc(it))),
         b'n' => unpacked(rest).map(|it| Stored::Record(Record::Network(it))),
-        b'e' => endpoint(place, rest).map(|it| Stored::Record(Record::Endpoint(it))),
+        b'e' => endpoint::<Veth<'_>>(place, rest).map(|it| Stored::Record(it.into())),
         b's' => slot_map(place, rest),
         b'd' => dividers(place, rest),
         _ => Err("its kind is unknown".to_owned()),
@@ -130,7 +137,7 @@ pub(crate) const PREFIXES: [&[u8]; 8] = [b"f", b"h", b"t", b"v", b"n", b"e", b"d
 
 /// An endpoint as it is written: by position, so fields are only ever added in a new version.
 #[derive(Serialize, Deserialize)]
-struct Endpoint<'a> {
+struct Endpoint<'a, A> {
     network: u32,
     host: &'a str,
     v4: Option<[u8; 4]>,
@@ -139,9 +146,23 @@ struct Endpoint<'a> {
     asked: u8,
     generation: [u8; 8],
     revision: [u8; 8],
+    attachment: A,
+    #[serde(borrow)]
+    labels: BTreeMap<&'a str, &'a str>,
+}
+
+/// How an endpoint of version 1 is attached.
+#[derive(Serialize, Deserialize)]
+struct Veth<'a> {
     netns: &'a [u8],
     interface: &'a str,
-    labels: BTreeMap<&'a str, &'a str>,
+}
+
+/// How an endpoint of version 2 is attached.
+#[derive(Serialize, Deserialize)]
+struct HostInterface<'a> {
+    interface: &'a str,
+    routes: Vec<(IpAddr, u8)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,7 +172,19 @@ struct Dividers {
 }
 
 fn endpoint_value(record: &EndpointRecord) -> Box<[u8]> {
-    let Attachment::Veth { netns, interface } = &record.attachment;
+    match &record.attachment {
+        Attachment::Veth { netns, interface } => {
+            let netns = netns.as_os_str().as_bytes();
+            endpoint_with(record, VERSION, Veth { netns, interface })
+        }
+        Attachment::Host { interface, routes } => {
+            let routes = routes.iter().map(|route| (route.addr(), route.prefix_len())).collect();
+            endpoint_with(record, HOST_VERSION, HostInterface { interface, routes })
+        }
+    }
+}
+
+fn endpoint_with(record: &EndpointRecord, version: u8, attachment: impl Serialize) -> Box<[u8]> {
     let endpoint = Endpoint {
         network: record.network.get(),
         host: record.host.as_str(),
@@ -161,20 +194,22 @@ fn endpoint_value(record: &EndpointRecord) -> Box<[u8]> {
         asked: record.asked,
         generation: record.generation.get().to_be_bytes(),
         revision: record.revision.get().to_be_bytes(),
-        netns: netns.as_os_str().as_bytes(),
-        interface,
+        attachment,
         labels: record.labels.iter().collect(),
     };
     // Into memory, plain data of known types cannot fail to be written.
-    postcard::to_extend(&endpoint, vec![VERSION]).unwrap_or_default().into()
+    postcard::to_extend(&endpoint, vec![version]).unwrap_or_default().into()
 }
 
-fn endpoint(place: &[u8], value: &[u8]) -> Result<EndpointRecord, String> {
+fn endpoint<'a, A>(place: &[u8], value: &'a [u8]) -> Result<EndpointRecord, String>
+where
+    A: Deserialize<'a>,
+    Attachment: TryFrom<A, Error = String>,
+{
     let (vni, name) = place.split_at_checked(3).ok_or("its key is too short")?;
-    let it: Endpoint<'_> = postcard::from_bytes(value).map_err(text)?;
+    let it: Endpoint<'a, A> = postcard::from_bytes(value).map_err(text)?;
     let labels = it.labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     let labels = labels.collect::<BTreeMap<_, _>>();
-    let netns = std::ffi::OsStr::from_bytes(it.netns).into();
     Ok(EndpointRecord {
         name: std::str::from_utf8(name).map_err(text)?.parse().map_err(text)?,
         labels: Labels::try_from(labels).map_err(text)?,
@@ -187,8 +222,27 @@ fn endpoint(place: &[u8], value: &[u8]) -> Result<EndpointRecord, String> {
         mac: Mac::try_from(it.mac).map_err(text)?,
         asked: it.asked,
         generation: Generation::try_from(u64::from_be_bytes(it.generation)).map_err(text)?,
-        attachment: Attachment::Veth { netns, interface: it.interface.to_owned() },
+        attachment: it.attachment.try_into()?,
     })
+}
+
+impl TryFrom<Veth<'_>> for Attachment {
+    type Error = String;
+
+    fn try_from(it: Veth<'_>) -> Result<Self, String> {
+        let netns = std::ffi::OsStr::from_bytes(it.netns).into();
+        Ok(Self::Veth { netns, interface: it.interface.to_owned() })
+    }
+}
+
+impl TryFrom<HostInterface<'_>> for Attachment {
+    type Error = String;
+
+    fn try_from(it: HostInterface<'_>) -> Result<Self, String> {
+        let routes = it.routes.into_iter().map(|(address, length)| IpNet::new(address, length));
+        let routes = routes.collect::<Result<_, _>>().map_err(text)?;
+        Ok(Self::Host { interface: it.interface.to_owned(), routes })
+    }
 }
 
 fn slot_map(place: &[u8], value: &[u8]) -> Result<Stored, String> {
@@ -263,6 +317,21 @@ mod tests {
     fn an_endpoint_is_read_as_it_was_written_and_small() {
         let record = Record::Endpoint(endpoint());
         let (key, value) = (key(&record), value(&record));
+        assert_eq!(read(&key, &value).unwrap(), Stored::Record(record));
+        assert!(key.len() + value.len() <= 200, "{} bytes", key.len() + value.len());
+    }
+
+    #[test]
+    fn a_veth_is_written_as_ever_and_a_host_s_interface_in_a_version_of_its_own() {
+        let veth = value(&Record::Endpoint(endpoint()));
+        assert_eq!(veth[0], 1);
+        let attachment: &[u8] = b"\x15/run/netns/blue-web-1\x04eth0\x01\x03app\x03web";
+        assert!(veth.ends_with(attachment), "{}", veth.escape_ascii());
+        let routes = ["10.1.0.0/24", "fd00:2::/64"].map(|route| route.parse().unwrap()).into();
+        let attachment = Attachment::Host { interface: "vpc0".to_owned(), routes };
+        let record = Record::Endpoint(EndpointRecord { attachment, ..endpoint() });
+        let (key, value) = (key(&record), value(&record));
+        assert_eq!(value[0], 2);
         assert_eq!(read(&key, &value).unwrap(), Stored::Record(record));
         assert!(key.len() + value.len() <= 200, "{} bytes", key.len() + value.len());
     }

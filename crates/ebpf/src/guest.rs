@@ -78,7 +78,7 @@ pub fn deliver(ctx: &TcContext, delivery: &Delivery) -> i32 {
     if ctx.change_type(PACKET_HOST).is_err() {
         return TC_ACT_SHOT;
     }
-    if delivery.flags & Port::TAP != 0 {
+    if delivery.flags & Port::SENT_OUT != 0 {
         return redirect(delivery.interface);
     }
     // SAFETY: plain numbers.

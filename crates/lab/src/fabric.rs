@@ -20,14 +20,8 @@ const FIRST: u32 = u32::from_be_bytes([100, 64, 0, 0]);
 /// Index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// Settings of a host: it forwards nothing by itself, and has no business with IPv6 on an IPv4
-/// underlay.
-const HOST: &[(&str, &str)] = &[
-    ("ipv4/ip_forward", "0"),
-    ("ipv6/conf/all/forwarding", "0"),
-    ("ipv6/conf/all/disable_ipv6", "1"),
-    ("ipv6/conf/default/disable_ipv6", "1"),
-];
+/// Settings of a host: it forwards nothing by itself.
+const HOST: &[(&str, &str)] = &[("ipv4/ip_forward", "0"), ("ipv6/conf/all/forwarding", "0")];
 const FABRIC: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
     ("ipv6/conf/all/disable_ipv6", "1"),
@@ -120,6 +114,8 @@ impl Fabric {
         host.create(HOST)?;
         let link = format!("host{index}");
         self.add_link(host, &link).await?;
+        // IPv6 has no business on an IPv4 underlay.
+        host.set(&[(&format!("ipv6/conf/{NIC}/disable_ipv6"), "1")])?;
         for (namespace, interface) in [(&self.namespace, link.as_str()), (host, NIC)] {
             set_offloads(namespace, interface, self.options.offloads)?;
         }

@@ -15,6 +15,7 @@
 //! - A [`Topology`] says what the lab consists of. [`check`] refuses a wrong one, by field.
 //! - [`up`] builds it and waits until it works; [`apply`] changes it; [`status`] shows it;
 //!   [`command`] runs programs inside its hosts and guests; [`down`] removes it.
+//! - An endpoint may also be a host itself (`attach: host`): an interface beside `nic0`.
 //! - What is in the VPCs is said to a real controller, one process for each lab, in manifests and
 //!   over its API; it alone feeds the agents. Whoever may use the lab's socket can ask it too.
 //!
@@ -60,7 +61,8 @@ pub use status::{
     status,
 };
 pub use topology::{
-    Endpoint, Error as TopologyError, Hosts, Mode, Network, Offloads, Topology, Underlay, Vpc,
+    Attach, Endpoint, Error as TopologyError, Hosts, Mode, Network, Offloads, Topology, Underlay,
+    Vpc,
 };
 pub use up::{Options, Progress, add_guest, apply, up};
 

@@ -87,17 +87,30 @@ impl Namespace {
             sys::unshare_network().map_err(|e| self.error("unshare", e))?;
             mount_bind("/proc/thread-self/ns/net", self.path())
                 .map_err(|e| self.error("bind its mount", e.into()))?;
-            for (key, value) in settings {
-                let path = Path::new("/proc/sys/net").join(key);
-                fs::write(path, value).map_err(|e| self.error("write its sysctls", e))?;
-            }
-            Ok(())
+            self.write(settings)
         });
         if created.is_err() {
             // The first error is the one that tells what is wrong.
             let _ = self.remove();
         }
         created
+    }
+
+    /// Writes settings below `/proc/sys/net`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is not there, or does not take its value.
+    pub(crate) fn set(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
+        self.run(|| self.write(settings))?
+    }
+
+    /// The same on a thread that lives inside.
+    fn write(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
+        settings.iter().try_for_each(|(key, value)| {
+            let path = Path::new("/proc/sys/net").join(key);
+            fs::write(path, value).map_err(|e| self.error("write its sysctls", e))
+        })
     }
 
     /// Removes the name; the namespace ends with its last process. No error if there is none.

@@ -5,7 +5,7 @@
 
 use crate::fabric::host_address;
 use crate::layout::Layout;
-use crate::topology::{self, Hosts, Topology};
+use crate::topology::{self, Attach, Hosts, Topology};
 use mizar_vpc::manifest::{
     EndpointSpec, FleetSpec, HostSpec, Metadata, NetworkSpec, Object, RoleSpec, VpcSpec,
 };
@@ -130,7 +130,7 @@ pub(crate) fn host_names(topology: &Topology) -> Result<Vec<Name>, Error> {
 }
 
 /// How a guest is attached: in the namespace that the lab makes for it.
-pub(crate) fn attachment(layout: &Layout, vpc: &Name, endpoint: &Name) -> Attachment {
+pub(crate) fn guest_attachment(layout: &Layout, vpc: &Name, endpoint: &Name) -> Attachment {
     Attachment::Veth {
         netns: layout.guest_namespace(vpc.as_str(), endpoint.as_str()).path(),
         interface: GUEST_INTERFACE.to_owned(),
@@ -228,10 +228,32 @@ fn endpoint_manifest(
         v4: optional(path, "v4", endpoint.v4.as_deref(), "IPv4 address, as in 10.0.0.5")?,
         v6: optional(path, "v6", endpoint.v6.as_deref(), "IPv6 address, as in fd00::5")?,
         mac: mac.transpose()?,
-        attachment: attachment(layout, vpc, &name),
+        attachment: attachment(layout, (vpc, &name), endpoint, path)?,
     };
     let metadata = Metadata::new(Some(vpc.clone()), name);
     Ok(Manifest::Endpoint(Object::new(metadata, spec)))
+}
+
+fn attachment(
+    layout: &Layout,
+    (vpc, name): (&Name, &Name),
+    endpoint: &topology::Endpoint,
+    path: &str,
+) -> Result<Attachment, Error> {
+    if endpoint.attach == Attach::Veth {
+        return match endpoint.routes.first() {
+            None => Ok(guest_attachment(layout, vpc, name)),
+            Some(route) => {
+                let problem = format!("{route} is for hosts: leave it out, or attach: host");
+                Err(Error::Field { path: format!("{path}.routes[0]"), problem })
+            }
+        };
+    }
+    let routes = endpoint.routes.iter().enumerate().map(|(index, text)| {
+        value(&format!("{path}.routes[{index}]"), text, "prefix, as in 10.0.2.0/24")
+    });
+    let routes = routes.collect::<Result<_, _>>()?;
+    Ok(Attachment::Host { interface: name.to_string(), routes })
 }
 
 fn place(number: usize, path: &str) -> Place {

@@ -2,7 +2,7 @@
 
 use crate::layout::{Layout, STATE_FOLDER};
 use crate::plan::Plan;
-use crate::topology::{Topology, Underlay};
+use crate::topology::{Attach, Topology, Underlay};
 use crate::{Error, log, parts};
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Generation, Mac, Vni};
@@ -91,7 +91,7 @@ pub struct HostVpcStatus {
     pub behind: bool,
 }
 
-/// A guest as it is.
+/// A guest, or a host that is an endpoint, as it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct GuestStatus {
     /// Its VPC.
@@ -104,6 +104,8 @@ pub struct GuestStatus {
     pub name: String,
     /// Its host.
     pub host: String,
+    /// What it is an interface of.
+    pub attach: Attach,
     /// Its network namespace.
     pub namespace: PathBuf,
     /// Its interface there.
@@ -286,7 +288,7 @@ pub(crate) async fn of(layout: &Layout, topology: &Topology, plan: &Plan) -> Sta
         },
         underlay: topology.underlay.clone(),
         hosts: hosts::of(layout, plan, &view),
-        guests: guests::of(plan, &view),
+        guests: guests::of(layout, plan, &view),
         unsettled: view.unsettled(plan),
     }
 }

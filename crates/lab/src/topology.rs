@@ -148,7 +148,7 @@ pub struct Network {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// A guest's interface.
+/// An interface of a guest, or of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
@@ -165,6 +165,29 @@ pub struct Endpoint {
     /// Its MAC address; chosen if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// What it is an interface of.
+    #[serde(default, skip_serializing_if = "Attach::is_veth")]
+    pub attach: Attach,
+    /// What the host reaches by way of the network's gateway, besides the network itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+}
+
+/// What an endpoint is an interface of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// A guest with a namespace of its own.
+    #[default]
+    Veth,
+    /// The host itself; the interface has the endpoint's name.
+    Host,
+}
+
+impl Attach {
+    fn is_veth(&self) -> bool {
+        *self == Self::Veth
+    }
 }
 
 impl Topology {
@@ -256,6 +279,7 @@ vpcs:
         assert_eq!(topology.underlay, Underlay::default());
         assert_eq!(topology.hosts, Hosts::Count(2));
         assert_eq!(topology.vpcs[0].networks[0].replicas, None);
+        assert_eq!(topology.vpcs[0].networks[0].endpoints[0].attach, Attach::Veth);
     }
 
     #[test]
@@ -274,6 +298,12 @@ vpcs:
             ("lab: x\nhosts: many\n", "list of host names", "many"),
             ("lab: x\nhosts: 2\nunderlay: {offloads: some}\n", "wire", "some"),
             ("lab: x\nhosts: 2\nunderlay: {mtu: small}\n", "mtu", "small"),
+            (
+                "lab: x\nhosts: 1\nvpcs: [{name: b, vni: 1, networks: [{name: w, endpoints: \
+                 [{name: a, host: h1, attach: tap}]}]}]\n",
+                "veth",
+                "tap",
+            ),
             ("lab: x\nhosts: -1\n", "list of host names", "-1"),
             ("lab: [\n", "line", ""),
         ];

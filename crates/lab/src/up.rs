@@ -154,7 +154,7 @@ pub async fn add_guest(
 ) -> Result<mizar_vpc::Attachment, Error> {
     let (layout, _) = parts::built(lab)?;
     fabric::add_guest(&layout.guest_namespace(vpc.as_str(), endpoint.as_str())).await?;
-    Ok(plan::attachment(&layout, vpc, endpoint))
+    Ok(plan::guest_attachment(&layout, vpc, endpoint))
 }
 
 async fn build(
@@ -241,10 +241,12 @@ async fn remove_guest(layout: &Layout, vpc: &Name, endpoint: &Name) -> Result<()
     Ok(namespace.remove()?)
 }
 
-/// The guests among resources, as VPC and endpoint.
+/// The guests among resources, as VPC and endpoint. Hosts that are endpoints have their namespaces.
 fn guests(manifests: &[Manifest]) -> BTreeSet<(Name, Name)> {
     let guest = |manifest: &Manifest| match manifest {
-        Manifest::Endpoint(it) => Some((it.metadata.vpc.clone()?, it.metadata.name.clone())),
+        Manifest::Endpoint(it) if !it.spec.attachment.is_host() => {
+            Some((it.metadata.vpc.clone()?, it.metadata.name.clone()))
+        }
         _ => None,
     };
     manifests.iter().filter_map(guest).collect()

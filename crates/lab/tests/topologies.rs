@@ -94,6 +94,30 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("v4: 10.0.0.3", "v4: 10.0.0.255", "vpcs[blue].networks[web].endpoints[b].v4:", "10.0.0.255"),
     (
         "v4: 10.0.0.3",
+        "routes: [10.0.1.0/24]",
+        "vpcs[blue].networks[web].endpoints[b].routes[0]:",
+        "10.0.1.0/24 is for hosts: leave it out, or attach: host",
+    ),
+    (
+        "v4: 10.0.0.3",
+        "attach: host, routes: [10.0.1.0/24, back]",
+        "vpcs[blue].networks[web].endpoints[b].routes[1]:",
+        r#""back" is no prefix, as in 10.0.2.0/24"#,
+    ),
+    (
+        "v4: 10.0.0.3",
+        "attach: host, routes: [0.0.0.0/0]",
+        "vpcs[blue].networks[web].endpoints[b]: routes[0]:",
+        "0.0.0.0/0 is a default route",
+    ),
+    (
+        "name: b,",
+        "name: a-name-much-too-long, attach: host,",
+        "vpcs[blue].networks[web].endpoints[a-name-much-too-long]: interface",
+        "1 to 15",
+    ),
+    (
+        "v4: 10.0.0.3",
         "v4: 10.0.0",
         "vpcs[blue].networks[web].endpoints[b].v4:",
         r#""10.0.0" is no IPv4"#,

@@ -128,7 +128,7 @@ rows! {
         pub vpc: VpcIndex,
         /// LOCAL: its MAC address.
         pub mac: [u8; 6],
-        /// LOCAL: [`Port::TAP`] or 0.
+        /// LOCAL: [`Port::SENT_OUT`] or 0.
         pub flags: u16,
     }
 
@@ -157,7 +157,7 @@ rows! {
         pub v4_network: [u8; 4],
         /// The network's IPv4 gateway.
         pub v4_gateway: [u8; 4],
-        /// [`Port::TAP`] or 0.
+        /// [`Port::SENT_OUT`] or 0.
         pub flags: u16,
         /// Largest IP packet that the guest may send, in bytes.
         pub mtu: u16,
@@ -255,8 +255,10 @@ impl Learned {
 }
 
 impl Port {
-    /// The host's end is a tap, with no peer namespace to redirect into.
-    pub const TAP: u16 = 1;
+    /// Frames for it are sent out of the host's end of its link, since the other end is in no
+    /// other network namespace into which they could be redirected: an interface of the host
+    /// itself.
+    pub const SENT_OUT: u16 = 1;
 
     /// Whether an address is in the network's IPv4 prefix.
     #[inline(always)]

@@ -111,7 +111,7 @@ pub enum FieldProblem {
     /// No holders of slots.
     #[error(transparent)]
     Slots(#[from] SlotMapError),
-    /// No attachment of a guest.
+    /// No attachment of an endpoint.
     #[error(transparent)]
     Attachment(#[from] AttachmentError),
 }

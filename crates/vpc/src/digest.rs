@@ -7,8 +7,9 @@
 //! Controllers and agents of different versions compare digests: what is hashed, and how, belongs
 //! to the protocol.
 
-use crate::rows::{Attachment, HeldRow, NetworkRow, PortRow, VpcRows};
-use crate::{Name, NetworkId, Slot};
+use crate::rows::{HeldRow, NetworkRow, PortRow, VpcRows};
+use crate::{Attachment, Name, NetworkId, Slot};
+use ipnet::IpNet;
 use std::fmt;
 use std::iter::Sum;
 use std::net::IpAddr;
@@ -38,7 +39,7 @@ impl Digest {
 
     fn of_network(id: NetworkId, row: &NetworkRow) -> Self {
         let mut hasher = Hasher::new(Kind::Network).number(id.get().into());
-        for prefix in [row.v4.map(ipnet::IpNet::V4), row.v6.map(ipnet::IpNet::V6)] {
+        for prefix in [row.v4.map(IpNet::V4), row.v6.map(IpNet::V6)] {
             hasher = hasher.optional(prefix.map(|prefix| prefix.network()));
             hasher = hasher.number(prefix.map_or(0, |prefix| prefix.prefix_len().into()));
         }
@@ -54,18 +55,14 @@ impl Digest {
 
     fn of_port(name: &Name, row: &PortRow) -> Self {
         let [a, b, c, d, e, f] = row.mac.octets();
-        let Attachment::Veth { netns, interface } = &row.attachment;
-        Hasher::new(Kind::Port)
+        let hasher = Hasher::new(Kind::Port)
             .bytes(name.as_str().as_bytes())
             .number(row.network.get().into())
             .number(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
             .optional(row.v4.map(IpAddr::V4))
             .optional(row.v6.map(IpAddr::V6))
-            .number(row.generation.get())
-            .bytes(b"veth")
-            .bytes(netns.as_os_str().as_bytes())
-            .bytes(interface.as_bytes())
-            .finish()
+            .number(row.generation.get());
+        hasher.attachment(&row.attachment).finish()
     }
 }
 
@@ -142,6 +139,21 @@ impl Hasher {
         match address {
             Some(address) => self.address(address),
             None => self.number(0),
+        }
+    }
+
+    fn attachment(self, attachment: &Attachment) -> Self {
+        match attachment {
+            Attachment::Veth { netns, interface } => {
+                let netns = netns.as_os_str().as_bytes();
+                self.bytes(b"veth").bytes(netns).bytes(interface.as_bytes())
+            }
+            Attachment::Host { interface, routes } => {
+                let hasher = self.bytes(b"host").bytes(interface.as_bytes());
+                routes.iter().fold(hasher.number(routes.len() as u64), |hasher, route| {
+                    hasher.address(route.network()).number(route.prefix_len().into())
+                })
+            }
         }
     }
 

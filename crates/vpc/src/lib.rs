@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod assign;
+mod attachment;
 pub mod catalog;
 mod digest;
 #[cfg(test)]
@@ -62,6 +63,7 @@ mod vni;
 pub use assign::{
     Bouncers, DividerStep, Limits, Needs, Progress, Step, Stuck, assign_dividers, assign_network,
 };
+pub use attachment::{Attachment, AttachmentError};
 pub use catalog::{Catalog, Changed, Refused};
 pub use digest::Digest;
 pub use fleet::{Candidate, Fleet, Standing};
@@ -78,8 +80,7 @@ pub use prefix::is_underlay;
 pub use problem::Problem;
 pub use replicas::{Replicas, ReplicasError};
 pub use rows::{
-    Attachment, AttachmentError, HeldRow, HostRows, NetworkRow, PortRow, Row, RowsError,
-    SlotHolders, View, VpcRows, rows,
+    HeldRow, HostRows, NetworkRow, PortRow, Row, RowsError, SlotHolders, View, VpcRows, rows,
 };
 pub use slot::Slot;
 pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};

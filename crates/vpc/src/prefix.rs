@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Lengths that leave room for a gateway and an endpoint.
 const V4_LENGTHS: (u8, u8) = (8, 30);
 const V6_LENGTHS: (u8, u8) = (16, 126);
+/// Length of one address.
+const V4_ADDRESS: u8 = 32;
+const V6_ADDRESS: u8 = 128;
 
 /// Whether a host of the underlay may have an address: it is that of one interface, on any link.
 pub fn is_underlay(address: IpAddr) -> bool {
@@ -19,7 +22,24 @@ pub fn is_underlay(address: IpAddr) -> bool {
 
 /// Refuses a prefix that no network may have.
 pub(crate) fn check_prefix(prefix: IpNet) -> Result<(), Problem> {
-    let (shortest, longest) = if prefix.addr().is_ipv4() { V4_LENGTHS } else { V6_LENGTHS };
+    check(prefix, if prefix.addr().is_ipv4() { V4_LENGTHS } else { V6_LENGTHS })
+}
+
+/// Refuses a prefix that a host may not reach by way of a network: a default route, in one piece
+/// or in a few, and what is in no network. Networks' prefixes may be summed up, down to the
+/// shortest that a network may have, or be parts.
+pub(crate) fn check_route(prefix: IpNet) -> Result<(), Problem> {
+    if prefix.prefix_len() == 0 {
+        return Err(Problem::DefaultRoute(prefix));
+    }
+    let lengths = match prefix {
+        IpNet::V4(_) => (V4_LENGTHS.0, V4_ADDRESS),
+        IpNet::V6(_) => (V6_LENGTHS.0, V6_ADDRESS),
+    };
+    check(prefix, lengths)
+}
+
+fn check(prefix: IpNet, (shortest, longest): (u8, u8)) -> Result<(), Problem> {
     if prefix != prefix.trunc() {
         return Err(Problem::HostBits { prefix });
     }

@@ -77,11 +77,11 @@ pub enum Problem {
         /// The path of the network that has it.
         by: String,
     },
-    /// An address of a family that the network lacks.
-    #[error("{address} is {family}, and the network has no {family} prefix: leave it out")]
+    /// An address or prefix of a family that the network lacks.
+    #[error("{value} is {family}, and the network has no {family} prefix: leave it out")]
     NoFamily {
-        /// The address.
-        address: IpAddr,
+        /// The address or prefix.
+        value: String,
         /// Its family.
         family: &'static str,
     },
@@ -174,7 +174,38 @@ pub enum Problem {
         /// Most endpoints.
         most: u64,
     },
-    /// A guest that cannot be attached like that.
+    /// A route that would replace the host's own.
+    #[error("{0} is a default route, and a host keeps its own: name prefixes of the VPC")]
+    DefaultRoute(IpNet),
+    /// A route to what a host reaches without it.
+    #[error(
+        "{prefix} is in {own}, the endpoint's own network, which it reaches anyway: leave it out"
+    )]
+    OwnNetwork {
+        /// The prefix.
+        prefix: IpNet,
+        /// The network's prefix.
+        own: IpNet,
+    },
+    /// A prefix that would take the underlay away from a host.
+    #[error(
+        "{prefix} overlaps {fleet} of the fleet, from which the host would be cut off: {remedy}"
+    )]
+    CutOff {
+        /// The prefix.
+        prefix: IpNet,
+        /// The prefix of the underlay.
+        fleet: IpNet,
+        /// What would be right.
+        remedy: &'static str,
+    },
+    /// An interface of the host for a tenant who may not have any.
+    #[error(
+        "interfaces of hosts are not granted to tenant {0}: attach a guest (veth), or set \
+         hostEndpoints in the tenant's grant"
+    )]
+    NoHostEndpoints(Name),
+    /// An endpoint that cannot be attached like that.
     #[error(transparent)]
     Attachment(#[from] AttachmentError),
 }

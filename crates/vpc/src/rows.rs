@@ -8,13 +8,12 @@
 use crate::catalog::EndpointRecord;
 use crate::rendezvous::{hash, mix, ranking};
 use crate::slot_map::check_slots;
-use crate::{Generation, Mac, Name, NetworkId, Slot, SlotMapError, Vni};
+use crate::{
+    Attachment, AttachmentError, Generation, Mac, Name, NetworkId, Slot, SlotMapError, Vni,
+};
 use ipnet::{Ipv4Net, Ipv6Net};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
-use thiserror::Error;
 
 mod full;
 #[cfg(test)]
@@ -92,58 +91,22 @@ pub struct PortRow {
     pub v6: Option<Ipv6Addr>,
     /// Orders truths about it.
     pub generation: Generation,
-    /// How the guest is attached.
+    /// How it is attached.
     pub attachment: Attachment,
 }
 
 impl PortRow {
+    /// Checks that it can be attached as it says.
+    ///
+    /// # Errors
+    /// Names the field, its value and what would be right.
+    pub fn check_attachment(&self) -> Result<(), AttachmentError> {
+        self.attachment.check(self.v4.is_some(), self.v6.is_some())
+    }
+
     /// Its addresses of both families.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         both(self.v4, self.v6)
-    }
-}
-
-/// How a guest is attached to its host.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Attachment {
-    /// A veth whose guest end is created directly in a network namespace.
-    Veth {
-        /// Path of the guest's network namespace.
-        netns: PathBuf,
-        /// Name of the interface there.
-        interface: String,
-    },
-}
-
-/// Why a guest cannot be attached like that.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AttachmentError {
-    /// The namespace's path is relative, or holds a zero byte.
-    #[error("netns {0:?} is no absolute path: it must be one, as in /run/netns/guest")]
-    Netns(PathBuf),
-    /// Linux refuses such a name.
-    #[error(
-        "interface {0:?} is no interface name: it must have 1 to 15 visible ASCII characters \
-         without '/', ':' and '%', as in eth0"
-    )]
-    Interface(String),
-}
-
-impl Attachment {
-    /// Checks that the guest can be attached like that.
-    pub fn check(&self) -> Result<(), AttachmentError> {
-        let Self::Veth { netns, interface } = self;
-        let no_path = !netns.is_absolute() || netns.as_os_str().as_encoded_bytes().contains(&0);
-        if no_path {
-            return Err(AttachmentError::Netns(netns.clone()));
-        }
-        let visible = |b: u8| b.is_ascii_graphic() && !b"/:%".contains(&b);
-        let legal = (1..=15).contains(&interface.len())
-            && interface.bytes().all(visible)
-            && !matches!(interface.as_str(), "." | ".." | "all" | "default");
-        if legal { Ok(()) } else { Err(AttachmentError::Interface(interface.clone())) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::*;
 use ipnet::{Ipv4Net, Ipv6Net};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use std::collections::BTreeMap;
@@ -78,11 +78,29 @@ pub fn replicas() -> impl Strategy<Value = Replicas> {
     (1..=4u8).prop_filter_map("no number of replicas", |number| Replicas::try_from(number).ok())
 }
 
-/// Attachments that Linux accepts.
+/// Attachments of endpoints with addresses of both families.
 pub fn attachment() -> impl Strategy<Value = Attachment> {
-    ("/run/netns/[a-z0-9]{1,20}", "[a-z][a-z0-9]{0,14}")
-        .prop_map(|(netns, interface)| Attachment::Veth { netns: netns.into(), interface })
-        .prop_filter("reserved", |attachment| attachment.check().is_ok())
+    let interface = || "[a-z][a-z0-9]{0,14}";
+    let veth = ("/run/netns/[a-z0-9]{1,20}", interface())
+        .prop_map(|(netns, interface)| Attachment::Veth { netns: netns.into(), interface });
+    let v4 = (0..4u8).prop_map(|net| Ipv4Net::new_assert([10, 200, net, 0].into(), 24).into());
+    let v6 = (0..4u16)
+        .prop_map(|net| Ipv6Net::new_assert([0xfd00, 0x200, net, 0, 0, 0, 0, 0].into(), 48).into());
+    let routes = btree_set(prop_oneof![v4, v6], 0..4);
+    let host = (interface(), routes).prop_map(|(interface, routes)| Attachment::Host {
+        interface,
+        routes: routes.into_iter().collect(),
+    });
+    prop_oneof![veth, host]
+        .prop_filter("reserved", |attachment| attachment.check(true, true).is_ok())
+}
+
+/// The attachment, without routes of families that an endpoint does not have.
+fn within_families(mut attachment: Attachment, has_v4: bool, has_v6: bool) -> Attachment {
+    if let Attachment::Host { routes, .. } = &mut attachment {
+        routes.retain(|route| if route.addr().is_ipv4() { has_v4 } else { has_v6 });
+    }
+    attachment
 }
 
 /// Hosts of either family, in one of the one to four prefixes of their fleet.
@@ -121,6 +139,7 @@ pub fn vpc_rows() -> impl Strategy<Value = VpcRows> {
                 let Some(network) = pick(index) else { continue };
                 let (v4, v6) = addresses_in(&networks[&network], number + 2);
                 let v6 = v6.filter(|_| v4.is_none() || !single);
+                let attachment = within_families(attachment, v4.is_some(), v6.is_some());
                 let port = PortRow { network, mac, v4, v6, generation, attachment };
                 // Another port's MAC address is too rare to be worth a retry.
                 if rows.ports.values().all(|other| other.mac != mac) {

@@ -1,21 +1,21 @@
 //! Attaching endpoints to guests, and detaching them.
 //!
-//! The guest's end of a veth is created directly in the guest's namespace: creating it here and
-//! moving it takes twenty times as long. It cannot be up from the start (the kernel sets the peer
-//! up before the two are connected, and refuses), so both ends are set up afterwards, the
-//! host's end first and only once its program is there: no frame of a guest ever reaches
-//! the host's own stack.
+//! The guest's end of a veth is created directly in the guest's namespace, which is this one if the
+//! guest is the host itself: creating it here and moving it takes twenty times as long. It cannot
+//! be up from the start (the kernel sets the peer up before the two are connected, and refuses), so
+//! both ends are set up afterwards, the host's end first and only once its program is there: no
+//! frame of a guest ever reaches the host's own stack by that end.
 
 use super::endpoint::{
-    Attached, EndpointSpec, FoundEndpoint, Outcome, Step, Steps, alias, found, host_interface,
-    label,
+    Attached, EndpointSpec, FoundEndpoint, GuestEnd, Outcome, Step, Steps, alias, found,
+    host_interface, label,
 };
 use super::error::{Error, Result, unless};
 use super::link::{self, Link};
 use super::namespace::Namespace;
 use super::socket::Socket;
 use super::wire::{Request, link_header};
-use super::{Worker, ethtool, filter, guest};
+use super::{Worker, ethtool, filter, guest, route};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The group of every interface that Mizar makes, given at its creation: an interface that an agent
@@ -54,7 +54,7 @@ enum Present {
     Wrong(Link),
 }
 
-/// The guest's namespace while an endpoint is attached.
+/// The namespace of the guest's end while an endpoint is attached.
 struct Guest {
     namespace: Namespace,
     socket: Socket,
@@ -107,24 +107,49 @@ pub(super) fn list(worker: &mut Worker) -> Result<Vec<FoundEndpoint>> {
 }
 
 fn open_guest(worker: &Worker, spec: &EndpointSpec) -> Result<Guest> {
-    let namespace = Namespace::open(&spec.namespace)?;
-    if namespace.is(&worker.home)? {
-        return Err(Error::OwnNamespace { path: spec.namespace.clone() });
-    }
+    let namespace = match &spec.end {
+        GuestEnd::Host { .. } => worker.home.duplicate()?,
+        GuestEnd::Namespace(path) => {
+            let namespace = Namespace::open(path)?;
+            if namespace.is(&worker.home)? {
+                return Err(Error::OwnNamespace { path: path.clone() });
+            }
+            namespace
+        }
+    };
     let socket = namespace.socket(&worker.home)?;
     Ok(Guest { namespace, socket })
 }
 
 fn look_up(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result<Present> {
+    let present = look_up_pair(worker, guest, spec)?;
+    if let GuestEnd::Host { routes } = &spec.end {
+        let own = match &present {
+            Present::Right(pair) => Some(pair.guest.index),
+            Present::Wrong(host) => host.peer.filter(|_| host.peer_namespace.is_none()),
+            Present::Nothing => None,
+        };
+        let networks = spec.addresses.iter().map(|guest| guest.address.trunc());
+        let wanted: Vec<_> = networks.chain(routes.iter().copied()).collect();
+        route::check_free(&mut worker.host, own, &wanted)?;
+    }
+    Ok(present)
+}
+
+fn look_up_pair(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result<Present> {
     let name = host_interface(spec.vni, &spec.name);
     let Some(host) = link::find(&mut worker.host, &name)? else { return Ok(Present::Nothing) };
     if !is_ours(&host, &alias(&worker.instance, spec.vni, &spec.name)) {
         return Err(Error::Taken { name, place: "of the host", found: host.describe() });
     }
-    let there = link::namespace_number(&mut worker.host, &guest.namespace)?;
-    let (Some(peer), true) = (host.peer, there.is_some() && host.peer_namespace == there) else {
-        return Ok(Present::Wrong(host));
+    let is_there = match &spec.end {
+        GuestEnd::Host { .. } => host.peer_namespace.is_none(),
+        GuestEnd::Namespace(_) => {
+            let there = link::namespace_number(&mut worker.host, &guest.namespace)?;
+            there.is_some() && host.peer_namespace == there
+        }
     };
+    let Some(peer) = host.peer.filter(|_| is_there) else { return Ok(Present::Wrong(host)) };
     Ok(match link::find_index(&mut guest.socket, peer)? {
         Some(guest)
             if guest.name == spec.interface
@@ -196,7 +221,10 @@ fn explain(worker: &mut Worker, error: Error, guest: &mut Guest, spec: &Endpoint
     match link::find(&mut guest.socket, &spec.interface) {
         Ok(Some(link)) => Error::Taken {
             name: spec.interface.clone(),
-            place: "in the guest's namespace",
+            place: match &spec.end {
+                GuestEnd::Namespace(_) => "in the guest's namespace",
+                GuestEnd::Host { .. } => "of the host",
+            },
             found: link.describe(),
         },
         _ => error,
@@ -223,7 +251,7 @@ fn complete(
     steps.take(Step::Addresses, || {
         guest::set_addresses(&mut guest.socket, index, &spec.addresses)
     })?;
-    steps.take(Step::Routes, || guest::set_routes(&mut guest.socket, index, &spec.addresses))
+    steps.take(Step::Routes, || route::set(&mut guest.socket, index, &spec.routes()))
 }
 
 /// The host's stack neither has an address here nor asks for any.
@@ -233,14 +261,19 @@ fn set_host_end(worker: &mut Worker, spec: &EndpointSpec, link: &Link) -> Result
         .text(libc::IFLA_IFALIAS, &alias(&worker.instance, spec.vni, &spec.name))
         .number(libc::IFLA_MTU, HOST_END_MTU);
     worker.host.execute(named)?;
-    let what = "keep IPv6 off the host's end";
+    silence_v6(&mut worker.host, "keep IPv6 off the host's end", link)
+}
+
+/// Keeps an interface from having a link-local address of its own, and thereby from asking for
+/// routers.
+fn silence_v6(socket: &mut Socket, what: &'static str, link: &Link) -> Result<()> {
     let silent = link::change(what, link.index, 0, 0).nested(libc::IFLA_AF_SPEC, &[], |families| {
         families.nested(libc::AF_INET6 as u16, &[], |v6| {
             v6.bytes(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])
         })
     });
     // Without IPv6, in the kernel or at this MTU, there is nothing to keep off.
-    unless(worker.host.execute(silent), &[libc::EAFNOSUPPORT]).map(drop)
+    unless(socket.execute(silent), &[libc::EAFNOSUPPORT]).map(drop)
 }
 
 fn set_guest_end(guest: &mut Guest, spec: &EndpointSpec, link: &Link) -> Result<()> {
@@ -249,6 +282,10 @@ fn set_guest_end(guest: &mut Guest, spec: &EndpointSpec, link: &Link) -> Result<
             .bytes(libc::IFLA_ADDRESS, &spec.mac)
             .number(libc::IFLA_MTU, spec.mtu);
         guest.socket.execute(request)?;
+    }
+    if let GuestEnd::Host { .. } = spec.end {
+        // The answer would be a default route.
+        silence_v6(&mut guest.socket, "keep the host from asking for routers", link)?;
     }
     ethtool::set_features(&guest.socket, &link.name, &GUEST_FEATURES)
 }

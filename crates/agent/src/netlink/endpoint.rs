@@ -3,6 +3,8 @@
 use super::error::{Error, Result};
 use super::guest::GuestAddress;
 use super::link::Link;
+use super::route::Route;
+use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,8 +28,8 @@ pub struct EndpointSpec {
     pub name: String,
     /// Interface index that the host's end must have; 0 if any will do.
     pub index: u32,
-    /// Path of the guest's network namespace.
-    pub namespace: PathBuf,
+    /// Where the guest's end is.
+    pub end: GuestEnd,
     /// Name of the interface there.
     pub interface: String,
     /// The guest's MAC address.
@@ -38,12 +40,26 @@ pub struct EndpointSpec {
     pub addresses: Vec<GuestAddress>,
 }
 
+/// Where the guest's end of an endpoint's link is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuestEnd {
+    /// In the network namespace with this path. The guest's default routes are by way of the
+    /// gateways.
+    Namespace(PathBuf),
+    /// In the host's own namespace, beside the host's own interfaces and routes, which stay as they
+    /// are.
+    Host {
+        /// What the host reaches by way of the gateway of the same family.
+        routes: Vec<IpNet>,
+    },
+}
+
 /// A step of attaching or detaching an endpoint, in the order in which they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Check what is asked for.
     Check,
-    /// Open the guest's namespace and a socket in it.
+    /// Open the namespace of the guest's end and a socket in it.
     Namespace,
     /// See what is there already.
     LookUp,
@@ -61,7 +77,7 @@ pub enum Step {
     Up,
     /// Set the guest's addresses.
     Addresses,
-    /// Set the guest's default routes.
+    /// Set the guest's routes.
     Routes,
 }
 
@@ -124,7 +140,39 @@ impl EndpointSpec {
             let more = more.map(|gateway| gateway.to_string()).unwrap_or_default();
             require(more.is_empty(), "gateway", &more, "the only one of its family")?;
         }
-        self.addresses.iter().try_for_each(check_address)
+        self.addresses.iter().try_for_each(check_address)?;
+        let GuestEnd::Host { routes } = &self.end else { return Ok(()) };
+        routes.iter().try_for_each(|route| {
+            let routed = route.prefix_len() != 0 && self.gateway(route.addr()).is_some();
+            require(
+                routed,
+                "routes",
+                route,
+                "a prefix of a family with a gateway, and not all of it",
+            )
+        })
+    }
+
+    /// The gateway of an address's family.
+    fn gateway(&self, address: IpAddr) -> Option<IpAddr> {
+        let mut gateways = self.addresses.iter().filter_map(|guest| guest.gateway);
+        gateways.find(|gateway| gateway.is_ipv4() == address.is_ipv4())
+    }
+
+    /// What the guest reaches by way of gateways.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        match &self.end {
+            GuestEnd::Namespace(_) => {
+                let gateways = self.addresses.iter().filter_map(|guest| guest.gateway);
+                gateways.map(Route::default_by).collect()
+            }
+            GuestEnd::Host { routes } => {
+                let to = |&destination: &IpNet| {
+                    Some(Route { destination, gateway: self.gateway(destination.addr())? })
+                };
+                routes.iter().filter_map(to).collect()
+            }
+        }
     }
 
     /// `<VNI>/<name>`, as errors call it.

@@ -1,6 +1,7 @@
 //! What can go wrong between the agent and the kernel's network stack.
 
 use super::endpoint::Step;
+use ipnet::IpNet;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -47,8 +48,11 @@ pub enum Error {
         /// What the system call said.
         source: io::Error,
     },
-    /// An endpoint would live in the host's own namespace, where its frames reach the host's stack.
-    #[error("network namespace {path} is the host's own: an endpoint needs one of its own")]
+    /// A guest would live in the host's own namespace, where its routes would replace the host's.
+    #[error(
+        "network namespace {path} is the host's own: a guest needs one of its own, and the host \
+         itself is attached as host"
+    )]
     OwnNamespace {
         /// Where it was looked for.
         path: PathBuf,
@@ -62,6 +66,19 @@ pub enum Error {
         place: &'static str,
         /// What has the name.
         found: String,
+    },
+    /// A route of an endpoint would change where the host itself sends to.
+    #[error(
+        "the host reaches {present} by {by}, and a route to {wanted} by the endpoint's interface \
+         would change that: it must not overlap the networks of other interfaces"
+    )]
+    RouteTaken {
+        /// Where the endpoint's route would lead.
+        wanted: IpNet,
+        /// Where the host's route leads.
+        present: IpNet,
+        /// The interface that the host's route is by.
+        by: String,
     },
     /// The interface index that an endpoint's interface was to have is another interface's.
     #[error("interface index {index} is taken by another interface")]

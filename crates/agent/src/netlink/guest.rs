@@ -1,22 +1,18 @@
-//! The guest's end of an endpoint: its addresses and its default routes.
+//! The addresses of an endpoint's interface.
 //!
-//! What is set here carries [`PROTOCOL`], so that a later call can tell what it may remove from
-//! what the guest has set for itself.
+//! What is set here, and routes (`route.rs`), carries [`PROTOCOL`], so that a later call can tell
+//! what it may remove from what the guest has set for itself.
 
 use super::error::{Result, unless};
 use super::socket::Socket;
-use super::wire::{Attributes, Request, address, array, family};
+use super::wire::{Attributes, Request, array, family};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// Who set an address or a route: Mizar, among the numbers of `rtnetlink(7)` that nobody else uses.
-const PROTOCOL: u8 = 77;
-/// The metric of the IPv6 default route: better than one from a router advertisement (1024).
-const V6_METRIC: u32 = 512;
+pub(super) const PROTOCOL: u8 = 77;
 /// Bytes of `struct ifaddrmsg`.
 const ADDRESS_HEADER: usize = 8;
-/// Bytes of `struct rtmsg`.
-const ROUTE_HEADER: usize = 12;
 /// `IFA_PROTO`.
 const IFA_PROTO: u16 = 11;
 
@@ -25,7 +21,7 @@ const IFA_PROTO: u16 = 11;
 pub struct GuestAddress {
     /// The address with its network's prefix length, which makes the network on-link.
     pub address: IpNet,
-    /// The network's gateway: the default route goes by way of it.
+    /// The network's gateway, by way of which routes go.
     pub gateway: Option<IpAddr>,
 }
 
@@ -61,30 +57,6 @@ pub(super) fn set_addresses(
         let request =
             address_request("add an address", libc::RTM_NEWADDR, flags, index, guest.address);
         socket.execute(request.bytes(IFA_PROTO, &[PROTOCOL]))?;
-    }
-    Ok(())
-}
-
-/// Gives the guest default routes by way of the gateways, and takes away former ones. A guest that
-/// has a default route by another interface keeps that one.
-///
-/// # Errors
-/// [`Error::Refused`](super::Error::Refused).
-pub(super) fn set_routes(socket: &mut Socket, index: u32, wanted: &[GuestAddress]) -> Result<()> {
-    for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
-        for gateway in list_gateways(socket, index, family)? {
-            if !wanted.iter().any(|guest| guest.gateway == Some(gateway)) {
-                let what = "remove a former default route";
-                let request = route_request(what, libc::RTM_DELROUTE, 0, index, gateway);
-                unless(socket.execute(request), &[libc::ESRCH])?;
-            }
-        }
-    }
-    for gateway in wanted.iter().filter_map(|guest| guest.gateway) {
-        let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let what = "add the default route";
-        let request = route_request(what, libc::RTM_NEWROUTE, flags, index, gateway);
-        unless(socket.execute(request), &[libc::EEXIST])?;
     }
     Ok(())
 }
@@ -131,45 +103,4 @@ fn address_request(
     Request::new(what, kind, flags, &header)
         .address(libc::IFA_LOCAL, address.addr())
         .address(libc::IFA_ADDRESS, address.addr())
-}
-
-/// The gateways of the default routes that were set here by way of the interface.
-fn list_gateways(socket: &mut Socket, index: u32, family: u8) -> Result<Vec<IpAddr>> {
-    let mut header = [0; ROUTE_HEADER];
-    (header[0], header[4], header[5]) = (family, libc::RT_TABLE_MAIN, PROTOCOL);
-    let request = || {
-        Request::new("list routes", libc::RTM_GETROUTE, libc::NLM_F_DUMP, &header)
-            .number(libc::RTA_OIF, index)
-    };
-    let read = |payload: &[u8]| {
-        let attributes = Attributes::after(payload, ROUTE_HEADER);
-        let is_default = payload.get(1) == Some(&0);
-        let ours =
-            payload.get(5) == Some(&PROTOCOL) && attributes.number(libc::RTA_OIF) == Some(index);
-        attributes.get(libc::RTA_GATEWAY).filter(|_| is_default && ours).and_then(address)
-    };
-    match socket.dump(request, read) {
-        // There is no table yet for this family.
-        Err(error) if error.is(libc::ENOENT) => Ok(Vec::new()),
-        result => result,
-    }
-}
-
-fn route_request(
-    what: &'static str,
-    kind: u16,
-    flags: i32,
-    index: u32,
-    gateway: IpAddr,
-) -> Request {
-    let mut header = [0; ROUTE_HEADER];
-    (header[0], header[4], header[5]) = (family(gateway), libc::RT_TABLE_MAIN, PROTOCOL);
-    header[7] = libc::RTN_UNICAST;
-    let request = Request::new(what, kind, flags, &header)
-        .number(libc::RTA_OIF, index)
-        .address(libc::RTA_GATEWAY, gateway);
-    match gateway {
-        IpAddr::V4(_) => request,
-        IpAddr::V6(_) => request.number(libc::RTA_PRIORITY, V6_METRIC),
-    }
 }

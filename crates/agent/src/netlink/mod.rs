@@ -24,11 +24,14 @@ mod link;
 mod namespace;
 mod neighbour;
 mod nic;
+mod route;
 mod socket;
 mod sys;
 mod wire;
 
-pub use endpoint::{Attached, EndpointSpec, FoundEndpoint, Outcome, Step, host_interface};
+pub use endpoint::{
+    Attached, EndpointSpec, FoundEndpoint, GuestEnd, Outcome, Step, host_interface,
+};
 pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use guest::GuestAddress;
@@ -84,8 +87,8 @@ impl Netlink {
         Ok(Self { requests: Thread::start("netlink", host, instance).await?, removals })
     }
 
-    /// Attaches an endpoint: a veth with the guest's end in the guest's namespace, the `program` at
-    /// the host's end, the guest's addresses and routes. What is there already is kept and
+    /// Attaches an endpoint: a veth with the guest's end where it is to be, the `program` at the
+    /// host's end, the guest's addresses and routes. What is there already is kept and
     /// completed (an agent that starts anew), or remade if its ends are not what they should be.
     /// On an error nothing that was made stays.
     ///

@@ -197,7 +197,7 @@ fn port(random: &mut Random) -> Port {
         v4: if random.one_in(10) { [0; 4] } else { v4(1, 2) },
         v4_network: v4(1, 0),
         v4_gateway: v4(1, 1),
-        flags: random.pick(&[0, Port::TAP]),
+        flags: random.pick(&[0, Port::SENT_OUT]),
         mtu: random.pick(&[1426, 1426, 1280, 8926]),
         mac: GUEST_MAC,
         v4_prefix: random.pick(&[24, 24, 24, 29, 0]),
@@ -220,7 +220,7 @@ fn addressed(random: &mut Random, tables: &mut MemoryTables, vpc: u32, vni: u32,
             host: if nowhere { 0 } else { host_index(random) },
             vpc: vpc + 1,
             mac: [2, 0, 0, 0, 1, number],
-            flags: random.pick(&[0, Port::TAP]),
+            flags: random.pick(&[0, Port::SENT_OUT]),
         };
         tables.endpoints.insert((vni, address), endpoint);
     }

@@ -2,13 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a part of tests")]
 
 use crate::world;
-use crate::world::{FakeController, Guest, HERE, THERE, at, port, rows};
+use crate::world::{FakeController, Guest, HERE, THERE, at, ip, port, rows};
 use mizar_agent::Options;
 use mizar_agent::kernel::Maps;
 use mizar_packet::count::Counter;
 use mizar_packet::tables::{EndpointKey, Port};
 use mizar_packet::{Address, Reason};
-use mizar_vpc::{HeldRow, Vni, VpcRows, VpcUpdate};
+use mizar_vpc::{Attachment, HeldRow, PortRow, Vni, VpcRows, VpcUpdate};
+use std::process::Command;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -45,8 +46,10 @@ struct Pair {
     controller: FakeController,
     /// Of h1.
     agent: world::Agent,
+    /// Of the same.
+    here: world::Stream,
     /// What goes on until all of this ends.
-    _others: (Guest, world::Running, [world::Stream; 2], JoinHandle<()>),
+    _others: (Guest, world::Running, world::Stream, JoinHandle<()>),
 }
 
 impl Pair {
@@ -69,7 +72,7 @@ impl Pair {
         let host = maps.hosts.get(&owner.host).unwrap().unwrap();
         assert!(host.is_resolved(), "what is acknowledged can be sent to");
         world::all_applied(&there.update(full(two)).await);
-        Self { a, b, controller, agent, _others: (other, other_agent, [here, there], serving) }
+        Self { a, b, controller, agent, here, _others: (other, other_agent, there, serving) }
     }
 }
 
@@ -107,6 +110,65 @@ fn a_frame_that_is_unwrapped_for_a_guest_that_is_gone_does_not_reach_the_hosts_s
         maps.ports.put(&port).unwrap();
         pair.b.run("ping -q -c 3 -i 0.1 -W 1 10.0.0.5");
         world::kill(pair.agent).await;
+    });
+}
+
+#[test]
+fn a_host_is_itself_an_endpoint_with_tc() {
+    host_is_an_endpoint("tc", "pair::a_host_is_itself_an_endpoint_with_tc");
+}
+
+#[test]
+fn a_host_is_itself_an_endpoint_with_native_xdp() {
+    host_is_an_endpoint("native", "pair::a_host_is_itself_an_endpoint_with_native_xdp");
+}
+
+/// h1 takes its guest's place: guests here and elsewhere reach it and are reached, whichever agent
+/// runs; then it has another route; then it is gone.
+fn host_is_an_endpoint(mode: &'static str, name: &'static str) {
+    world::enter(name, || async {
+        let Pair { a, b, mut controller, agent, mut here, _others } = Pair::new(mode, name).await;
+        let before = (ip("route show table all"), ip("-6 route"));
+        let rows = |routes: &[&str]| {
+            let (mut one, _) = pair(&a, &b);
+            let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
+            let attachment = Attachment::Host { interface: "vpc0".into(), routes };
+            let host = PortRow { attachment, ..port(&a.namespace(), 7, at(2)) };
+            one.ports.insert("host".parse().unwrap(), host);
+            one
+        };
+        let full = |generation, rows| VpcUpdate::full(Vni::MIN, at(generation), rows);
+        world::all_applied(&here.update(full(2, rows(&["10.9.0.0/16"]))).await);
+        let all_reach_all = || {
+            for guest in [&a, &b] {
+                guest.run("ping -q -c 3 -i 0.1 -W 1 10.0.0.7");
+                guest.run("ping -q -c 3 -i 0.1 -W 1 fd00::7");
+            }
+            for other in ["10.0.0.5", "10.0.0.6", "fd00::5", "fd00::6", "100.64.0.2"] {
+                let ping = ["-q", "-c", "3", "-i", "0.1", "-W", "1", other];
+                assert!(Command::new("ping").args(ping).status().unwrap().success(), "{other}");
+            }
+        };
+        all_reach_all();
+        let index = ip("-o link show vpc0");
+
+        world::kill(agent).await;
+        all_reach_all();
+        let agent = world::start(options(mode));
+        let mut here = controller.stream().await;
+        here.configure().await;
+        world::all_applied(&here.update(full(3, rows(&["10.8.0.0/16", "fd00:8::/64"]))).await);
+        all_reach_all();
+        assert_eq!(ip("-o link show vpc0"), index, "it is the same interface");
+        assert_eq!(ip("route show proto 77"), "10.8.0.0/16 via 10.0.0.1 dev vpc0 \n");
+        let v6 = ip("-6 route show proto 77");
+        assert!(v6.starts_with("fd00:8::/64 via fd00::1 dev vpc0 metric 512"), "{v6}");
+
+        let (rest, _) = pair(&a, &b);
+        world::all_applied(&here.update(full(4, rest)).await);
+        assert_eq!((ip("route show table all"), ip("-6 route")), before);
+        assert!(!ip("-o link").contains("vpc0"));
+        world::kill(agent).await;
     });
 }
 

@@ -11,7 +11,7 @@ use std::process::Command;
 /// Ends a test that needs root when there is none, and says so.
 macro_rules! needs_root {
     () => {
-        if !netlink_world::is_root() {
+        if !$crate::netlink_world::is_root() {
             println!("SKIPPED: needs root");
             return;
         }

@@ -2,7 +2,7 @@
 
 use crate::output;
 use anyhow::Result;
-use mizar_lab::{HostStatus, Status};
+use mizar_lab::{Attach, GuestStatus, HostStatus, Status};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -65,16 +65,26 @@ fn vpcs(host: &HostStatus) -> String {
 }
 
 fn guests(status: &Status) -> String {
-    let mut table = output::table(["GUEST", "NETWORK", "HOST", "IPV4", "IPV6", "STATE"]);
+    let header = ["GUEST", "NETWORK", "HOST", "INTERFACE", "IPV4", "IPV6", "STATE"];
+    let mut table = output::table(header);
     for guest in &status.guests {
         table.add_row([
             format!("{}/{}", guest.vpc, guest.name),
             guest.network.clone(),
             guest.host.clone(),
+            interface(guest),
             output::or_none(guest.v4),
             output::or_none(guest.v6),
             guest.word(),
         ]);
     }
     output::text(&table)
+}
+
+/// The interface of a guest, or of its host.
+fn interface(guest: &GuestStatus) -> String {
+    match guest.attach {
+        Attach::Veth => guest.interface.clone(),
+        Attach::Host => format!("{} of the host", guest.interface),
+    }
 }

@@ -174,8 +174,11 @@ fn slot_map(it: &Object<SlotMapSpec, SlotMapStatus>) -> Row {
 }
 
 fn attachment(it: &Attachment) -> String {
-    let Attachment::Veth { netns, interface } = it;
-    format!("veth {}:{interface}", netns.display())
+    match it {
+        Attachment::Veth { netns, interface } => format!("veth {}:{interface}", netns.display()),
+        Attachment::Host { interface, routes } if routes.is_empty() => format!("host {interface}"),
+        Attachment::Host { interface, routes } => format!("host {interface} {}", list(routes)),
+    }
 }
 
 fn role(it: &RoleSpec) -> String {

@@ -102,6 +102,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_table_says_which_interface_of_its_host_an_endpoint_is() {
+        let cell = |routes: &str| {
+            let text = format!(
+                "{{kind: Endpoint, metadata: {{name: node, vpc: blue}}, spec: {{network: front, \
+                 host: h1, attachment: {{host: {{interface: vpc0{routes}}}}}}}}}"
+            );
+            let items = [serde_saphyr::from_str(&text).unwrap()];
+            show(Kind::Endpoint, &items, View::Wide, true).unwrap()
+        };
+        assert!(cell("").contains("host vpc0 "));
+        let with_routes = cell(", routes: [10.0.2.0/24, 'fd00:2::/64']");
+        assert!(with_routes.contains("host vpc0 10.0.2.0/24,fd00:2::/64"), "{with_routes}");
+    }
+
+    #[test]
     fn other_forms_are_read_again_as_they_were() {
         let items = [endpoint("{phase: Pending}"), endpoint("{phase: Ready}")];
         let json = show(Kind::Endpoint, &items, View::Json, true).unwrap();

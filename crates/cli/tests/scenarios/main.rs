@@ -10,6 +10,7 @@ mod changes;
 mod declared;
 mod demo;
 mod frames;
+mod host_endpoints;
 mod outages;
 mod pairs;
 mod partitions;

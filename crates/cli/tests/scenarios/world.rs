@@ -54,6 +54,7 @@ pub(crate) struct Guest {
     pub(crate) name: String,
     pub(crate) host: String,
     pub(crate) namespace: PathBuf,
+    pub(crate) interface: String,
     pub(crate) mac: String,
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Ipv6Addr,

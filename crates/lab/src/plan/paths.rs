@@ -84,11 +84,16 @@ impl Paths {
 
 /// What holds the fields of a manifest that the topology has too.
 const SPEC: &str = "spec.";
+/// What the topology says of an endpoint by several fields, which the problem names.
+const ATTACHMENT: &str = "attachment";
 
 /// The path of a manifest's field in the topology, which does not nest the fields.
 fn join(path: &str, field: &str) -> String {
     let plain = field.strip_prefix(SPEC).or_else(|| field.strip_prefix("metadata."));
     let plain = plain.unwrap_or(field);
+    if plain == ATTACHMENT {
+        return path.to_owned();
+    }
     // A role is a list there, where it may be a number here.
     format!("{path}.{}", plain.replacen(".hosts", "", 1))
 }

@@ -2,7 +2,9 @@
 
 use super::view::View;
 use super::{GuestState, GuestStatus};
+use crate::layout::Layout;
 use crate::plan::Plan;
+use crate::topology::Attach;
 use mizar_proto::PortState;
 use mizar_vpc::manifest::{Condition, ConditionStatus, EndpointSpec, EndpointStatus, Object};
 use mizar_vpc::{Attachment, Manifest};
@@ -11,12 +13,12 @@ type Endpoint = Object<EndpointSpec, EndpointStatus>;
 
 /// All guests, by VPC and name: those of the controller or, while it does not answer, those that
 /// were asked for last.
-pub(super) fn of(plan: &Plan, view: &View) -> Vec<GuestStatus> {
+pub(super) fn of(layout: &Layout, plan: &Plan, view: &View) -> Vec<GuestStatus> {
     let mut guests: Vec<_> = if view.problem.is_none() {
-        view.endpoints.iter().filter_map(|it| guest(it, view)).collect()
+        view.endpoints.iter().filter_map(|it| guest(layout, it, view)).collect()
     } else {
         let planned = plan.manifests.iter().filter_map(|manifest| match manifest {
-            Manifest::Endpoint(it) => guest(it, view),
+            Manifest::Endpoint(it) => guest(layout, it, view),
             _ => None,
         });
         planned.collect()
@@ -26,11 +28,17 @@ pub(super) fn of(plan: &Plan, view: &View) -> Vec<GuestStatus> {
 }
 
 /// What the controller has not said, the agent of the host may know.
-fn guest(endpoint: &Endpoint, view: &View) -> Option<GuestStatus> {
+fn guest(layout: &Layout, endpoint: &Endpoint, view: &View) -> Option<GuestStatus> {
     let Object { metadata, spec, status, .. } = endpoint;
     let (vpc, name) = (metadata.vpc.as_ref()?, &metadata.name);
     let vni = view.vni(vpc)?;
-    let Attachment::Veth { netns, interface } = &spec.attachment;
+    let (attach, namespace, interface) = match &spec.attachment {
+        // Also that of one that somebody has declared by hand.
+        Attachment::Veth { netns, interface } => (Attach::Veth, netns.clone(), interface),
+        Attachment::Host { interface, .. } => {
+            (Attach::Host, layout.host_namespace(spec.host.as_str()).path(), interface)
+        }
+    };
     let port = view.port(&spec.host, vni, name);
     let (v4, v6, mac) = match (status, port) {
         (Some(status), _) => (status.v4, status.v6, status.mac),
@@ -43,8 +51,8 @@ fn guest(endpoint: &Endpoint, view: &View) -> Option<GuestStatus> {
         network: spec.network.to_string(),
         name: name.to_string(),
         host: spec.host.to_string(),
-        // Also that of one that somebody has declared by hand.
-        namespace: netns.clone(),
+        attach,
+        namespace,
         interface: interface.clone(),
         mac,
         v4,

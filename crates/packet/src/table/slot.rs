@@ -27,8 +27,8 @@ const PLACE: usize = 2;
 const MAC: usize = 3;
 const GENERATION: usize = 4;
 
-/// The kind of an endpoint that is here, at a tap.
-const LOCAL_TAP: u64 = 0;
+/// The kind of an endpoint that is here, with [`Port::SENT_OUT`].
+const LOCAL_SENT_OUT: u64 = 0;
 
 /// The header of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +92,11 @@ impl Packed {
     /// A key and its row.
     pub(super) fn new(key: &EndpointKey, row: &Endpoint) -> Self {
         let local = row.kind == Endpoint::LOCAL;
-        let kind =
-            if local && row.flags & Port::TAP != 0 { LOCAL_TAP } else { u64::from(row.kind) };
+        let kind = if local && row.flags & Port::SENT_OUT != 0 {
+            LOCAL_SENT_OUT
+        } else {
+            u64::from(row.kind)
+        };
         let place = if local { row.interface } else { row.host };
         let [a, b, c, d, e, f] = if local { row.mac } else { [0; 6] };
         let [vpc, vpc_2, vpc_3, _] = row.vpc.to_le_bytes();
@@ -134,8 +137,8 @@ impl Packed {
     pub(super) fn row(&self) -> Endpoint {
         let place = self.words[PLACE];
         let [a, b, c, d, e, f, vpc_2, vpc_3] = self.words[MAC].to_le_bytes();
-        let tap = self.kind == LOCAL_TAP;
-        let kind = if tap { Endpoint::LOCAL } else { self.kind as u32 };
+        let sent_out = self.kind == LOCAL_SENT_OUT;
+        let kind = if sent_out { Endpoint::LOCAL } else { self.kind as u32 };
         let local = kind == Endpoint::LOCAL;
         Endpoint {
             generation: self.words[GENERATION],
@@ -144,7 +147,7 @@ impl Packed {
             host: if local { 0 } else { place as u32 },
             vpc: u32::from_le_bytes([(place >> 56) as u8, vpc_2, vpc_3, 0]),
             mac: [a, b, c, d, e, f],
-            flags: if tap { Port::TAP } else { 0 },
+            flags: if sent_out { Port::SENT_OUT } else { 0 },
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn row(number: u32) -> Endpoint {
         0 => held,
         1 => Endpoint { kind: Endpoint::MOVED, ..held },
         2 => Endpoint { kind: Endpoint::LOCAL, ..local },
-        _ => Endpoint { kind: Endpoint::LOCAL, flags: Port::TAP, ..local },
+        _ => Endpoint { kind: Endpoint::LOCAL, flags: Port::SENT_OUT, ..local },
     }
 }
 

@@ -81,8 +81,6 @@ pub(super) fn read_network(message: pb::Network) -> Result<(NetworkId, NetworkRo
 }
 
 pub(super) fn port_message((name, row): (Name, PortRow)) -> pb::Port {
-    let Attachment::Veth { netns, interface } = row.attachment;
-    let netns = netns.as_os_str().as_bytes().to_vec();
     pb::Port {
         name: name.into(),
         network: row.network.get(),
@@ -90,7 +88,7 @@ pub(super) fn port_message((name, row): (Name, PortRow)) -> pb::Port {
         v4: row.v4.map(|v4| v4.octets().to_vec()),
         v6: row.v6.map(|v6| v6.octets().to_vec()),
         generation: row.generation.get(),
-        attachment: Some(pb::port::Attachment::Veth(pb::Veth { netns, interface })),
+        attachment: Some(attachment_message(row.attachment)),
     }
 }
 
@@ -109,6 +107,8 @@ pub(super) fn read_port(message: pb::Port) -> Result<(Name, PortRow), FieldError
         generation: generation(message.generation).at("generation")?,
         attachment: read_attachment(attachment).within("attachment")?,
     };
+    let attachment = if row.attachment.is_host() { "host" } else { "veth" };
+    row.check_attachment().at(attachment).within("attachment")?;
     Ok((name(&message.name).at("name")?, row))
 }
 
@@ -124,12 +124,33 @@ pub(super) fn read_held(message: &pb::Held) -> Result<(IpAddr, HeldRow), FieldEr
     Ok((address(&message.address).at("address")?, row))
 }
 
+fn attachment_message(attachment: Attachment) -> pb::port::Attachment {
+    match attachment {
+        Attachment::Veth { netns, interface } => {
+            let netns = netns.as_os_str().as_bytes().to_vec();
+            pb::port::Attachment::Veth(pb::Veth { netns, interface })
+        }
+        Attachment::Host { interface, routes } => {
+            let routes = routes.into_iter().map(prefix_message).collect();
+            pb::port::Attachment::Host(pb::HostInterface { interface, routes })
+        }
+    }
+}
+
+/// Reads an attachment; whether the endpoint can have it is seen once all of it is read.
 fn read_attachment(message: pb::port::Attachment) -> Result<Attachment, FieldError> {
-    let pb::port::Attachment::Veth(pb::Veth { netns, interface }) = message;
-    let netns = OsString::from_vec(netns).into();
-    let attachment = Attachment::Veth { netns, interface };
-    attachment.check().at("veth")?;
-    Ok(attachment)
+    match message {
+        pb::port::Attachment::Veth(pb::Veth { netns, interface }) => {
+            Ok(Attachment::Veth { netns: OsString::from_vec(netns).into(), interface })
+        }
+        pb::port::Attachment::Host(pb::HostInterface { interface, routes }) => {
+            check_count(routes.len(), 0, Attachment::MOST_ROUTES).at("host.routes")?;
+            let routes = routes.iter().enumerate().map(|(index, prefix)| {
+                read_prefix(prefix).within(format_args!("host.routes[{index}]"))
+            });
+            Ok(Attachment::Host { interface, routes: routes.collect::<Result<_, _>>()? })
+        }
+    }
 }
 
 fn prefix_message(prefix: IpNet) -> pb::Prefix {

@@ -291,6 +291,60 @@ fn ports_are_refused_by_field() {
 }
 
 #[test]
+fn interfaces_of_hosts_are_refused_by_field() {
+    let host = |interface: &str, routes: &[(&[u8], u32)], words: &str| {
+        let routes = routes.iter().map(|&(address, length)| {
+            let address = address.to_vec();
+            pb::Prefix { address, length }
+        });
+        let (interface, routes) = (interface.to_owned(), routes.collect());
+        let attachment = pb::port::Attachment::Host(pb::HostInterface { interface, routes });
+        let words = format!("ports[0].attachment.host{words}");
+        update_refused(|u| u.ports[0].attachment = Some(attachment), &words);
+    };
+    host(
+        "",
+        &[],
+        ": interface \"\" is no interface name: it must have 1 to 15 visible ASCII characters \
+         without '/', ':' and '%', as in eth0",
+    );
+    host(
+        "vpc0",
+        &[(&[0; 4], 0)],
+        ": routes[0]: 0.0.0.0/0 is a default route, and a host keeps its own: name prefixes of \
+         the VPC",
+    );
+    host(
+        "vpc0",
+        &[(&[10, 0, 2, 1], 24)],
+        ".routes[0].address: 10.0.2.1/24 has bits set behind its length: it must be 10.0.2.0/24",
+    );
+    host(
+        "vpc0",
+        &[(&[10, 0, 2], 24)],
+        ".routes[0].address: an address of 3 bytes: it must have 4 (IPv4) or 16 (IPv6)",
+    );
+    host(
+        "vpc0",
+        &[(&[10, 0, 2, 0], 33)],
+        ".routes[0].length: a prefix length of 33: it must be from 0 to 32",
+    );
+    host(
+        "vpc0",
+        &[(&[0xfd, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 64)],
+        ": routes[0]: fd02::/64 is IPv6, and the network has no IPv6 prefix: leave it out",
+    );
+    let back: (&[u8], u32) = (&[10, 0, 2, 0], 24);
+    host(
+        "vpc0",
+        &[back; 2],
+        ": routes[1]: 10.0.2.0/24 is already used by routes[0]: choose another",
+    );
+    let many = ".routes: 65 entries: there must be from 0 to 64";
+    host("vpc0", &[back; 65], many);
+}
+
+#[test]
 fn held_endpoints_are_refused_by_field() {
     let with = |change: fn(&mut pb::Held), words: &str| {
         update_refused(|u| change(&mut u.held[0]), &format!("held[0].{words}"));

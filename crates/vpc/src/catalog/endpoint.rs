@@ -1,10 +1,10 @@
 //! Endpoints: addresses that are asked for and free, or chosen.
 
 use super::change::{Asked, check_fixed};
-use super::{Catalog, EndpointRecord, NetworkEntry, Record, Refused, VpcEntry};
+use super::{Catalog, EndpointRecord, NetworkEntry, NetworkRecord, Record, Refused, VpcEntry};
 use crate::manifest::EndpointSpec;
-use crate::prefix::check_usable;
-use crate::{Kind, Mac, Name, Problem, Ref, Slot};
+use crate::prefix::{check_usable, overlap};
+use crate::{AttachmentError, Kind, Mac, Name, Problem, Ref, Slot};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,8 +32,8 @@ impl Catalog {
         if moves && host.record.spec.cordoned {
             return Err(at("spec.host", Problem::Cordoned(spec.host.clone())));
         }
-        spec.attachment.check().map_err(|error| at("spec.attachment", error.into()))?;
-        self.check_grant(asked, vpc, spec, before.is_none(), moves)?;
+        self.check_attachment(asked, network.record(), spec)?;
+        self.check_grant(asked, vpc, spec, before)?;
         let choice = Choice { asked, vpc, network, before, spec };
         let (v4, v6) = (choice.v4()?, choice.v6()?);
         let v6 = choice.complete_v6(v4, v6)?;
@@ -59,16 +59,60 @@ impl Catalog {
         Ok(record.into())
     }
 
-    /// Refuses what the VPC's tenant was not granted.
+    /// Refuses an attachment that cannot be, or that would cut a host off from the underlay.
+    fn check_attachment(
+        &self,
+        asked: &Asked,
+        network: &NetworkRecord,
+        spec: &EndpointSpec,
+    ) -> Result<(), Refused> {
+        let at = |field: &str, problem| Refused::field(&asked.reference, field, problem);
+        let attachment = &spec.attachment;
+        let checked = attachment.check(network.spec.v4.is_some(), network.spec.v6.is_some());
+        checked.map_err(|error| at("spec.attachment", error.into()))?;
+        if !attachment.is_host() {
+            return Ok(());
+        }
+        let own = [network.spec.v4.map(IpNet::V4), network.spec.v6.map(IpNet::V6)];
+        for prefix in own.into_iter().flatten() {
+            let remedy = "use another network, or attach a guest (veth)";
+            self.check_fleet(prefix, remedy).map_err(|problem| at("spec.network", problem))?;
+        }
+        for (index, &prefix) in attachment.routes().iter().enumerate() {
+            let own = own.into_iter().flatten().find(|own| own.contains(&prefix));
+            let checked = match own {
+                Some(own) => Err(Problem::OwnNetwork { prefix, own }),
+                None => self.check_fleet(prefix, "leave it out"),
+            };
+            checked.map_err(|problem| {
+                let problem = Box::new(problem);
+                at("spec.attachment", AttachmentError::Route { index, problem }.into())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a prefix that a host must reach by the underlay.
+    fn check_fleet(&self, prefix: IpNet, remedy: &'static str) -> Result<(), Problem> {
+        let mut fleet = self.fleet.iter().flat_map(|fleet| &fleet.spec.prefixes);
+        match fleet.find(|fleet| overlap(**fleet, prefix)) {
+            Some(&fleet) => Err(Problem::CutOff { prefix, fleet, remedy }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what the VPC's tenant was not granted, where the endpoint is new or another.
     fn check_grant(
         &self,
         asked: &Asked,
         vpc: &VpcEntry,
         spec: &EndpointSpec,
-        is_new: bool,
-        moves: bool,
+        before: Option<&EndpointRecord>,
     ) -> Result<(), Refused> {
         let at = |field: &str, problem| Err(Refused::field(&asked.reference, field, problem));
+        let is_new = before.is_none();
+        let moves = before.is_none_or(|before| before.host != spec.host);
+        let attaches = before.is_none_or(|before| before.attachment != spec.attachment);
         let Some(tenant) = vpc.record().spec.tenant.as_ref() else { return Ok(()) };
         let Some(entry) = self.tenants.get(tenant) else { return Ok(()) };
         let granted = &entry.record.spec;
@@ -80,6 +124,9 @@ impl Catalog {
                 selector: granted.hosts.to_string(),
             };
             return at("spec.host", problem);
+        }
+        if (moves || attaches) && spec.attachment.is_host() && !granted.host_endpoints {
+            return at("spec.attachment", Problem::NoHostEndpoints(tenant.clone()));
         }
         let count: u64 = self.vpcs_of(tenant).map(VpcEntry::endpoint_count).sum();
         match granted.max_endpoints.filter(|most| is_new && count >= *most) {
@@ -175,7 +222,8 @@ impl Choice<'_> {
         family: &'static str,
     ) -> Result<(), Refused> {
         let at = |problem| self.at(field, problem);
-        let prefix = prefix.ok_or_else(|| at(Problem::NoFamily { address, family }))?;
+        let prefix =
+            prefix.ok_or_else(|| at(Problem::NoFamily { value: address.to_string(), family }))?;
         check_usable(address, prefix).map_err(at)?;
         if self.is_gateway(address) {
             return Err(at(Problem::ReservedAddress { address, role: "gateway", prefix }));

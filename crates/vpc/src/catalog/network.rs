@@ -108,7 +108,7 @@ fn gateways(asked: &Asked, spec: &NetworkSpec) -> Result<Gateways, Refused> {
         match (address, prefix) {
             (None, _) => {}
             (Some(address), None) => {
-                return Err(at(field, Problem::NoFamily { address, family }));
+                return Err(at(field, Problem::NoFamily { value: address.to_string(), family }));
             }
             (Some(address), Some(prefix)) => {
                 check_usable(address, prefix).map_err(|problem| at(field, problem))?;

@@ -116,7 +116,7 @@ records! {
         pub asked: u8,
         /// Orders truths about where it is.
         pub generation: Generation,
-        /// How the guest is attached.
+        /// How it is attached.
         pub attachment: Attachment,
     }
 }

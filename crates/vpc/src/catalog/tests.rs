@@ -5,6 +5,7 @@ use crate::{Manifest, example};
 use proptest::prelude::*;
 
 mod addresses;
+mod attachments;
 mod refusals;
 
 /// Three hosts, a VPC `blue` with a network `web` and an endpoint `a`.
@@ -109,7 +110,7 @@ fn a_host_with_a_role_is_not_deleted() {
 fn a_tenant_has_what_it_was_granted() {
     let mut catalog = example();
     let (hosts, max_endpoints) = ("pool=acme".parse().unwrap(), Some(1));
-    let tenant = TenantSpec { hosts, max_endpoints };
+    let tenant = TenantSpec { hosts, max_endpoints, ..TenantSpec::default() };
     apply(&mut catalog, &Manifest::Tenant(Object::new(metadata("acme"), tenant)));
     let mut granted = host(2, |_| ());
     granted.metadata_mut().labels = serde_saphyr::from_str("{pool: acme}").unwrap();

@@ -51,6 +51,10 @@ specs! {
         /// Most endpoints in all its VPCs; by default any number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub max_endpoints: Option<u64>,
+        /// Whether its endpoints may be hosts themselves: interfaces in the hosts' own network
+        /// namespaces, with routes there.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub host_endpoints: bool,
     }
 
     /// An isolated address space.
@@ -110,7 +114,7 @@ specs! {
         /// MAC address, unique in the VPC; by default derived from VNI and address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub mac: Option<Mac>,
-        /// How the guest is attached.
+        /// How it is attached.
         pub attachment: Attachment,
     }
 

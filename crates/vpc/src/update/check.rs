@@ -152,7 +152,7 @@ pub(super) fn networks(update: &VpcUpdate) -> Result<(), UpdateError> {
                 (Some(gateway), Some(prefix)) => check_usable(gateway, prefix),
                 (Some(address), None) => {
                     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-                    Err(Problem::NoFamily { address, family })
+                    Err(Problem::NoFamily { value: address.to_string(), family })
                 }
                 (None, _) => Ok(()),
             }
@@ -165,10 +165,10 @@ pub(super) fn networks(update: &VpcUpdate) -> Result<(), UpdateError> {
     })
 }
 
-/// Refuses guests that cannot be attached like that.
+/// Refuses endpoints that cannot be attached as they say.
 pub(super) fn attachments(update: &VpcUpdate) -> Result<(), UpdateError> {
     update.ports.upserts.iter().try_for_each(|(port, row)| {
-        let attachment = row.attachment.check();
+        let attachment = row.check_attachment();
         attachment.map_err(|problem| UpdateError::Attachment { port: port.clone(), problem })
     })
 }

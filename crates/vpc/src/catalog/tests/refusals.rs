@@ -422,8 +422,7 @@ fn cordoned_hosts_take_no_endpoints_and_attachments_must_be_possible() {
     );
     assert_eq!(apply(&mut catalog, &endpoint("blue/a", "h1", |_| ())), None, "it may stay");
     let relative = endpoint("blue/b", "h2", |spec| {
-        let Attachment::Veth { netns, .. } = &mut spec.attachment;
-        *netns = "netns/b".into();
+        spec.attachment = Attachment::Veth { netns: "netns/b".into(), interface: "eth0".into() };
     });
     assert_eq!(
         refusal(&relative),

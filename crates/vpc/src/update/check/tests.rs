@@ -41,6 +41,11 @@ fn port<'a>(rows: &'a mut VpcRows, name: &str) -> &'a mut PortRow {
     rows.ports.get_mut(name).unwrap()
 }
 
+fn host(interface: &str, routes: &[&str]) -> crate::Attachment {
+    let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
+    crate::Attachment::Host { interface: interface.to_owned(), routes }
+}
+
 #[test]
 fn the_example_itself_is_accepted() {
     let rows = example();
@@ -56,10 +61,16 @@ fn malformed_slots_and_attachments_are_refused() {
     let count = Slot::COUNT;
     assert_eq!(words, format!("networks[1].holders: 255 slots: there must be {count}"));
     let words = refusal(|rows| {
-        let crate::Attachment::Veth { interface, .. } = &mut port(rows, "a").attachment;
-        interface.clear();
+        port(rows, "a").attachment = host("", &[]);
     });
     assert!(words.starts_with("ports[a].attachment: interface \"\" is no"), "{words}");
+    let words = refusal(|rows| port(rows, "a").attachment = host("vpc0", &["::/0"]));
+    assert!(words.starts_with("ports[a].attachment: routes[0]: ::/0 is a default"), "{words}");
+    let words = refusal(|rows| {
+        port(rows, "a").v6 = None;
+        port(rows, "a").attachment = host("vpc0", &["fd00:2::/64"]);
+    });
+    assert!(words.starts_with("ports[a].attachment: routes[0]: fd00:2::/64 is IPv6"), "{words}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Endpoints in real namespaces: attached, kept, repaired, refused, detached.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
+mod hosts;
+#[path = "../netlink_world/mod.rs"]
 mod netlink_world;
 
-use mizar_agent::netlink::{EndpointSpec, GuestAddress, Outcome, Step, host_interface};
+use mizar_agent::netlink::{EndpointSpec, GuestAddress, GuestEnd, Outcome, Step, host_interface};
 use netlink_world::{World, explained, needs_root, program};
 
 #[tokio::test]
@@ -177,18 +179,18 @@ async fn a_missing_namespace_is_named() {
     let (host, guest) = (World::new(), World::new());
     let netlink = host.netlink().await;
     let mut spec = endpoint("web", &guest);
-    spec.namespace = "/run/netns/there-is-none".into();
+    spec.end = GuestEnd::Namespace("/run/netns/there-is-none".into());
     let error = explained(&netlink.attach_endpoint(&spec, program()).await.unwrap_err());
     assert!(error.starts_with("endpoint 7/web: opening the guest's namespace failed"), "{error}");
     assert!(error.contains("/run/netns/there-is-none: cannot open it: No such file"), "{error}");
 
     // A file that is no namespace: what is left of one after its mount is gone.
     let file = tempfile::NamedTempFile::new().unwrap();
-    spec.namespace = file.path().into();
+    spec.end = GuestEnd::Namespace(file.path().into());
     let error = explained(&netlink.attach_endpoint(&spec, program()).await.unwrap_err());
     assert!(error.contains("cannot enter it: Invalid argument"), "{error}");
 
-    spec.namespace = host.path();
+    spec.end = GuestEnd::Namespace(host.path());
     let error = explained(&netlink.attach_endpoint(&spec, program()).await.unwrap_err());
     assert!(error.contains("is the host's own"), "{error}");
     assert_eq!(interfaces(&host), 0);
@@ -392,7 +394,7 @@ fn endpoint(name: &str, guest: &World) -> EndpointSpec {
         vni: 7,
         name: name.to_owned(),
         index: 0,
-        namespace: guest.path(),
+        end: GuestEnd::Namespace(guest.path()),
         interface: "eth0".to_owned(),
         mac: [2, 0, 0, 0, 0, 5],
         mtu: 1426,
