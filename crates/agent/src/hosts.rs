@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 /// How long a lowered MTU is believed.
 const LOWERED: Duration = Duration::from_secs(600);
 /// How long the controller is kept waiting for the next hops of new hosts.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// All hosts that this one knows.
 #[derive(Debug)]

@@ -25,7 +25,8 @@ impl Environment {
         let load: Vec<_> = load.split_whitespace().take(3).collect();
         let facts = vec![
             ("date", said("date", &["--utc", "+%Y-%m-%d %H:%M UTC"])),
-            ("commit", said("git", &["describe", "--always", "--dirty", "--abbrev=12"])),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("commit", commit().unwrap_or_else(|| "unknown".to_owned())),
             ("kernel", read("/proc/sys/kernel/osrelease")?.trim().to_owned()),
             ("processors", format!("{} × {model}", models.len())),
             ("memory", memory.to_owned()),
@@ -40,6 +41,13 @@ impl Environment {
     }
 }
 
+/// The commit of the work tree that this program lies in; none if it is installed.
+fn commit() -> Option<String> {
+    let program = crate::cloud::program().ok()?;
+    let folder = program.parent()?.to_str()?;
+    said_by("git", &["-C", folder, "describe", "--always", "--dirty", "--abbrev=12"])
+}
+
 /// The value of a line `name: value`.
 fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim())
@@ -47,10 +55,13 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 /// What a program prints; `unknown` where it cannot.
 fn said(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().ok();
-    let output = output.filter(|output| output.status.success());
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+    said_by(program, arguments).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
