@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 /// Rows of which watchers are told before other work is done.
-const FOLLOWED: usize = 500;
+const FOLLOWED: usize = 64;
 
 /// A stream that was accepted.
 #[derive(Debug)]
