@@ -128,13 +128,15 @@ impl Core {
                 }
                 if keys == Some(Keys::All) {
                     self.gate.leave(&(host.clone(), vni));
-                    self.follow_all(host, vni, now);
                 }
                 let failed = applied.errors.iter().map(|error| error.row.clone());
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
                     Some(Keys::All) => {
-                        let mut keys = self.awaited(host, vni);
+                        let (mut keys, all) = self.awaited(host, vni);
+                        if !all {
+                            self.follow_all(host, vni, now);
+                        }
                         // Their new hosts wait no longer.
                         keys.extend(left.into_iter().map(RowKey::Port));
                         keys
@@ -149,20 +151,25 @@ impl Core {
         self.unsent.insert((host.clone(), vni));
     }
 
-    /// The endpoints of a VPC that may have waited for a host, among those that are not ready. Many
-    /// hosts are told of a VPC for the first time as it is filled: each looks at its own alone.
-    fn awaited(&self, host: &Name, vni: Vni) -> BTreeSet<RowKey> {
+    /// The endpoints of a VPC that may have waited for a host, among those that are not ready, and
+    /// whether these are all that the host can matter to. Many hosts are told of a VPC for the first
+    /// time as it is filled: each looks at its own alone.
+    fn awaited(&self, host: &Name, vni: Vni) -> (BTreeSet<RowKey>, bool) {
+        let Some(vpc) = self.catalog.vpc(vni) else { return (BTreeSet::new(), true) };
         let keeps = self.maps.get(&vni).is_some_and(|maps| {
             maps.networks.values().any(|map| map.hosts().chain(map.former()).any(|it| it == host))
         });
         if keeps {
-            return self.timings.awaited(vni);
+            let keys = self.timings.awaited(vni);
+            let all = keys.len() as u64 == vpc.endpoint_count();
+            return (keys, all);
         }
-        let Some(vpc) = self.catalog.vpc(vni) else { return BTreeSet::new() };
         let ids = self.catalog.host(host).into_iter().flat_map(|it| it.endpoints(vni));
         let names = ids.filter_map(|id| vpc.endpoint(id)).map(|it| &it.name);
-        let waiting = names.filter(|name| self.timings.is_awaited(vni, name));
-        waiting.map(|name| RowKey::Port(name.clone())).collect()
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            names.partition(|name| self.timings.is_awaited(vni, name));
+        let keys = waiting.into_iter().map(|name| RowKey::Port(name.clone())).collect();
+        (keys, others.is_empty())
     }
 
     /// Watchers have to hear of all rows of a host in a VPC, little by little. Without watchers it
