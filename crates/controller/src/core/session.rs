@@ -152,8 +152,8 @@ impl Core {
     }
 
     /// The endpoints of a VPC that may have waited for a host, among those that are not ready, and
-    /// whether these are all that the host can matter to. Many hosts are told of a VPC for the first
-    /// time as it is filled: each looks at its own alone.
+    /// whether these are all that it can matter to. Many hosts are told of a VPC for the first time
+    /// as it is filled: each looks at its own alone.
     fn awaited(&self, host: &Name, vni: Vni) -> (BTreeSet<RowKey>, bool) {
         let Some(vpc) = self.catalog.vpc(vni) else { return (BTreeSet::new(), true) };
         let keeps = self.maps.get(&vni).is_some_and(|maps| {
