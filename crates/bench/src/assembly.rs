@@ -83,9 +83,14 @@ impl Assembly {
         self.push(0x6b, to, from, offset, 0);
     }
 
-    /// Skips instructions unless `a` ≤ `b`.
-    pub(crate) fn skip_unless_at_most(&mut self, a: R, b: R, instructions: i16) {
-        self.push(0x2d, a, b, instructions, 0);
+    /// Has `R(2)` point at the packet of an XDP program; skips instructions unless the packet has
+    /// so many bytes. `R(3)` and `R(4)` are used.
+    pub(crate) fn packet(&mut self, context: R, len: i32, instructions: i16) {
+        self.load_word(R(2), context, 0);
+        self.load_word(R(3), context, 4);
+        self.copy(R(4), R(2));
+        self.add(R(4), len);
+        self.push(0x2d, R(4), R(3), instructions, 0);
     }
 
     /// Skips instructions unless it has a value.

@@ -8,14 +8,12 @@ use crate::Effort;
 use crate::cloud::{Cloud, Stream};
 use crate::cpu;
 use crate::namespace::Namespace;
+use crate::network;
 use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
 use anyhow::{Context, Result};
 use mizar_proto::{Applied, Step};
-use mizar_vpc::{
-    Attachment, Generation, HeldRow, HostConfig, Name, NetworkRow, PortRow, SlotHolders, Vni,
-    VpcRows, VpcUpdate,
-};
+use mizar_vpc::{Attachment, Generation, HostConfig, Name, PortRow, Vni, VpcRows, VpcUpdate};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
@@ -109,7 +107,8 @@ impl Host {
         let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet };
         let stream = cloud.start(&underlay, config, "auto", &[])?;
         let (guests, guest) = (Vec::new(), Namespace::new()?);
-        let rows = rows()?;
+        let held = network::held(THERE, HELD)?;
+        let rows = VpcRows { held, ..network::rows(HERE, THERE)? };
         let mut host =
             Self { cloud, stream, guests, guest, rows, revision: 1, _underlay: underlay };
         let all = VpcUpdate::full(Vni::MIN, host.generation()?, host.rows.clone());
@@ -173,27 +172,6 @@ impl Host {
         self.rows = after;
         Ok((took, applied))
     }
-}
-
-/// A VPC of one network, of which this host holds many rows and has no endpoint yet.
-fn rows() -> Result<VpcRows> {
-    let holders = SlotHolders { hosts: vec![HERE, THERE], slots: vec![vec![0, 1]; 256] };
-    let network = NetworkRow {
-        v4: Some("10.0.0.0/8".parse()?),
-        v6: Some("fd00::/64".parse()?),
-        v4_gateway: Some("10.0.0.1".parse()?),
-        v6_gateway: Some("fd00::1".parse()?),
-        holders,
-    };
-    let held = HeldRow { host: THERE, generation: Generation::new(1, 1)? };
-    let first = u32::from(Ipv4Addr::new(10, 2, 0, 0));
-    Ok(VpcRows {
-        dividers: vec![THERE],
-        quota: 100,
-        networks: [(1.try_into()?, network)].into(),
-        held: (first..first + HELD).map(|v4| (Ipv4Addr::from(v4).into(), held)).collect(),
-        ..VpcRows::default()
-    })
 }
 
 fn port(number: usize, guest: &Namespace) -> Result<(Name, PortRow)> {

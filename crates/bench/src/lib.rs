@@ -11,6 +11,7 @@ mod cpu;
 mod fleet;
 mod memory;
 mod namespace;
+mod network;
 mod others;
 mod packet;
 mod path;

@@ -8,13 +8,11 @@
 use crate::Effort;
 use crate::cloud::{Cloud, Stream};
 use crate::namespace::Namespace;
+use crate::network;
 use crate::report::{Bar, Baseline, Measurement};
 use anyhow::{Context, Result};
 use mizar_agent::kernel::{Maps, memory_by_map};
-use mizar_vpc::{
-    Attachment, Generation, HeldRow, HostConfig, NetworkRow, PortRow, SlotHolders, Vni, VpcRows,
-    VpcUpdate,
-};
+use mizar_vpc::{Attachment, Generation, HostConfig, PortRow, Vni, VpcRows, VpcUpdate};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -68,7 +66,13 @@ fn crowds() -> Result<Vec<Measurement>> {
         while guests.len() < usize::from(count) {
             guests.push(Namespace::bare()?);
         }
-        tell(&cloud, &mut stream, 1, revision, VpcRows { ports: ports(&guests)?, ..rows()? })?;
+        tell(
+            &cloud,
+            &mut stream,
+            1,
+            revision,
+            VpcRows { ports: ports(&guests)?, ..network::rows(HERE, THERE)? },
+        )?;
         std::thread::sleep(SETTLE);
         total(id, agent, &cloud.pins("h1"))
     };
@@ -120,9 +124,21 @@ fn growth() -> Result<Vec<Measurement>> {
     let idle = used()?;
     let tables: u64 = memory_by_map(&cloud.pins("h1"))?.values().sum();
 
-    tell(&cloud, &mut stream, 1, 1, VpcRows { held: held(FIRST_ROWS)?, ..rows()? })?;
+    tell(
+        &cloud,
+        &mut stream,
+        1,
+        1,
+        VpcRows { held: network::held(THERE, FIRST_ROWS)?, ..network::rows(HERE, THERE)? },
+    )?;
     let few = used()?;
-    tell(&cloud, &mut stream, 1, 2, VpcRows { held: held(FIRST_ROWS + ROWS)?, ..rows()? })?;
+    tell(
+        &cloud,
+        &mut stream,
+        1,
+        2,
+        VpcRows { held: network::held(THERE, FIRST_ROWS + ROWS)?, ..network::rows(HERE, THERE)? },
+    )?;
     let growth = used()?.saturating_sub(few) as f64;
     let row = row_in_kernel(&cloud.pins("h1"))?;
     let each = row + growth / f64::from(ROWS);
@@ -143,24 +159,6 @@ fn tell(cloud: &Cloud, stream: &mut Stream, vni: u32, revision: u64, rows: VpcRo
     cloud.update(stream, VpcUpdate::full(Vni::try_from(vni)?, generation, rows)).map(drop)
 }
 
-/// One network, which another host bounces for too.
-fn rows() -> Result<VpcRows> {
-    let holders = SlotHolders { hosts: vec![HERE, THERE], slots: vec![vec![0, 1]; 256] };
-    let network = NetworkRow {
-        v4: Some("10.0.0.0/8".parse()?),
-        v6: None,
-        v4_gateway: Some("10.0.0.1".parse()?),
-        v6_gateway: None,
-        holders,
-    };
-    Ok(VpcRows {
-        dividers: vec![THERE],
-        quota: 100,
-        networks: [(1.try_into()?, network)].into(),
-        ..VpcRows::default()
-    })
-}
-
 fn ports(guests: &[Namespace]) -> Result<BTreeMap<mizar_vpc::Name, PortRow>> {
     let port = |(number, guest): (u16, &Namespace)| {
         let [high, low] = number.to_be_bytes();
@@ -175,12 +173,6 @@ fn ports(guests: &[Namespace]) -> Result<BTreeMap<mizar_vpc::Name, PortRow>> {
         Ok((format!("g{number}").parse()?, row))
     };
     (0..).zip(guests).map(port).collect()
-}
-
-fn held(count: u32) -> Result<BTreeMap<IpAddr, HeldRow>> {
-    let row = HeldRow { host: THERE, generation: Generation::new(1, 1)? };
-    let first = u32::from(Ipv4Addr::new(10, 2, 0, 0));
-    Ok((first..first + count).map(|address| (Ipv4Addr::from(address).into(), row)).collect())
 }
 
 /// Bytes that one row of the table of endpoints takes in the kernel.

@@ -6,12 +6,11 @@
 use crate::Effort;
 use crate::cloud::{Cloud, Stream};
 use crate::namespace::Namespace;
+use crate::network;
 use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
 use anyhow::Result;
-use mizar_vpc::{
-    Generation, HeldRow, HostConfig, NetworkRow, SlotHolders, Vni, VpcRows, VpcUpdate,
-};
+use mizar_vpc::{Generation, HostConfig, Vni, VpcRows, VpcUpdate};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
@@ -77,23 +76,7 @@ fn tell(
     Ok((start.elapsed().as_secs_f64() * 1e6, applied.held.as_secs_f64() * 1e6))
 }
 
-/// One network, which another host bounces for too, and so many rows of it.
+/// The VPC with so many rows.
 fn rows(count: u32) -> Result<VpcRows> {
-    let holders = SlotHolders { hosts: vec![HERE, THERE], slots: vec![vec![0, 1]; 256] };
-    let network = NetworkRow {
-        v4: Some("10.0.0.0/8".parse()?),
-        v6: None,
-        v4_gateway: Some("10.0.0.1".parse()?),
-        v6_gateway: None,
-        holders,
-    };
-    let row = HeldRow { host: THERE, generation: Generation::new(1, 1)? };
-    let first = u32::from(Ipv4Addr::new(10, 2, 0, 0));
-    Ok(VpcRows {
-        dividers: vec![THERE],
-        quota: 100,
-        networks: [(1.try_into()?, network)].into(),
-        held: (first..first + count).map(|v4| (Ipv4Addr::from(v4).into(), row)).collect(),
-        ..VpcRows::default()
-    })
+    Ok(VpcRows { held: network::held(THERE, count)?, ..network::rows(HERE, THERE)? })
 }

@@ -124,14 +124,10 @@ fn assemble(way: Way, undo: usize, state: i32, slot: i32, flows: u32) -> Vec<Ins
     program.multiply(R(8), STRIDE);
     program.and(R(8), flows as i32 - 1);
     program.network_order_16(R(8));
-    program.load_word(R(2), R(6), 0);
-    program.load_word(R(3), R(6), 4);
-    program.copy(R(4), R(2));
-    program.add(R(4), HEADERS as i32);
     let copies = HEADERS / 8;
     let flow = way.destination();
     let call = 5 + usize::from(flow.is_some());
-    program.skip_unless_at_most(R(4), R(3), (2 * copies + call) as i16);
+    program.packet(R(6), HEADERS as i32, (2 * copies + call) as i16);
     for word in 0..copies {
         let at = (word * 8) as i16;
         program.load(R(1), R(7), size_of::<u64>() as i16 + at);

@@ -151,11 +151,7 @@ fn switch_frames(switch: &Namespace, count: u8) -> Result<Vec<OwnedFd>> {
 fn send_on(ports: i32) -> Vec<u64> {
     const ETHERNET: i32 = 14;
     let mut program = Assembly::default();
-    program.load_word(R(2), R(1), 0);
-    program.load_word(R(3), R(1), 4);
-    program.copy(R(4), R(2));
-    program.add(R(4), ETHERNET);
-    program.skip_unless_at_most(R(4), R(3), 9);
+    program.packet(R(1), ETHERNET, 9);
     program.load_byte(R(5), R(2), 0);
     program.and(R(5), 1);
     program.skip_unless(R(5), 0, 6);

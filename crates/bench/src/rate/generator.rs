@@ -69,11 +69,7 @@ pub(super) fn sink(at: &Namespace, interface: &str) -> Result<OwnedFd> {
     /// Of the type, as it is in memory.
     const IPV4: i32 = 0x0008;
     let mut program = Assembly::default();
-    program.load_word(R(2), R(1), 0);
-    program.load_word(R(3), R(1), 4);
-    program.copy(R(4), R(2));
-    program.add(R(4), ETHERNET);
-    program.skip_unless_at_most(R(4), R(3), 4);
+    program.packet(R(1), ETHERNET, 4);
     program.load_16(R(5), R(2), 12);
     program.skip_unless(R(5), IPV4, 2);
     program.exit(XDP_DROP);
@@ -98,12 +94,8 @@ fn assemble(state: i32, destination: i16) -> Vec<Instruction> {
     const HEADERS_AT: i16 = size_of::<u64>() as i16;
     let copies = HEADERS / 8;
     let mut program = Assembly::default();
-    program.load_word(R(2), R(1), 0);
-    program.load_word(R(3), R(1), 4);
-    program.copy(R(4), R(2));
-    program.add(R(4), HEADERS as i32);
     // Beyond: the row, the copies, the flow, the end.
-    program.skip_unless_at_most(R(4), R(3), (2 + 2 * copies + 11 + 2) as i16);
+    program.packet(R(1), HEADERS as i32, (2 + 2 * copies + 11 + 2) as i16);
     program.row_of(R(7), state);
     for word in 0..copies {
         let at = (word * 8) as i16;

@@ -5,6 +5,7 @@ use super::spread::{self, Spread};
 use crate::cloud::{Cloud, Stream};
 use crate::cpu::Cpu;
 use crate::namespace::Namespace;
+use crate::network;
 use crate::packet::{inner, tunnelled};
 use crate::path::pass;
 use anyhow::{Context, Result, ensure};
@@ -12,10 +13,8 @@ use mizar_agent::kernel::Maps;
 use mizar_packet::count::{Counter, PER_VPC, Path};
 use mizar_packet::wire::Ethernet;
 use mizar_packet::wire::geneve::{Location, Outer};
-use mizar_vpc::{
-    Generation, HeldRow, HostConfig, NetworkRow, SlotHolders, Vni, VpcRows, VpcUpdate,
-};
-use std::net::{IpAddr, Ipv4Addr};
+use mizar_vpc::{Generation, HeldRow, HostConfig, Vni, VpcRows, VpcUpdate};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
@@ -201,28 +200,14 @@ fn packets_of(text: &str, interface: &str) -> Option<u64> {
 
 /// Rows of a bouncer that keeps these endpoints.
 fn rows(kept: &[u32]) -> Result<VpcRows> {
-    let here = IpAddr::from(HERE);
-    let holders = SlotHolders { hosts: vec![here, NEXT.into()], slots: vec![vec![0, 1]; 256] };
-    let network = NetworkRow {
-        v4: Some("10.0.0.0/8".parse()?),
-        v6: None,
-        v4_gateway: Some("10.0.0.1".parse()?),
-        v6_gateway: None,
-        holders,
-    };
     let first = u32::from(Ipv4Addr::new(100, 64, 1, 0));
     let held = |number: u32| -> Result<_> {
         let host = Ipv4Addr::from(first + number % HOSTS).into();
         let row = HeldRow { host, generation: Generation::new(1, 1)? };
         Ok((spread::address(number).into(), row))
     };
-    Ok(VpcRows {
-        dividers: vec![here],
-        quota: 100,
-        networks: [(1.try_into()?, network)].into(),
-        held: kept.iter().copied().map(held).collect::<Result<_>>()?,
-        ..VpcRows::default()
-    })
+    let held = kept.iter().copied().map(held).collect::<Result<_>>()?;
+    Ok(VpcRows { held, ..network::rows(HERE.into(), NEXT.into())? })
 }
 
 /// Neighbours in time are no neighbours in tables.
