@@ -99,11 +99,8 @@ impl Args {
             What::All if self.selection.vpc.is_none() => {
                 refuse("`get all` shows one VPC: say which with --vpc VPC")
             }
-            What::Kind(kind) if self.selection.vpc.is_some() && !kind.is_in_vpc() => {
-                let plural = kind.plural();
-                refuse(&format!("{plural} are in no VPC: leave --vpc out"))
-            }
-            what => Ok(what),
+            What::Kind(kind) => self.selection.check(kind, &self.names).map(|()| self.kind),
+            What::All => Ok(What::All),
         }
     }
 }

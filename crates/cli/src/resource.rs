@@ -41,6 +41,36 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// Refuses what would have no effect: a VPC for what is in none, and any other choice among
+    /// resources that are named.
+    ///
+    /// # Errors
+    /// Says what to leave out.
+    pub(crate) fn check(&self, kind: Kind, names: &[String]) -> Result<()> {
+        let Self { vpc, selector, host, network, phase } = self;
+        if vpc.is_some() && !kind.is_in_vpc() {
+            let plural = kind.plural();
+            let message = format!("{plural} are in no VPC: leave --vpc out");
+            return Err(Status::Usage.error(message));
+        }
+        let chosen = [
+            (selector.is_some(), "--selector"),
+            (host.is_some(), "--host"),
+            (network.is_some(), "--network"),
+            (phase.is_some(), "--phase"),
+        ];
+        match chosen.iter().find(|(is_given, _)| *is_given) {
+            Some((_, option)) if !names.is_empty() => {
+                let message = format!(
+                    "{option} chooses among all {}: leave it out, or the names",
+                    kind.plural()
+                );
+                Err(Status::Usage.error(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is asked of the controller.
     pub(crate) fn filter(&self, kind: Kind) -> Filter {
         let Self { vpc, selector, host, network, phase } = self.clone();

@@ -99,6 +99,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
             format!("{plural} are always ready: wait for endpoints, hosts, or --for deleted");
         return Err(Status::Usage.error(message));
     }
+    args.selection.check(args.kind, &args.names)?;
     let client = args.remote.client()?;
     let references = args.references(&client).await?;
     until(&client, references.clone(), args.goal, args.patience.timeout).await?;

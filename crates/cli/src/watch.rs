@@ -39,6 +39,8 @@ Examples:
   mizar watch hosts -o json";
 
 pub(crate) async fn run(args: &Args) -> Result<()> {
+    // Names and a selection may go together here.
+    args.selection.check(args.kind, &[])?;
     let references = resource::references(args.kind, args.selection.vpc.as_ref(), &args.names)?;
     let mut filter = args.selection.filter(args.kind);
     if filter.vpc.is_none() {

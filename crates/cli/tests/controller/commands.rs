@@ -129,6 +129,14 @@ fn wait_ends_with_6_when_it_takes_too_long_and_says_how_it_stands() {
     let said = world.line("wait endpoints --vpc blue --timeout 300ms").refusal(6);
     assert!(said.contains("endpoint blue/web-1: Pending"), "all, without names: {said}");
     world.line("wait endpoints --vpc blue -l no=such --timeout 300ms").refusal(3);
+    let both = "endpoint blue/web-1 -l app=web";
+    for command in ["get", "wait"] {
+        let said = world.line(&format!("{command} {both}")).refusal(2);
+        assert!(said.contains("--selector chooses among all endpoints"), "{said}");
+    }
+    for command in ["get", "wait", "watch"] {
+        assert!(world.line(&format!("{command} hosts --vpc blue")).refusal(2).contains("--vpc"));
+    }
     let said = world.line("wait endpoint blue/none --for deleted").expect(0);
     assert_eq!(said, "endpoint blue/none deleted\n");
 }
