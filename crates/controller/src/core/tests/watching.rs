@@ -65,6 +65,38 @@ fn who_watches_a_controller_that_has_restarted_sees_hosts_come_back_and_failures
     assert_eq!(last("a"), Some(Phase::Ready));
 }
 
+#[test]
+fn who_watches_sees_endpoints_become_ready_again_whose_host_or_bouncer_has_lost_everything() {
+    let mut world = World::example(4);
+    let names: Vec<_> = world.hosts.keys().cloned().collect();
+    for host in &names {
+        world.endpoint(&format!("on-{host}"), host.as_str());
+    }
+    world.settle();
+    let mut watching = world.watch(None).unwrap();
+    for host in &names {
+        world.disconnect(host);
+        world.hosts.get_mut(host).unwrap().rows.clear();
+        world.connect(host).unwrap();
+        while watching.coming.try_recv().is_ok() {}
+        let lost = names.iter().map(|it| format!("on-{it}"));
+        let lost: Vec<_> = lost.filter(|it| world.phase(it) != Phase::Ready).collect();
+        assert!(lost.contains(&format!("on-{host}")));
+        world.settle();
+        let events = std::iter::from_fn(|| watching.coming.try_recv().ok());
+        let phases = events.filter_map(|event| match &event.object {
+            Manifest::Endpoint(it) => {
+                Some((it.metadata.name.to_string(), it.status.as_ref()?.phase))
+            }
+            _ => None,
+        });
+        let last: BTreeMap<_, _> = phases.collect();
+        for endpoint in lost {
+            assert_eq!(last.get(&endpoint), Some(&Phase::Ready), "{endpoint}, after {host}");
+        }
+    }
+}
+
 fn endpoints() -> Filter {
     Filter::all(Kind::Endpoint)
 }
