@@ -89,6 +89,7 @@ fn topology(file: &Path) -> Result<Topology> {
 /// Measures on a thread that is in no runtime, since it starts its own, and that ends with the
 /// namespaces that it moves to.
 fn bench(options: mizar_bench::Options) -> Result<()> {
+    mizar_lab::check_root()?;
     let measured = std::thread::spawn(move || mizar_bench::run(&options)).join();
     measured.map_err(|_| anyhow!("measuring has panicked"))?
 }

@@ -162,7 +162,11 @@ pub enum Error {
     },
 }
 
-fn check_root() -> Result<(), Error> {
+/// Whether this process may make namespaces and kernel programs at all.
+///
+/// # Errors
+/// [`Error::NotRoot`].
+pub fn check_root() -> Result<(), Error> {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if is_root { Ok(()) } else { Err(Error::NotRoot) }
 }
