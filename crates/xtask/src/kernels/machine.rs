@@ -92,6 +92,11 @@ impl Machine {
             Err(RecvTimeoutError::Disconnected) => bail!("the machine has ended early"),
         }
     }
+
+    /// What it has said until now, of what nobody has listened to.
+    pub(crate) fn said(&self) -> impl Iterator<Item = String> {
+        self.lines.try_iter()
+    }
 }
 
 impl Drop for Machine {

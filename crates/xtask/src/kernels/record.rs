@@ -69,9 +69,10 @@ impl Record {
 
     /// Writes down what was seen, and leaves what is written of kernels that were not tried.
     pub(crate) fn write(mut self) -> Result<()> {
-        self.written.append(&mut self.seen);
         let text = text()?;
-        let (old, new) = (BEGIN.to_owned() + table(&text)?, format(&self.written));
+        let mut all = parse(table(&text)?)?;
+        all.append(&mut self.seen);
+        let (old, new) = (BEGIN.to_owned() + table(&text)?, format(&all));
         let text = text.replace(&old, &(BEGIN.to_owned() + &new));
         fs::write(path()?, text).with_context(|| format!("write {FILE}"))
     }
