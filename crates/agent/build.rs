@@ -143,6 +143,12 @@ fn compile(workspace: &Path, target: &Path) -> Result<(), String> {
         // BTF is made from debug information.
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // Filling a few bytes is a store or two and no call of a function that takes them one by
+        // one: half of the verifier's steps were in there.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
+        // A loop's end jumps to its beginning: verifiers before Linux 6.8 take a loop that is
+        // closed by going on to the next instruction for one without end.
+        "-Clink-arg=--llvm-args=-disable-block-placement".to_owned(),
     ];
     let mut cargo = Command::new("cargo");
     forget_outer_build(&mut cargo);

@@ -167,11 +167,17 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 /// # Errors
 /// All that could not be removed, each as text with its causes.
 pub async fn remove(pins: &Path, instance: &str) -> Result<(), Vec<String>> {
+    let netlink = match Namespace::current() {
+        Ok(namespace) => Netlink::open(namespace, instance).await,
+        Err(error) => Err(error),
+    };
+    let netlink = netlink.map_err(|error| vec![error_chain(&error)])?;
     let mut errors = Vec::new();
-    if let Err(error) = remove_guests(instance, &mut errors).await {
+    if let Err(error) = remove_guests(&netlink, &mut errors).await {
         errors.push(error_chain(&error));
     }
-    errors.extend(kernel::detach(pins).iter().map(|error| error_chain(error)));
+    let left = kernel::detach(&netlink, pins).await;
+    errors.extend(left.iter().map(|error| error_chain(error)));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
@@ -194,8 +200,7 @@ async fn lock(socket: &Path) -> Result<File, RunError> {
     }
 }
 
-async fn remove_guests(instance: &str, errors: &mut Vec<String>) -> netlink::Result<()> {
-    let netlink = Netlink::open(Namespace::current()?, instance).await?;
+async fn remove_guests(netlink: &Netlink, errors: &mut Vec<String>) -> netlink::Result<()> {
     for found in netlink.list_endpoints().await? {
         let detached = netlink.detach_endpoint(found.vni, &found.name).await;
         errors.extend(detached.err().map(|error| error_chain(&error)));

@@ -125,7 +125,7 @@ impl Node {
         if found != Some(row) {
             maps.config.put(&0, &row)?;
         }
-        let (mode, reason) = attach(&mut kernel, &nic, options.mode)?;
+        let (mode, reason) = attach(&netlink, &mut kernel, &nic, options.mode).await?;
         if mode == NicMode::Tc {
             cut_datagrams(&netlink, &nic.name).await;
         }
@@ -200,7 +200,8 @@ async fn cut_datagrams(netlink: &Netlink, nic: &str) {
 }
 
 /// Attaches in the mode that was asked for, or in the best one; which, and why.
-fn attach(
+async fn attach(
+    netlink: &Netlink,
     kernel: &mut Kernel,
     nic: &Nic,
     choice: ModeChoice,
@@ -208,19 +209,19 @@ fn attach(
     let link = kernel::Nic { name: &nic.name, index: nic.index };
     let reason = match choice {
         ModeChoice::Fixed(mode) => {
-            kernel.attach(link, mode)?;
+            kernel.attach(netlink, link, mode).await?;
             return Ok((mode, "as told".to_owned()));
         }
         ModeChoice::Auto if nic.aggregates => {
             format!("{} hands over aggregated buffers already", nic.driver)
         }
-        ModeChoice::Auto => match kernel.attach(link, NicMode::Native) {
+        ModeChoice::Auto => match kernel.attach(netlink, link, NicMode::Native).await {
             Ok(()) => return Ok((NicMode::Native, format!("{} has XDP", nic.driver))),
             Err(KernelError::Attach(error)) if error.is_driver() => error_chain(&error),
             Err(error) => return Err(error),
         },
     };
-    kernel.attach(link, NicMode::Tc)?;
+    kernel.attach(netlink, link, NicMode::Tc).await?;
     Ok((NicMode::Tc, reason))
 }
 

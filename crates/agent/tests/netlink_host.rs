@@ -3,7 +3,7 @@
 
 mod netlink_world;
 
-use mizar_agent::netlink::{Error, Event, Events, Neighbour};
+use mizar_agent::netlink::{Error, Event, Events, Hook, Neighbour};
 use netlink_world::{World, explained, needs_root, program};
 use std::io::Write;
 use std::net::IpAddr;
@@ -36,22 +36,29 @@ async fn a_filter_attached_twice_is_one_filter() {
     let (host, _router) = fabric();
     let netlink = host.netlink().await;
     let nic = netlink.nic("nic").await.unwrap().index;
-    netlink.attach_filter(nic, program()).await.unwrap();
-    let first = host.run("tc filter show dev nic ingress");
-    let took = netlink.attach_filter(nic, program()).await.unwrap();
-    println!("replaced in {took:?}");
-    let second = host.run("tc filter show dev nic ingress");
-    assert_eq!(second.matches("direct-action").count(), 1, "{second}");
-    assert!(second.contains("handle 0x1") && second.contains("pref 1"), "{second}");
-    assert_ne!(first, second, "the program was not replaced");
+    let hooks = [
+        (Hook::Guest, "ingress", "handle 0x1 "),
+        (Hook::NicIn, "ingress", "handle 0x6d7a "),
+        (Hook::NicOut, "egress", "handle 0x6d7a "),
+    ];
+    for (hook, side, handle) in hooks {
+        let show = || host.run(&format!("tc filter show dev nic {side}"));
+        netlink.attach_filter(nic, hook, program()).await.unwrap();
+        let first = show();
+        netlink.attach_filter(nic, hook, program()).await.unwrap();
+        let second = show();
+        assert_eq!(second.matches("direct-action").count(), 1, "{second}");
+        assert!(second.contains(handle) && second.contains("pref 1"), "{second}");
+        assert_ne!(first, second, "the program was not replaced");
 
-    assert!(netlink.detach_filter(nic).await.unwrap());
-    assert!(!netlink.detach_filter(nic).await.unwrap());
-    assert_eq!(host.run("tc filter show dev nic ingress"), "");
-    let lo = 1;
-    assert!(!netlink.detach_filter(lo).await.unwrap(), "there is no qdisc");
-    assert!(!netlink.detach_filter(4_000).await.unwrap(), "there is no interface");
-    let error = netlink.attach_filter(4_000, program()).await.unwrap_err();
+        assert!(netlink.detach_filter(nic, hook).await.unwrap());
+        assert!(!netlink.detach_filter(nic, hook).await.unwrap());
+        assert_eq!(show(), "");
+        let lo = 1;
+        assert!(!netlink.detach_filter(lo, hook).await.unwrap(), "there is no qdisc");
+        assert!(!netlink.detach_filter(4_000, hook).await.unwrap(), "there is no interface");
+    }
+    let error = netlink.attach_filter(4_000, Hook::NicIn, program()).await.unwrap_err();
     assert!(explained(&error).contains("cannot") || explained(&error).contains("refused"));
 }
 

@@ -1,6 +1,7 @@
 //! One CPU and the time that it spends on packets.
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 /// for long: so the thread's time is that of its packets, all the way to the other guest. What the
 /// kernel puts off is done by a thread of its own, whose time counts too.
 pub(crate) struct Cpu {
+    only: CpuSet,
     put_off: PathBuf,
 }
 
@@ -21,10 +23,20 @@ impl Cpu {
         let allowed = sched_getaffinity(None).context("ask which CPUs may be used")?;
         let last = (0..CpuSet::MAX_CPU).rfind(|&cpu| allowed.is_set(cpu));
         let cpu = last.context("no CPU may be used")?;
-        let mut one = CpuSet::new();
-        one.set(cpu);
-        sched_setaffinity(None, &one).context("pin a thread to a CPU")?;
-        Ok(Self { put_off: softirq_thread(cpu)?.join("schedstat") })
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).context("pin a thread to a CPU")?;
+        Ok(Self { only, put_off: softirq_thread(cpu)?.join("schedstat") })
+    }
+
+    /// Pins all threads of another process to it too. What they spend is [`of_process`]'s.
+    pub(crate) fn hold(&self, process: u32) -> Result<()> {
+        for thread in threads(process)? {
+            let number = thread.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let thread = number.and_then(Pid::from_raw).context("a thread has no number")?;
+            sched_setaffinity(Some(thread), &self.only).context("pin a process to a CPU")?;
+        }
+        Ok(())
     }
 
     /// Nanoseconds spent until now.
@@ -39,14 +51,19 @@ impl Cpu {
 
 /// Nanoseconds of CPU time that the threads of a process have spent.
 pub(crate) fn of_process(process: u32) -> Result<u64> {
-    let path = format!("/proc/{process}/task");
-    let threads = fs::read_dir(&path).with_context(|| format!("list {path}"))?;
     let spent = |thread: PathBuf| {
         let text = fs::read_to_string(thread.join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse::<u64>().ok()
     };
     // A thread may end meanwhile.
-    Ok(threads.flatten().filter_map(|thread| spent(thread.path())).sum())
+    Ok(threads(process)?.filter_map(spent).sum())
+}
+
+/// The folders in /proc of a process's threads.
+fn threads(process: u32) -> Result<impl Iterator<Item = PathBuf>> {
+    let path = format!("/proc/{process}/task");
+    let threads = fs::read_dir(&path).with_context(|| format!("list {path}"))?;
+    Ok(threads.flatten().map(|thread| thread.path()))
 }
 
 /// Milliseconds of CPU time that those programs have spent that this one has started and that have

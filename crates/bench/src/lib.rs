@@ -13,6 +13,7 @@ mod memory;
 mod namespace;
 mod network;
 mod others;
+mod ovs;
 mod packet;
 mod path;
 mod rate;
@@ -21,7 +22,7 @@ mod rows;
 mod statistics;
 mod sys;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use report::Measurement;
 use std::path::PathBuf;
 
@@ -95,18 +96,23 @@ pub fn run(options: &Options) -> Result<()> {
                 Ok(measured) => results.extend(measured),
                 Err(error) => problems.push(format!("{}: {error:#}", ids.join(", "))),
             }
+            // Nor is it when this is killed.
+            options.write(&results)?;
         }
     }
     report::print(&results)?;
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&results)?;
-        std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
-    }
-    for path in &options.report {
-        report::write(path, &results)?;
-    }
     ensure!(problems.is_empty(), "not measured:\n{}", problems.join("\n"));
     Ok(())
+}
+
+impl Options {
+    /// Writes what has been measured until now wherever it is wanted.
+    fn write(&self, results: &[Measurement]) -> Result<()> {
+        if let Some(path) = &self.json {
+            report::replace(path, &(serde_json::to_string_pretty(results)? + "\n"))?;
+        }
+        self.report.iter().try_for_each(|path| report::write(path, results))
+    }
 }
 
 /// Whether a name means a figure: its id, or the beginning of it up to a dot.

@@ -29,6 +29,11 @@ impl Namespace {
         Ok(Self(made.join().map_err(|_| anyhow!("a thread panicked"))??))
     }
 
+    /// The same one once more.
+    pub(crate) fn same(&self) -> Result<Self> {
+        self.0.try_clone().map(Self).context("hold a network namespace once more")
+    }
+
     /// A path by which other processes can open it while this lives.
     pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()

@@ -7,9 +7,9 @@
 //! | `depart`, `answer_*`        | slots of `GUEST_SLOTS`                          |
 //! | `wire_xdp`                  | XDP on the NIC                                  |
 //! | `control_xdp`               | slot of `WIRE_SLOTS`                            |
-//! | `wire_tc`                   | tcx ingress of the NIC                          |
+//! | `wire_tc`                   | tc ingress of the NIC                           |
 //! | `control_tc`                | slot of `WIRE_TC_SLOTS`                         |
-//! | `guard`                     | tcx egress of the NIC                           |
+//! | `guard`                     | tc egress of the NIC                            |
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod guest;

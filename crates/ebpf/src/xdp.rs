@@ -40,6 +40,14 @@ impl<const GENERIC: bool> XdpFrame<'_, GENERIC> {
         Ok(())
     }
 
+    /// Bytes of the first piece. Lengths that a frame says are compared with that: verifiers before
+    /// that of Linux 6.18 do not know how large a number is whose bytes have been swapped, and
+    /// refuse to add it to a pointer.
+    #[inline(always)]
+    fn first(&self) -> usize {
+        self.0.data_end() - self.0.data()
+    }
+
     /// A pointer to `len` bytes at an offset, which the verifier has seen to be in the frame.
     #[inline(always)]
     fn at(&self, at: usize, len: usize) -> Result<*mut u8, Reason> {
@@ -70,17 +78,17 @@ impl<const GENERIC: bool> Frame for XdpFrame<'_, GENERIC> {
 
     #[inline(always)]
     fn has(&self, len: usize) -> bool {
-        self.0.data() + len <= self.0.data_end() || self.len() >= len
+        self.first() >= len || self.len() >= len
     }
 
     #[inline(always)]
     fn exceeds(&self, len: usize) -> bool {
-        let (end, first) = (self.0.data() + len, self.0.data_end());
-        if end < first {
+        let first = self.first();
+        if first > len {
             return true;
         }
         // A frame that ends where its first piece does has no other one, unless it is long.
-        (end > first || len >= PIECE) && self.len() > len
+        (first < len || len >= PIECE) && self.len() > len
     }
 
     #[inline(always)]

@@ -22,9 +22,9 @@ pub const TRAMPOLINE: &str = "trampoline";
 pub const WIRE_XDP: &str = "wire_xdp";
 /// The program on the NIC, in XDP above a driver that has none.
 pub const WIRE_XDP_GENERIC: &str = "wire_xdp_generic";
-/// The program on the NIC, tcx ingress.
+/// The program on the NIC, tc ingress.
 pub const WIRE_TC: &str = "wire_tc";
-/// The program on the NIC, tcx egress.
+/// The program on the NIC, tc egress.
 pub const GUARD: &str = "guard";
 
 /// Which program stands in which slot of `GUEST_SLOTS`.

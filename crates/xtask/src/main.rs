@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod demo;
 mod fuzz;
+mod kernels;
 mod peers;
 mod setup;
 mod shell;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Options),
     /// Measures, and prints a table
     Bench(bench::Options),
+    /// Tries Mizar in Debian's kernels, in virtual machines
+    Kernels(kernels::Options),
     /// Checks the form and the lints of the code: rustfmt, clippy
     Check,
     /// Checks the workspace's own rules: sizes, unsafe code, who may use what
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         // Its last line is the count, whether tests failed or not.
         Command::Test(options) => return test::run(&options).unwrap_or_else(|error| fail(&error)),
         Command::Bench(options) => bench::run(&options),
+        Command::Kernels(options) => kernels::run(&options),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
     };

@@ -7,7 +7,7 @@ use std::{env, thread};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use crate::{check, fuzz, peers, setup, shell, tidy};
+use crate::{check, fuzz, kernels, peers, setup, shell, tidy};
 
 /// How many cases each property is tried with in a full run, instead of proptest's 256.
 const FULL_CASES: &str = "4096";
@@ -43,6 +43,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     tally.step("build", shell::run(&mut cargo_test(&["--no-run"], options)?));
     tests(options, clippy, &mut tally)?;
+    if options.full {
+        other_kernels(&mut tally)?;
+    }
 
     if !shell::is_root()? {
         println!("not root: tests that need network namespaces or the kernel were skipped");
@@ -112,6 +115,18 @@ fn tests(options: &Options, clippy: [(&'static str, Command); 2], tally: &mut Ta
     };
     for (name, result) in clippy {
         tally.step(name, result);
+    }
+    Ok(())
+}
+
+/// Tries Mizar in other kernels, after all else, since machines need the processors.
+fn other_kernels(tally: &mut Tally) -> Result<()> {
+    match kernels::obstacle() {
+        None => tally.step("kernels", kernels::run(&kernels::Options::default())),
+        Some(obstacle) => {
+            println!("SKIPPED kernels: {obstacle}");
+            tally.skipped += 1;
+        }
     }
     Ok(())
 }

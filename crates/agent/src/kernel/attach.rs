@@ -1,12 +1,14 @@
 //! The programs on the NIC: attached, replaced without a gap, and removed.
 //!
 //! What delivers to guests is attached first and removed last, so that no unwrapped frame of a
-//! tenant is ever passed to a host that has nobody to take it: tcx ingress (deliver), tcx egress
+//! tenant is ever passed to a host that has nobody to take it: tc ingress (deliver), tc egress
 //! (guard), then XDP. The links are pinned: they outlive the agent, and its next start replaces the
-//! programs behind them atomically.
+//! programs behind them atomically. In tc that is done by tcx links or, on a kernel without them,
+//! by filters ([`super::filter`]).
 
 use super::program::{LoadError, Programs};
-use super::sys;
+use super::{filter, sys};
+use crate::netlink::{self, Hook, Netlink};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::{XdpLink, XdpMode};
@@ -22,11 +24,11 @@ use thiserror::Error;
 /// How frames are taken from the NIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NicMode {
-    /// XDP in the driver, delivery by tcx.
+    /// XDP in the driver, delivery by tc.
     Native,
-    /// XDP on socket buffers, delivery by tcx.
+    /// XDP on socket buffers, delivery by tc.
     Generic,
-    /// tcx alone: for NICs whose frames come as aggregated buffers already.
+    /// tc alone: for NICs whose frames come as aggregated buffers already.
     Tc,
 }
 
@@ -95,6 +97,17 @@ pub enum AttachError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// The kernel refused a filter, or to remove one.
+    #[error("cannot {action} the filter of {program}")]
+    Filter {
+        /// What was tried.
+        action: &'static str,
+        /// The program.
+        program: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: netlink::Error,
+    },
     /// The link that was made cannot be kept.
     #[error("cannot keep the link {}", path.display())]
     Keep {
@@ -121,7 +134,8 @@ pub enum AttachError {
 }
 
 /// Attaches what a mode needs, in order, or replaces the programs of links that are there already.
-pub(crate) fn attach(
+pub(crate) async fn attach(
+    netlink: &Netlink,
     programs: &mut Programs,
     nic: Nic<'_>,
     mode: NicMode,
@@ -129,8 +143,12 @@ pub(crate) fn attach(
 ) -> Result<(), AttachError> {
     let links = folder(pins);
     std::fs::create_dir_all(&links).map_err(pin_error("make", &links))?;
-    attach_tcx(programs, WIRE_TC, TcAttachType::Ingress, nic, &links)?;
-    attach_tcx(programs, GUARD, TcAttachType::Egress, nic, &links)?;
+    for (name, side, hook) in IN_TC {
+        if !attach_tcx(programs, name, side, nic, &links)? {
+            let program = programs.classifier(name)?;
+            filter::attach(netlink, program, (name, hook), nic.index, &links).await?;
+        }
+    }
     let wanted = mode.xdp();
     for name in XDP.into_iter().filter(|name| wanted.is_none_or(|(_, used)| used != *name)) {
         remove(&links.join(name))?;
@@ -142,10 +160,13 @@ pub(crate) fn attach(
 }
 
 /// Takes everything off the NIC: what delivers to guests last. Goes on after errors.
-pub(crate) fn detach(pins: &Path) -> Vec<AttachError> {
+pub(crate) async fn detach(netlink: &Netlink, pins: &Path) -> Vec<AttachError> {
     let links = folder(pins);
-    let ordered = XDP.into_iter().chain([GUARD, WIRE_TC]);
+    let ordered = XDP.into_iter().chain(IN_TC.map(|(name, ..)| name).into_iter().rev());
     let mut errors: Vec<_> = ordered.filter_map(|name| remove(&links.join(name)).err()).collect();
+    for (name, _, hook) in IN_TC.into_iter().rev() {
+        errors.extend(filter::detach(netlink, (name, hook), &links).await.err());
+    }
     if links.exists() {
         errors.extend(std::fs::remove_dir(&links).map_err(pin_error("remove", &links)).err());
     }
@@ -153,18 +174,22 @@ pub(crate) fn detach(pins: &Path) -> Vec<AttachError> {
 }
 
 const XDP: [&str; 2] = [WIRE_XDP, WIRE_XDP_GENERIC];
+/// What hangs in tc, in order.
+const IN_TC: [(&str, TcAttachType, Hook); 2] =
+    [(WIRE_TC, TcAttachType::Ingress, Hook::NicIn), (GUARD, TcAttachType::Egress, Hook::NicOut)];
 
 fn folder(pins: &Path) -> PathBuf {
     pins.join("links")
 }
 
+/// Whether the kernel has such links.
 fn attach_tcx(
     programs: &mut Programs,
     name: &'static str,
     side: TcAttachType,
     nic: Nic<'_>,
     links: &Path,
-) -> Result<(), AttachError> {
+) -> Result<bool, AttachError> {
     let path = links.join(name);
     let failed = refused(name, nic);
     let classifier = programs.classifier(name)?;
@@ -172,13 +197,17 @@ fn attach_tcx(
         let link = SchedClassifierLink::try_from(link).map_err(keep_error(&path))?;
         let id = classifier.attach_to_link(link).map_err(failed)?;
         // The pin keeps it.
-        return classifier.take_link(id).map(drop).map_err(keep_error(&path));
+        return classifier.take_link(id).map(|_| true).map_err(keep_error(&path));
     }
     let order = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let id = classifier.attach_with_options(nic.name, side, order).map_err(failed)?;
+    let id = match classifier.attach_with_options(nic.name, side, order) {
+        // Before Linux 6.6 no link of this kind is known.
+        Err(error) if code(&error) == Some(libc::EINVAL) => return Ok(false),
+        result => result.map_err(failed)?,
+    };
     let link = classifier.take_link(id).map_err(keep_error(&path))?;
     let link = FdLink::try_from(link).map_err(keep_error(&path))?;
-    link.pin(&path).map(drop).map_err(keep_error(&path))
+    link.pin(&path).map(|_| true).map_err(keep_error(&path))
 }
 
 fn attach_xdp(
@@ -236,7 +265,7 @@ fn refused(program: &'static str, nic: Nic<'_>) -> impl Fn(ProgramError) -> Atta
     move |source| AttachError::Attach { program, nic: nic.clone(), source: Box::new(source) }
 }
 
-fn keep_error<E>(path: &Path) -> impl Fn(E) -> AttachError
+pub(super) fn keep_error<E>(path: &Path) -> impl Fn(E) -> AttachError
 where
     E: std::error::Error + Send + Sync + 'static,
 {
@@ -244,7 +273,7 @@ where
     move |source| AttachError::Keep { path: path.clone(), source: Box::new(source) }
 }
 
-fn pin_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> AttachError {
+pub(super) fn pin_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> AttachError {
     let path = path.to_owned();
     move |source| AttachError::Pin { action, path: path.clone(), source }
 }
@@ -253,14 +282,20 @@ impl AttachError {
     /// Whether the NIC's driver cannot do what was asked, as against anything else that went wrong.
     pub(crate) fn is_driver(&self) -> bool {
         let Self::Attach { source, .. } = self else { return false };
-        let mut cause: Option<&dyn std::error::Error> = Some(source.as_ref());
-        while let Some(error) = cause {
-            let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-            if let Some(code) = code {
-                return [libc::EOPNOTSUPP, libc::EINVAL, libc::ERANGE].contains(&code);
-            }
-            cause = error.source();
-        }
-        false
+        let refusals = [libc::EOPNOTSUPP, libc::EINVAL, libc::ERANGE];
+        code(source.as_ref()).is_some_and(|code| refusals.contains(&code))
     }
+}
+
+/// The kernel's reason at the bottom of an error.
+fn code(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if code.is_some() {
+            return code;
+        }
+        cause = error.source();
+    }
+    None
 }

@@ -13,6 +13,7 @@
 
 mod attach;
 mod endpoints;
+mod filter;
 mod mapping;
 mod maps;
 mod ports;
@@ -33,6 +34,7 @@ pub(crate) use attach::Nic;
 pub use sys::jiffies;
 pub(crate) use sys::release_memory;
 
+use crate::netlink::Netlink;
 use aya::maps::{Map, MapData, RingBuf};
 use mizar_packet::programs::TRAMPOLINE;
 use mizar_packet::tables::LAYOUT;
@@ -92,9 +94,14 @@ impl Kernel {
     }
 
     /// Puts the programs to work: slots first, then the NIC, deliver first and XDP last.
-    pub(crate) fn attach(&mut self, nic: Nic<'_>, mode: NicMode) -> Result<(), KernelError> {
+    pub(crate) async fn attach(
+        &mut self,
+        netlink: &Netlink,
+        nic: Nic<'_>,
+        mode: NicMode,
+    ) -> Result<(), KernelError> {
         self.programs.fill_slots(&self.pins)?;
-        Ok(attach::attach(&mut self.programs, nic, mode, &self.pins)?)
+        Ok(attach::attach(netlink, &mut self.programs, nic, mode, &self.pins).await?)
     }
 
     /// The program that every guest's interface runs.
@@ -114,8 +121,8 @@ impl Kernel {
 /// Takes everything off the NIC, what delivers last, and removes all pins. Goes on after errors.
 ///
 /// Interfaces of guests stay; their filters drop what they send, since the slots are empty then.
-pub fn detach(pins: &Path) -> Vec<AttachError> {
-    let mut errors = attach::detach(pins);
+pub async fn detach(netlink: &Netlink, pins: &Path) -> Vec<AttachError> {
+    let mut errors = attach::detach(netlink, pins).await;
     let folder = maps::folder(pins);
     for name in maps::PINNED.into_iter().chain([TRAMPOLINE]) {
         let path = folder.join(name);

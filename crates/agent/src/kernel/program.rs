@@ -117,7 +117,7 @@ impl Programs {
         self.fill(pins, WIRE_TC_SLOTS, programs::WIRE_IN_TC)
     }
 
-    /// A program for tcx.
+    /// A program for tc.
     pub(crate) fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, LoadError> {
         program(&mut self.object, name)
     }

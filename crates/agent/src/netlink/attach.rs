@@ -11,6 +11,7 @@ use super::endpoint::{
     host_interface, label,
 };
 use super::error::{Error, Result, unless};
+use super::filter::Hook;
 use super::link::{self, Link};
 use super::namespace::Namespace;
 use super::socket::Socket;
@@ -242,7 +243,7 @@ fn complete(
     let host = pair.host.index;
     let index = pair.guest.index;
     steps.take(Step::HostEnd, || set_host_end(worker, spec, &pair.host))?;
-    steps.take(Step::Filter, || filter::attach(&mut worker.host, host, program))?;
+    steps.take(Step::Filter, || filter::attach(&mut worker.host, host, Hook::Guest, program))?;
     steps.take(Step::GuestEnd, || set_guest_end(guest, spec, &pair.guest))?;
     steps.take(Step::Up, || {
         link::set_up(&mut worker.host, host)?;

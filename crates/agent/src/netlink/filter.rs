@@ -1,4 +1,4 @@
-//! The program at an interface's ingress: a clsact qdisc with one cls_bpf filter.
+//! A program at an interface's ingress or egress: a clsact qdisc with a cls_bpf filter.
 //!
 //! A filter is attached in a few hundredths of a millisecond, where a tcx link waits for a grace
 //! period. Its fixed priority and handle make attaching idempotent: a second time replaces the
@@ -15,20 +15,49 @@ const CLSACT_PARENT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`: the parent of ingress filters.
 const INGRESS: u32 = 0xffff_fff2;
+/// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)`: the parent of egress filters.
+const EGRESS: u32 = 0xffff_fff3;
 /// Priority 1, `ETH_P_ALL` in network byte order.
 const INFO: u32 = (1 << 16) | (libc::ETH_P_ALL as u16).to_be() as u32;
-const HANDLE: u32 = 1;
 
 const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 
+/// Where a program hangs, and what tells its filter from others there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// What comes from a guest, on the host's end of its link, which is ours.
+    Guest,
+    /// What comes in by the NIC, which may have filters of others.
+    NicIn,
+    /// What goes out by it.
+    NicOut,
+}
+
+impl Hook {
+    /// Parent and handle.
+    const fn place(self) -> (u32, u32) {
+        const NIC: u32 = u32::from_be_bytes(*b"\0\0mz");
+        match self {
+            Self::Guest => (INGRESS, 1),
+            Self::NicIn => (INGRESS, NIC),
+            Self::NicOut => (EGRESS, NIC),
+        }
+    }
+}
+
 /// Attaches the program, or replaces the one that an earlier call attached.
 ///
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused): no such interface, or no classifier program.
-pub(super) fn attach(socket: &mut Socket, index: u32, program: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn attach(
+    socket: &mut Socket,
+    index: u32,
+    hook: Hook,
+    program: BorrowedFd<'_>,
+) -> Result<()> {
     let what = "add the clsact qdisc";
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     let header = tc_header(index, CLSACT_HANDLE, CLSACT_PARENT, 0);
@@ -36,7 +65,8 @@ pub(super) fn attach(socket: &mut Socket, index: u32, program: BorrowedFd<'_>) -
     unless(socket.execute(qdisc.text(libc::TCA_KIND, "clsact")), &[libc::EEXIST])?;
 
     let what = "attach the filter's program";
-    let header = tc_header(index, HANDLE, INGRESS, INFO);
+    let (parent, handle) = hook.place();
+    let header = tc_header(index, handle, parent, INFO);
     let filter = Request::new(what, libc::RTM_NEWTFILTER, libc::NLM_F_CREATE, &header)
         .text(libc::TCA_KIND, "bpf")
         .nested(libc::TCA_OPTIONS, &[], |options| {
@@ -53,8 +83,9 @@ pub(super) fn attach(socket: &mut Socket, index: u32, program: BorrowedFd<'_>) -
 ///
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused).
-pub(super) fn detach(socket: &mut Socket, index: u32) -> Result<bool> {
-    let header = tc_header(index, HANDLE, INGRESS, INFO);
+pub(super) fn detach(socket: &mut Socket, index: u32, hook: Hook) -> Result<bool> {
+    let (parent, handle) = hook.place();
+    let header = tc_header(index, handle, parent, INFO);
     let request = Request::new("remove the filter", libc::RTM_DELTFILTER, 0, &header);
     // EINVAL: the interface has no clsact qdisc. ENODEV: there is no interface.
     let gone = [libc::ENOENT, libc::EINVAL, libc::ENODEV];

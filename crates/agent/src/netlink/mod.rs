@@ -34,6 +34,7 @@ pub use endpoint::{
 };
 pub use error::{Error, Result};
 pub use events::{Event, Events};
+pub use filter::Hook;
 pub use guest::GuestAddress;
 pub use link::Link;
 pub use namespace::Namespace;
@@ -44,7 +45,6 @@ use socket::Socket;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// A handle on the network stack of one namespace, the host's. Clones share two threads, which end
@@ -126,19 +126,20 @@ impl Netlink {
         self.requests.run(attach::list).await
     }
 
-    /// Attaches a classifier program to an interface's ingress, or replaces the one that was
-    /// attached so before; how long it took.
+    /// Attaches a classifier program to an interface, or replaces the one that was attached so
+    /// before.
     ///
     /// # Errors
     /// [`Error::Refused`].
-    pub async fn attach_filter(&self, interface: u32, program: impl AsFd) -> Result<Duration> {
+    pub async fn attach_filter(
+        &self,
+        interface: u32,
+        hook: Hook,
+        program: impl AsFd,
+    ) -> Result<()> {
         let program = duplicate(program)?;
         self.requests
-            .run(move |worker| {
-                let start = Instant::now();
-                filter::attach(&mut worker.host, interface, program.as_fd())?;
-                Ok(start.elapsed())
-            })
+            .run(move |worker| filter::attach(&mut worker.host, interface, hook, program.as_fd()))
             .await
     }
 
@@ -146,8 +147,8 @@ impl Netlink {
     ///
     /// # Errors
     /// [`Error::Refused`].
-    pub async fn detach_filter(&self, interface: u32) -> Result<bool> {
-        self.requests.run(move |worker| filter::detach(&mut worker.host, interface)).await
+    pub async fn detach_filter(&self, interface: u32, hook: Hook) -> Result<bool> {
+        self.requests.run(move |worker| filter::detach(&mut worker.host, interface, hook)).await
     }
 
     /// What there is to know about an interface of the host.

@@ -3,5 +3,6 @@
 mod kernel;
 mod pair;
 mod resume;
+mod stack;
 mod updates;
 mod world;

@@ -56,7 +56,7 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     let sizes = ovn.iter().copied().zip(PORTS).filter(|(id, _)| ids.contains(id));
     let sizes: Vec<_> = sizes.collect();
     if !sizes.is_empty() {
-        times.extend(in_ovn(&peers, folder.path(), &sizes, effort)?);
+        times.extend(in_ovn(&peers, &sizes, effort)?);
     }
     let figures = times.iter().filter(|(id, times)| ids.contains(id) && !times.is_empty());
     let figures = figures.map(|(id, times)| {
@@ -69,7 +69,7 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
 
 /// The folder where `cargo xtask` has unpacked programs of others, as if it were the root folder;
 /// that itself, if this program is in no such place.
-fn peers() -> Result<PathBuf> {
+pub(crate) fn peers() -> Result<PathBuf> {
     let program = crate::cloud::program()?;
     let target = program.ancestors().nth(2).map(|target| target.join("peers"));
     Ok(target.filter(|peers| peers.is_dir()).unwrap_or_else(|| PathBuf::from("/")))
@@ -106,7 +106,6 @@ fn on_one_host(peers: &Path, folder: &Path, effort: Effort) -> Result<[Vec<f64>;
 /// The times of OVN at each size; its network only grows, so they cannot take turns.
 fn in_ovn(
     peers: &Path,
-    folder: &Path,
     sizes: &[(&'static str, usize)],
     effort: Effort,
 ) -> Result<Vec<(&'static str, Vec<f64>)>> {
@@ -115,7 +114,7 @@ fn in_ovn(
         return Ok(Vec::new());
     }
     let rounds = if effort.quick { 3 } else { 20 };
-    let mut ovn = Ovn::start(peers, folder)?;
+    let mut ovn = Ovn::start(peers)?;
     let mut times = Vec::new();
     for (id, ports) in sizes {
         ovn.fill(*ports)?;

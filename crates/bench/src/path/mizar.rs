@@ -94,7 +94,7 @@ fn generation() -> Result<Generation> {
 /// Guests in one network or in two.
 fn guests(pair: &Pair) -> Result<Guests> {
     let b_address = Ipv4Addr::new(10, 0, u8::from(pair.divider.is_some()), 3);
-    Ok(Guests { a: Namespace::new()?, b: Namespace::new()?, b_address })
+    Ok(Guests { a: Namespace::new()?, b: Namespace::new()?, b_address, carriers: Vec::new() })
 }
 
 /// So many hosts, and VPCs with a guest on each of the first two.

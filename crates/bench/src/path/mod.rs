@@ -1,5 +1,5 @@
-//! What the whole way between two guests on two hosts costs, beside the same hosts without overlay
-//! and with VXLAN, and guests without hosts between them.
+//! What the whole way between two guests on two hosts costs, beside the same hosts connected in
+//! other ways ([`setups::WAYS`]), and guests without hosts between them.
 //!
 //! All set-ups stand at once and are measured in turn, round by round; what counts is the ratio
 //! within a round. One pinned thread holds both guests' sockets, so that the time of its CPU is
@@ -7,6 +7,7 @@
 
 pub(crate) mod capped;
 mod mizar;
+mod ovs;
 pub(crate) mod rtt;
 mod setups;
 mod traffic;
@@ -19,7 +20,7 @@ use crate::statistics::middle;
 use anyhow::{Context, Result, anyhow, ensure};
 use mizar::{Mizar, Pair};
 use mizar_packet::count::Path;
-use setups::Setup;
+use setups::{Setup, WAYS, Way};
 use std::time::Duration;
 use traffic::{Costs, Guests, Wanted};
 use underlay::{Nic, Underlay};
@@ -29,12 +30,22 @@ pub(crate) use underlay::{attach_xdp, index, pass};
 pub(crate) const WIRE: &[&str] = &[
     "path.wire.tcp_per_core.vs_routing",
     "path.wire.tcp_per_core.vs_vxlan",
+    "path.wire.tcp_per_core.vs_flannel",
+    "path.wire.tcp_per_core.vs_ovs",
     "path.wire.tcp_per_core.vs_bare",
     "path.wire.tcp8_per_core.vs_routing",
     "path.wire.tcp8_per_core.vs_vxlan",
+    "path.wire.tcp8_per_core.vs_flannel",
+    "path.wire.tcp8_per_core.vs_ovs",
     "path.wire.tcp8_per_core.vs_bare",
     "path.wire.rr_cpu.vs_routing",
+    "path.wire.rr_cpu.vs_vxlan",
+    "path.wire.rr_cpu.vs_flannel",
+    "path.wire.rr_cpu.vs_ovs",
     "path.wire.udp_cpu.vs_routing",
+    "path.wire.udp_cpu.vs_vxlan",
+    "path.wire.udp_cpu.vs_flannel",
+    "path.wire.udp_cpu.vs_ovs",
 ];
 
 /// Figures of the same with jumbo frames.
@@ -51,12 +62,18 @@ pub(crate) const WIRE_JUMBO: &[&str] = &[
 pub(crate) const DEFAULT: &[&str] = &[
     "path.default.tcp_per_core.vs_routing",
     "path.default.tcp_per_core.vs_vxlan",
+    "path.default.tcp_per_core.vs_flannel",
     "path.default.tcp_per_core.vs_bare",
     "path.default.tcp8_per_core.vs_routing",
     "path.default.tcp8_per_core.vs_vxlan",
+    "path.default.tcp8_per_core.vs_flannel",
     "path.default.tcp8_per_core.vs_bare",
     "path.default.rr_cpu.vs_routing",
+    "path.default.rr_cpu.vs_vxlan",
+    "path.default.rr_cpu.vs_flannel",
     "path.default.udp_cpu.vs_routing",
+    "path.default.udp_cpu.vs_vxlan",
+    "path.default.udp_cpu.vs_flannel",
 ];
 
 /// Figures of the same with jumbo frames.
@@ -125,18 +142,17 @@ fn pinned<T: Send>(work: impl FnOnce(&Cpu) -> Result<T> + Send) -> Result<T> {
 /// The costs of each set-up in one round.
 struct Round {
     mizar: Costs,
-    routing: Costs,
-    vxlan: Costs,
-    bare: Costs,
+    /// In the order of the set-ups.
+    others: Vec<Costs>,
 }
 
 fn figures(ids: &[&'static str], nic: Nic, effort: Effort) -> Result<Vec<Measurement>> {
-    let plain = || Underlay::link(nic)?.without_mizar();
-    let others = [
-        setups::routing(plain()?).context("hosts that route")?,
-        setups::vxlan(plain()?).context("hosts with VXLAN")?,
-        setups::bare(nic).context("no hosts")?,
-    ];
+    let is_wanted = |way: &Way| ids.iter().any(|id| id.ends_with(way.word));
+    let others = WAYS.iter().filter(|way| is_wanted(way)).filter_map(|way| {
+        let setup = way.set_up(nic).with_context(|| way.name.to_owned());
+        setup.transpose().map(|setup| Ok((way, setup?)))
+    });
+    let others = others.collect::<Result<Vec<_>>>()?;
     let mizar = Mizar::new(Underlay::link(nic)?, &[DIRECT]).context("hosts with Mizar")?;
     let (count, each) = if effort.quick {
         (5, Duration::from_millis(300))
@@ -150,30 +166,32 @@ fn figures(ids: &[&'static str], nic: Nic, effort: Effort) -> Result<Vec<Measure
         tcp8: wants("tcp8_per_core"),
     };
     let rounds = pinned(|cpu| {
-        for guests in others.iter().map(|setup| &setup.guests).chain(&mizar.guests) {
+        for guests in others.iter().map(|(_, setup)| &setup.guests).chain(&mizar.guests) {
+            guests.carriers.iter().try_for_each(|carrier| cpu.hold(*carrier))?;
             traffic::wait(guests)?;
         }
         (0..count)
             .map(|_| round(&others, &mizar, |guests| traffic::measure(guests, cpu, each, wanted)))
             .collect::<Result<Vec<_>>>()
     })?;
-    ids.iter().map(|id| figure(id, &rounds)).collect()
+    let figures = ids.iter().filter_map(|id| {
+        let other = others.iter().position(|(way, _)| id.ends_with(way.word))?;
+        Some(figure(id, others[other].0.name, &rounds, other))
+    });
+    Ok(figures.collect())
 }
 
 fn round(
-    others: &[Setup; 3],
+    others: &[(&Way, Setup)],
     mizar: &Mizar,
     measure: impl Fn(&Guests) -> Result<Costs>,
 ) -> Result<Round> {
-    let [routing, vxlan, bare] = others;
-    let routing = measure(&routing.guests).context("hosts that route")?;
     let before = sent(mizar)?;
     let guests = mizar.guests.first().context("no guests")?;
     let costs = measure(guests).context("hosts with Mizar")?;
     check_direct(before, sent(mizar)?)?;
-    let vxlan = measure(&vxlan.guests).context("hosts with VXLAN")?;
-    let bare = measure(&bare.guests).context("no hosts")?;
-    Ok(Round { mizar: costs, routing, vxlan, bare })
+    let of = |(way, setup): &(&Way, Setup)| measure(&setup.guests).context(way.name);
+    Ok(Round { mizar: costs, others: others.iter().map(of).collect::<Result<_>>()? })
 }
 
 /// Buffers of the first guest that were sent direct, and all that were sent.
@@ -190,9 +208,10 @@ fn check_direct(before: (u64, u64), after: (u64, u64)) -> Result<()> {
     Ok(())
 }
 
-fn figure(id: &'static str, rounds: &[Round]) -> Result<Measurement> {
+/// A figure of Mizar beside one of the others, by its place in a round.
+fn figure(id: &'static str, name: &'static str, rounds: &[Round], other: usize) -> Measurement {
     let mut words = id.split('.').skip(1);
-    let [nic, what, other] = [(); 3].map(|()| words.next().unwrap_or_default());
+    let [nic, what, against] = [(); 3].map(|()| words.next().unwrap_or_default());
     let (cost, unit): (fn(&Costs) -> f64, _) = match what {
         "tcp_per_core" => (|costs| costs.tcp_gbits, "Gb/s per core"),
         "tcp8_per_core" => (|costs| costs.tcp8_gbits, "Gb/s per core"),
@@ -200,20 +219,15 @@ fn figure(id: &'static str, rounds: &[Round]) -> Result<Measurement> {
         _ => (|costs| costs.udp_nanoseconds, "ns"),
     };
     let of = |value: &dyn Fn(&Round) -> f64| middle(&rounds.iter().map(value).collect::<Vec<_>>());
-    let (against, name): (fn(&Round) -> &Costs, _) = match other {
-        "vs_vxlan" => (|round| &round.vxlan, "bridge and VXLAN"),
-        "vs_bare" => (|round| &round.bare, "one veth, no hosts"),
-        _ => (|round| &round.routing, "hosts that route"),
-    };
-    let bar = match (nic, what, other) {
+    let bar = match (nic, what, against) {
         ("wire", "tcp_per_core", "vs_routing") => Some(Bar::AtLeast(1.0)),
         ("wire", "tcp_per_core", "vs_vxlan") => Some(Bar::AtLeast(1.2)),
-        ("wire", "rr_cpu" | "udp_cpu", _) => Some(Bar::AtMost(0.90)),
+        ("wire", "rr_cpu" | "udp_cpu", "vs_routing") => Some(Bar::AtMost(0.90)),
         ("default", "tcp_per_core", "vs_routing") => Some(Bar::AtLeast(1.03)),
         _ => None,
     };
-    let ratio = of(&|round| cost(&round.mizar) / cost(against(round)));
-    let baseline = Baseline { name, value: of(&|round| cost(against(round))).median, unit };
-    let (value, spread) = (ratio.median, ratio.spread);
-    Ok(Measurement { id, value, unit: "×", bar, baseline: Some(baseline), spread })
+    let ratio = of(&|round| cost(&round.mizar) / cost(&round.others[other]));
+    let baseline = of(&|round| cost(&round.others[other])).median;
+    let baseline = Some(Baseline { name, value: baseline, unit });
+    Measurement { id, value: ratio.median, unit: "×", bar, baseline, spread: ratio.spread }
 }

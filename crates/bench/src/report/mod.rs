@@ -8,10 +8,11 @@ mod page;
 
 pub(crate) use page::write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, Color, Table, presets};
 use serde::{Serialize, Serializer};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
@@ -107,6 +108,22 @@ pub(crate) fn print(results: &[Measurement]) -> Result<()> {
     Ok(())
 }
 
+/// Writes a file, so that it is what it was or what it shall be, whenever this ends. What is no
+/// plain file, as /dev/stdout, is written to.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
+    let is_other = std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let write = || match is_other {
+        true => std::fs::write(path, text),
+        false => std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path)),
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
 /// Three significant digits, or all before the point.
 pub(crate) fn text(value: f64) -> String {
     let decimals = match value.abs() {
@@ -149,6 +166,21 @@ mod tests {
     fn bars_are_met_from_either_side() {
         assert!(Bar::AtMost(80.0).is_met(80.0) && !Bar::AtMost(80.0).is_met(80.1));
         assert!(Bar::AtLeast(0.95).is_met(0.95) && !Bar::AtLeast(0.95).is_met(0.94));
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_what_is_none_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a.json"), folder.path().join("link"));
+        replace(&file, "one").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let before = std::fs::File::open(&file).unwrap();
+        replace(&file, "two").unwrap();
+        assert_eq!(std::io::read_to_string(before).unwrap(), "one");
+        replace(&link, "three").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "three");
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::charts::CHARTS;
 use super::environment::Environment;
-use super::{Bar, Measurement, text};
-use anyhow::{Context, Result};
+use super::{Bar, Measurement, replace, text};
+use anyhow::Result;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(crate) fn write(path: &Path, results: &[Measurement]) -> Result<()> {
     let is_markdown = path.extension().is_some_and(|extension| extension == "md");
     let page =
         if is_markdown { markdown(&environment, results) } else { html(&environment, results)? };
-    std::fs::write(path, page).with_context(|| format!("write {}", path.display()))
+    replace(path, &page)
 }
 
 fn html(environment: &Environment, results: &[Measurement]) -> Result<String> {

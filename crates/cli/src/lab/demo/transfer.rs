@@ -5,6 +5,8 @@ use super::world::World;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs::{self, File};
 use std::io::Read;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Bytes of the file that is downloaded.
 const SIZE: usize = 32 << 20;
@@ -13,6 +15,8 @@ const PORT: &str = "8081";
 const ROUNDS: usize = 3;
 /// Seconds of one measurement.
 const SECONDS: &str = "2";
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) async fn show(world: &World, checks: &mut Checks) -> Result<()> {
     checks.run("HTTP download between guests", download(world)).await?;
@@ -76,14 +80,23 @@ async fn throughput(world: &World) -> Result<String> {
     ))
 }
 
-/// What one TCP connection transfers, in Gb/s.
+/// What one TCP connection transfers, in Gb/s. A server that is about to start is waited for:
+/// iperf3 does not fail without one, but says so in place of a rate.
 async fn iperf(world: &World, from: &str, address: &str) -> Result<f64> {
     let line = ["iperf3", "-J", "-C", "cubic", "-t", SECONDS, "-c", address];
-    let answer = world.run_soon(from, &line).await?;
-    let answer: serde_json::Value = serde_json::from_str(&answer).context("iperf3's answer")?;
-    let rate = answer.pointer("/end/sum_received/bits_per_second");
-    let rate = rate.and_then(serde_json::Value::as_f64);
-    rate.map(|bits| bits / 1e9).ok_or_else(|| anyhow!("iperf3 states no rate"))
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = world.run_soon(from, &line).await?;
+        let answer: serde_json::Value = serde_json::from_str(&answer).context("iperf3's answer")?;
+        let rate = answer.pointer("/end/sum_received/bits_per_second");
+        if let Some(bits) = rate.and_then(serde_json::Value::as_f64) {
+            return Ok(bits / 1e9);
+        }
+        let said = answer.get("error").and_then(serde_json::Value::as_str);
+        let said = said.unwrap_or("and no reason");
+        ensure!(Instant::now() < deadline, "iperf3 states no rate: {said}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn median(mut rates: Vec<f64>) -> f64 {
