@@ -15,7 +15,7 @@ pub(crate) use progress::{Keys, Progress, Sent};
 
 /// One stream of an agent; a later one of the same host replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionId(u64);
+pub struct SessionId(u64);
 
 /// All hosts that were heard of since the controller started.
 #[derive(Debug, Default)]

@@ -15,9 +15,11 @@ const FOLLOWED: usize = 64;
 
 /// A stream that was accepted.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) session: SessionId,
-    pub(crate) messages: Messages,
+pub struct Opened {
+    /// Names the stream in what comes of it.
+    pub session: SessionId,
+    /// What the host is to be told.
+    pub messages: Messages,
 }
 
 impl Core {
@@ -25,7 +27,7 @@ impl Core {
     ///
     /// # Errors
     /// Why it is turned away, for its log.
-    pub(crate) fn open(&mut self, hello: &Hello, now: Time) -> Result<Opened, String> {
+    pub fn open(&mut self, hello: &Hello, now: Time) -> Result<Opened, String> {
         let Hello { host, protocol, .. } = hello;
         if *protocol != PROTOCOL {
             return Err(format!("protocol {protocol}: this controller speaks {PROTOCOL}"));
@@ -66,7 +68,7 @@ impl Core {
     ///
     /// # Errors
     /// Why the stream has to end.
-    pub(crate) fn hear(
+    pub fn hear(
         &mut self,
         host: &Name,
         session: SessionId,
@@ -89,7 +91,7 @@ impl Core {
     }
 
     /// A stream has ended.
-    pub(crate) fn close(&mut self, host: &Name, session: SessionId, now: Time) {
+    pub fn close(&mut self, host: &Name, session: SessionId, now: Time) {
         let Some(left) = self.desk.close(host, session) else { return };
         info!(%host, "agent gone");
         self.outgoing.remove(host);
