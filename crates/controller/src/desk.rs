@@ -220,13 +220,17 @@ impl Desk {
         keys
     }
 
-    /// A host has refused an update. It gets everything, once.
-    pub(crate) fn refuse(&mut self, host: &Name, vni: Vni, reason: String) {
-        if let Some(state) = self.hosts.get_mut(host)
-            && let Some(progress) = state.vpcs.get_mut(&vni)
-        {
-            progress.refuse(reason);
-        }
+    /// A host has refused an update. It gets everything, once. Whether the update was under way:
+    /// what was said of another, as one that came twice, changes nothing.
+    pub(crate) fn refuse(
+        &mut self,
+        host: &Name,
+        (vni, generation): (Vni, Generation),
+        reason: String,
+    ) -> bool {
+        let state = self.hosts.get_mut(host);
+        let progress = state.and_then(|state| state.vpcs.get_mut(&vni));
+        progress.is_some_and(|progress| progress.refuse(generation, reason))
     }
 
     /// A VPC's rows of a host are gone, acknowledged.

@@ -110,10 +110,11 @@ impl Core {
             Outcome::Refused(reason) => {
                 warn!(%host, %vni, %generation, reason, "update refused");
                 self.metrics.answered(false);
-                let place = (host.clone(), vni);
-                self.sendings.remove(&place);
-                self.gate.leave(&place);
-                self.desk.refuse(host, vni, reason);
+                if self.desk.refuse(host, (vni, generation), reason) {
+                    let place = (host.clone(), vni);
+                    self.sendings.remove(&place);
+                    self.gate.leave(&place);
+                }
             }
             Outcome::Applied(applied) => {
                 self.metrics.answered(true);
