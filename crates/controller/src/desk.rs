@@ -61,14 +61,15 @@ impl Desk {
 
     /// A host's stream begins: what it says it has is compared with what it should have.
     /// `digest_of` computes the digest of all rows that it should have of a VPC; None: none. The
-    /// VPCs of which it has everything, as nobody knew yet.
+    /// VPCs of which it has everything, as nobody knew yet; and the endpoints that it was waited for
+    /// to let go, and of which it has nothing any more.
     pub(crate) fn open(
         &mut self,
         hello: &Hello,
         told: &BTreeSet<Vni>,
         digest_of: impl Fn(Vni) -> Option<Digest>,
         now: Time,
-    ) -> (SessionId, Vec<Vni>) {
+    ) -> (SessionId, Vec<Vni>, Vec<(Vni, Name)>) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let state = self.hosts.entry(hello.host.clone()).or_insert_with(|| HostState {
@@ -93,7 +94,14 @@ impl Desk {
                 at => *progress = Progress::lost(at.map(|at| at.generation)),
             }
         }
-        (session, known)
+        // Nothing may ever be acknowledged of a VPC in which the host has no part any more.
+        let has_to_go = |(vni, name): &(Vni, Name)| {
+            let port = RowKey::Port(name.clone());
+            state.vpcs.get(vni).is_some_and(|progress| progress.row(&port) == RowState::Missing)
+        };
+        let left =
+            self.leaving.extract_if(.., |place, left| *left == hello.host && !has_to_go(place));
+        (session, known, left.map(|(place, _)| place).collect())
     }
 
     /// A host's stream has ended, if it is the present one. The endpoints that it was waited for

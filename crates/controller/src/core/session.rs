@@ -47,7 +47,7 @@ impl Core {
         self.forget_sendings(host);
         let view = View { catalog: &self.catalog, maps: &self.maps };
         let digest_of = |vni| self.digests.digest(view, vni, host);
-        let (session, known) = self.desk.open(hello, &told, digest_of, now);
+        let (session, known, left) = self.desk.open(hello, &told, digest_of, now);
         let (outlet, messages) = outlet();
         outlet.send(ControllerMessage::Config(config));
         self.outgoing.insert(host.clone(), outlet);
@@ -55,6 +55,7 @@ impl Core {
         self.set_alive(host);
         let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
         self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
+        self.send_to_new_hosts(left);
         self.planner.look_at_moving();
         // What it still has from before is acknowledged by its coming.
         for vni in if was_silent { told.into_iter().collect() } else { known } {
@@ -96,12 +97,16 @@ impl Core {
         info!(%host, "agent gone");
         self.outgoing.remove(host);
         self.forget_sendings(host);
-        // Who waited for it to let an endpoint go waits no longer.
+        self.send_to_new_hosts(left);
+        self.tell_host(host, now);
+    }
+
+    /// Who waited for another host to let an endpoint go waits no longer.
+    fn send_to_new_hosts(&mut self, left: Vec<(Vni, Name)>) {
         for (vni, name) in left {
             let to = self.endpoint(vni, &name).map(|endpoint| endpoint.host.clone());
             self.unsent.extend(to.map(|host| (host, vni)));
         }
-        self.tell_host(host, now);
     }
 
     fn acknowledge(&mut self, host: &Name, ack: Ack, now: Time) {

@@ -124,6 +124,26 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
 }
 
 #[test]
+fn an_endpoint_comes_to_its_new_host_though_the_old_one_has_returned_with_nothing() {
+    let mut world = World::example(8);
+    let map = world.core.view().map(Vni::try_from(7).unwrap(), mizar_vpc::NetworkId::MIN);
+    let bouncers: BTreeSet<_> = map.unwrap().hosts().cloned().collect();
+    let dividers = world.core.maps[&Vni::try_from(7).unwrap()].dividers.clone();
+    let other = |host: &Name| !bouncers.contains(host) && !dividers.contains(host);
+    let old = world.hosts.keys().find(|host| other(host)).cloned().unwrap();
+    let new = bouncers.first().unwrap();
+    world.endpoint("a", old.as_str());
+    world.settle();
+    // It has died, which its stream does not say yet; and comes back with other things to do.
+    world.endpoint("a", new.as_str());
+    world.hosts.insert(old.clone(), Host::default());
+    world.connect(&old).unwrap();
+    world.settle();
+    world.check_rows();
+    assert_eq!(world.phase("a"), Phase::Ready);
+}
+
+#[test]
 fn what_is_refused_because_it_came_late_and_twice_changes_nothing() {
     let mut world = World::example(3);
     world.endpoint("a", "h1");
