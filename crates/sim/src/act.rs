@@ -56,6 +56,7 @@ impl World {
                 self.agents[host].stream = None;
                 self.stop_agent(host);
                 self.hosts[host].alive = false;
+                self.traffic.deaths.push(self.now);
             }
             Action::StartHost(host) if !self.hosts[host].alive => {
                 let (seed, defect) = (self.scenario.seed, self.defect);

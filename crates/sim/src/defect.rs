@@ -6,8 +6,8 @@ pub enum Defect {
     /// Nothing.
     #[default]
     None,
-    /// A host believes an older location as well as a newer one.
-    OlderLocations,
+    /// A host forgets the generations of the locations that it has learned.
+    ForgottenGenerations,
     /// An agent applies updates wherever they start from.
     UncheckedUpdates,
     /// A host does not forget a location that is said to be wrong.
@@ -25,7 +25,7 @@ pub enum Defect {
 impl Defect {
     /// All that are defects.
     pub const ALL: [Self; 7] = [
-        Self::OlderLocations,
+        Self::ForgottenGenerations,
         Self::UncheckedUpdates,
         Self::DeafToInvalidations,
         Self::StaleBouncers,

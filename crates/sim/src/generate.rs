@@ -13,16 +13,17 @@ const HAPPEN: u64 = 4_000;
 impl Scenario {
     /// The scenario of a seed, of a class that the seed decides.
     pub fn generate(seed: u64) -> Self {
-        let class = *Random::new(seed, 0).pick(&[Class::Calm, Class::Moves, Class::Storm]);
+        let class = *Random::new(seed, 0).pick(&Class::ALL);
         Self::generate_of(seed, class)
     }
 
     /// The scenario of a seed in a class.
     pub fn generate_of(seed: u64, class: Class) -> Self {
         let mut random = Random::new(seed, 1);
-        let count = random.range(3, 8);
+        let deaths = class == Class::Deaths;
+        let count = if deaths { random.range(4, 8) } else { random.range(3, 8) };
         let mut hosts: Vec<_> = (0..count).map(|_| host(&mut random)).collect();
-        if let Some(last) = hosts.last_mut().filter(|_| count > 3) {
+        if let Some(last) = hosts.last_mut().filter(|_| count > 3 && !deaths) {
             last.present = random.chance(60);
         }
         let mut scenario = Self {
@@ -32,13 +33,17 @@ impl Scenario {
             vpcs: random.range(1, 3) as usize,
             networks: random.range(1, 3) as usize,
             dual: random.chance(50),
-            replicas: *random.pick(&[1, 2, 2, 2, 3]),
+            replicas: *random.pick(if deaths { &[2, 2, 3] } else { &[1, 2, 2, 2, 3] }),
             quota: if random.chance(15) { random.range(1, 4) as u32 } else { 16_384 },
             script: Vec::new(),
         };
         let mut script = Script { random, scenario: &scenario, steps: Vec::new() };
         script.begin();
-        script.happen();
+        if deaths {
+            script.die();
+        } else {
+            script.happen();
+        }
         script.steps.sort_by_key(|step| step.at);
         scenario.script = script.steps;
         scenario
@@ -77,7 +82,7 @@ impl Script<'_> {
                     there.push(number);
                 }
             }
-            let strict = self.scenario.class == Class::Calm;
+            let strict = self.scenario.class.is_strict();
             let all: Vec<_> = (0..ADDRESSES).collect();
             let among = if strict { there } else { all };
             for _ in 0..self.random.range(2, 8) {
@@ -120,7 +125,7 @@ impl Script<'_> {
 
     fn event(&mut self, at: u64) {
         let kinds = match self.scenario.class {
-            Class::Calm => 10,
+            Class::Calm | Class::Deaths => 10,
             Class::Moves => 18,
             Class::Storm => 24,
         };
@@ -175,6 +180,40 @@ impl Script<'_> {
         }
     }
 
+    /// Hosts that have no endpoints die and return, one at a time.
+    fn die(&mut self) {
+        let mut at = HAPPEN + 1_000;
+        for _ in 0..self.random.range(1, 4) {
+            let host = self.random.range(self.homes() as u64, self.scenario.hosts.len() as u64);
+            let lasts = *self.random.pick(&[200, 1_000, 5_000, 20_000, 40_000]);
+            let lasts = self.random.range(lasts / 2, lasts);
+            self.step(at, Action::StopHost(host as usize));
+            self.step(at + lasts, Action::StartHost(host as usize));
+            if self.random.chance(40) {
+                let from = at.saturating_sub(self.random.below(1_000));
+                let to = self.random.range(at, at + lasts + 2_000);
+                self.step(from, Action::StopController);
+                self.step(to, Action::StartController);
+            }
+            for _ in 0..self.random.range(2, 6) {
+                let vpc = self.random.below(self.scenario.vpcs as u64) as usize;
+                let all: Vec<_> = (0..ADDRESSES).collect();
+                if let Some(flow) = self.flow(vpc, &all) {
+                    let begins = self.random.range(at, at + lasts.min(8_000));
+                    self.step(begins, Action::Flow(flow));
+                }
+            }
+            // Until it has its rows again, which a controller may tell it late.
+            at += lasts + self.random.range(9_000, 15_000);
+        }
+    }
+
+    /// Hosts on which endpoints are created first.
+    fn homes(&self) -> usize {
+        let present = self.scenario.hosts.iter().filter(|host| host.present).count();
+        if self.scenario.class == Class::Deaths { present / 2 } else { present }
+    }
+
     /// One thing, and later the other.
     fn both(&mut self, at: u64, longest: u64, one: Action, other: Action) {
         let lasts = self.random.range(20, longest);
@@ -215,8 +254,7 @@ impl Script<'_> {
     }
 
     fn present(&mut self) -> HostId {
-        let present = self.scenario.hosts.iter().filter(|host| host.present).count();
-        self.random.below(present as u64) as usize
+        self.random.below(self.homes() as u64) as usize
     }
 }
 

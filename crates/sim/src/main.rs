@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use mizar_sim::{Defect, Outcome, Scenario, Stats, run, shrink};
+use mizar_sim::{Class, Defect, Outcome, Scenario, Stats, run, shrink};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ struct Options {
     /// Plays this seed alone, and tells what happens
     #[arg(long, conflicts_with_all = ["seeds", "seconds"])]
     seed: Option<u64>,
+    /// Plays seeds of one class alone; by default each seed decides its class
+    #[arg(long, value_enum)]
+    class: Option<Class>,
     /// Reads what happens from a script, as a failure prints it, instead of making it of the seed
     #[arg(long, requires = "seed")]
     script: Option<PathBuf>,
@@ -38,6 +41,15 @@ struct Options {
     quiet: bool,
 }
 
+impl Options {
+    fn scenario(&self, seed: u64) -> Scenario {
+        match self.class {
+            Some(class) => Scenario::generate_of(seed, class),
+            None => Scenario::generate(seed),
+        }
+    }
+}
+
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     match options.seed {
@@ -47,7 +59,7 @@ fn main() -> Result<ExitCode> {
 }
 
 fn one(options: &Options, seed: u64) -> Result<ExitCode> {
-    let mut scenario = Scenario::generate(seed);
+    let mut scenario = options.scenario(seed);
     if let Some(path) = &options.script {
         let text = std::fs::read_to_string(path);
         scenario = scenario.with_script(&text.with_context(|| path.display().to_string())?)?;
@@ -70,7 +82,7 @@ fn many(options: &Options) -> Result<ExitCode> {
     let mut total = Stats::default();
     let mut played = 0;
     while played < options.seeds && begun.elapsed() < longest {
-        let scenario = Scenario::generate(options.from + played);
+        let scenario = options.scenario(options.from + played);
         let outcome = run(&scenario, options.defect, false);
         if outcome.failure.is_some() {
             fails(&scenario, options.defect);
@@ -101,5 +113,6 @@ fn fails(scenario: &Scenario, defect: Defect) {
     if let Some(failure) = failure {
         println!("FAILED at {:.6} s: {}", failure.at as f64 / 1e6, failure.what);
     }
-    println!("again: --seed {seed}, or with these lines in a file: --seed {seed} --script FILE");
+    let class = format!("{:?}", scenario.class).to_lowercase();
+    println!("again: --seed {seed} --class {class}, and --script FILE with these lines");
 }

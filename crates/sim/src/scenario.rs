@@ -33,15 +33,32 @@ pub struct Scenario {
 }
 
 /// What may happen in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Class {
     /// Management alone: agents and controllers stop and come back, roles and hosts change. No
     /// packet between endpoints that stay may be lost.
     Calm,
+    /// Hosts without endpoints die and return, one at a time, whether a controller runs or not. A
+    /// death may cost packets for as long as hosts are believed in ([`GRACE`]), and so may the
+    /// beginning of a flow meanwhile.
+    Deaths,
     /// Endpoints move, go and are replaced; the underlay loses some packets.
     Moves,
     /// Hosts die and the underlay falls apart too.
     Storm,
+}
+
+/// How long a death may cost packets, in µs: a lease, and until an echo that is due is missed.
+pub(crate) const GRACE: u64 = 400_000;
+
+impl Class {
+    /// All classes.
+    pub const ALL: [Self; 4] = [Self::Calm, Self::Deaths, Self::Moves, Self::Storm];
+
+    /// Whether packets between endpoints that stay must arrive.
+    pub(crate) const fn is_strict(self) -> bool {
+        matches!(self, Self::Calm | Self::Deaths)
+    }
 }
 
 /// A host of the fleet.

@@ -2,8 +2,8 @@
 
 use crate::{Defect, Failure, Scenario, run};
 
-/// A scenario that fails, made shorter as long as it still does; and how it fails then. How often
-/// it may be played is bounded by `runs`.
+/// A scenario that fails, made shorter as long as it still does, and as it is the defect, if there
+/// is one, that fails; and how it fails then. How many shorter ones are tried is bounded by `runs`.
 pub fn shrink(scenario: &Scenario, defect: Defect, runs: usize) -> (Scenario, Option<Failure>) {
     let mut best = scenario.clone();
     let mut failure = run(&best, defect, false).failure;
@@ -17,7 +17,7 @@ pub fn shrink(scenario: &Scenario, defect: Defect, runs: usize) -> (Scenario, Op
             }
             left -= 1;
             let shorter = without(&best, start, size);
-            if let Some(fails) = run(&shorter, defect, false).failure {
+            if let Some(fails) = fails(&shorter, defect) {
                 (best, failure, found) = (shorter, Some(fails), true);
                 break;
             }
@@ -31,6 +31,12 @@ pub fn shrink(scenario: &Scenario, defect: Defect, runs: usize) -> (Scenario, Op
         }
     }
     (best, failure)
+}
+
+fn fails(scenario: &Scenario, defect: Defect) -> Option<Failure> {
+    let failure = run(scenario, defect, false).failure?;
+    let by_itself = defect != Defect::None && run(scenario, Defect::None, false).failure.is_some();
+    (!by_itself).then_some(failure)
 }
 
 /// The scenario without some of its steps.

@@ -89,7 +89,7 @@ impl Tables for HostTables {
 
     fn learned(&self, key: &EndpointKey) -> Option<Learned> {
         let row = self.rows.learned(key)?;
-        let forgets = self.defect == Defect::OlderLocations;
+        let forgets = self.defect == Defect::ForgottenGenerations;
         Some(if forgets { Learned { generation: 1, ..row } } else { row })
     }
 

@@ -53,7 +53,7 @@ impl Underlay {
             loss: 0,
             cuts: BTreeSet::new(),
             muted: BTreeSet::new(),
-            disorder: class != Class::Calm && random.chance(30),
+            disorder: !class.is_strict() && random.chance(30),
             sent: BTreeMap::new(),
             control: BTreeMap::new(),
             clear: BTreeMap::new(),
@@ -169,14 +169,14 @@ impl World {
     /// An agent says something on its stream.
     pub(crate) fn send_up(&mut self, host: HostId, stream: u64, (at, message): crate::agent::Said) {
         for arrival in self.underlay.arrivals(stream, true, at) {
-            self.at(arrival, Task::Up { host, stream, message: message.clone() });
+            self.at(arrival, Task::Up { host, stream, message: Box::new(message.clone()) });
         }
     }
 
     /// The controller tells a host something on its stream.
     pub(crate) fn send_down(&mut self, host: HostId, stream: u64, message: &ControllerMessage) {
         for arrival in self.underlay.arrivals(stream, false, self.now) {
-            self.at(arrival, Task::Down { host, stream, message: message.clone() });
+            self.at(arrival, Task::Down { host, stream, message: Box::new(message.clone()) });
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Traffic {
     pub(crate) flows: Vec<RunningFlow>,
     /// Flows send now and then only.
     pub(crate) slow: bool,
+    /// When hosts died, in µs.
+    pub(crate) deaths: Vec<u64>,
     /// What arrived while it is recorded.
     pub(crate) record: Option<Vec<Meta>>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Traffic {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunningFlow {
     pub(crate) flow: Flow,
+    /// When, in µs.
+    pub(crate) begun: u64,
     /// Packets sent.
     pub(crate) sent: u32,
     /// It stops by itself after so many.
@@ -64,6 +68,8 @@ pub(crate) struct Meta {
     pub(crate) flow: u32,
     pub(crate) number: u32,
     pub(crate) answer: bool,
+    /// When its guest sent it, in µs.
+    pub(crate) at: u64,
     /// How often it was sent out of a NIC.
     pub(crate) sends: u32,
     /// It carried options.
@@ -166,12 +172,12 @@ pub(crate) enum Task {
     Up {
         host: HostId,
         stream: u64,
-        message: AgentMessage,
+        message: Box<AgentMessage>,
     },
     Down {
         host: HostId,
         stream: u64,
-        message: ControllerMessage,
+        message: Box<ControllerMessage>,
     },
     /// The agent notices that its stream has ended.
     Closed {
@@ -275,7 +281,7 @@ impl World {
                 if !self.underlay.is_muted(host) {
                     self.trace(&[3, host as u64, stream]);
                     self.note(|| format!("h{} to controller: {}", host + 1, short(&message)));
-                    self.heard(host, stream, message);
+                    self.heard(host, stream, *message);
                 }
             }
             Task::Down { host, stream, message } => {
@@ -283,7 +289,7 @@ impl World {
                 if is_there && !self.underlay.is_muted(host) {
                     self.trace(&[4, host as u64, stream]);
                     self.note(|| format!("controller to h{}: {}", host + 1, short(&message)));
-                    self.told(host, message);
+                    self.told(host, *message);
                 }
             }
             Task::Closed { host, stream } => self.closed(host, stream),
