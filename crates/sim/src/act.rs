@@ -41,6 +41,7 @@ impl World {
                 changes.extend(apply(endpoint_manifest(&scenario, *endpoint, *host)));
                 self.write(changes);
             }
+            Action::Stream(from, to, pieces) => self.begin_stream(*from, *to, *pieces),
             Action::Flow(flow) => self.begin_flow(*flow, u32::MAX),
             action => self.act_on_machines(action),
         }

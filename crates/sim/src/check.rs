@@ -8,6 +8,7 @@
 
 use crate::controller;
 use crate::scenario::{ADDRESSES, Action, Class, EndpointId, Flow, HostId};
+use crate::streams::Stream;
 use crate::world::{Meta, Task, World};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey};
@@ -69,6 +70,7 @@ impl World {
             }
             Phase::Check(left) => {
                 self.check_flows();
+                self.check_streams();
                 if let Err(problem) = self.check_tables() {
                     if left == 0 {
                         return self.fail(problem);
@@ -148,6 +150,15 @@ impl World {
         if self.scenario.quota >= AMPLE && self.stats.words > 0 {
             let what = format!("{} notices or invalidations in silence", self.stats.words);
             self.fail(what);
+        }
+    }
+
+    /// Streams between endpoints that are there have come to their end.
+    fn check_streams(&mut self) {
+        let there = |it: &Stream| it.ends().into_iter().all(|end| self.home(end).is_some());
+        let late = self.traffic.streams.iter().find(|it| there(it) && !it.is_complete());
+        if let Some((read, total)) = late.map(Stream::progress) {
+            self.fail(format!("only {read} of {total} bytes of a stream have come"));
         }
     }
 

@@ -85,6 +85,11 @@ impl Script<'_> {
             let strict = self.scenario.class.is_strict();
             let all: Vec<_> = (0..ADDRESSES).collect();
             let among = if strict { there } else { all };
+            if strict && among.len() > 1 && self.random.chance(30) {
+                let from = EndpointId { vpc, number: among[0] };
+                let (at, pieces) = (self.random.range(FLOWS, HAPPEN), self.random.range(50, 600));
+                self.step(at, Action::Stream(from, among[1], pieces as usize));
+            }
             for _ in 0..self.random.range(2, 8) {
                 if let Some(flow) = self.flow(vpc, &among) {
                     let at = self.random.range(FLOWS, HAPPEN);

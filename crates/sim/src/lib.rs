@@ -35,6 +35,7 @@ mod host;
 mod random;
 mod scenario;
 mod shrink;
+mod streams;
 mod tables;
 mod traffic;
 mod underlay;
@@ -57,6 +58,7 @@ pub fn run(scenario: &Scenario, defect: Defect, logs: bool) -> Outcome {
         failure: Some(Failure { at: 0, what }),
         trace: 0,
         stats: Stats::default(),
+        streams: 0,
         log: Vec::new(),
     };
     match played {

@@ -64,7 +64,7 @@ fn one(options: &Options, seed: u64) -> Result<ExitCode> {
         let text = std::fs::read_to_string(path);
         scenario = scenario.with_script(&text.with_context(|| path.display().to_string())?)?;
     }
-    let Outcome { failure, trace, stats, log } = run(&scenario, options.defect, !options.quiet);
+    let Outcome { failure, trace, stats, log, .. } = run(&scenario, options.defect, !options.quiet);
     print!("{scenario}");
     log.iter().for_each(|line| println!("{line}"));
     println!("trace {trace:016x}, {stats:?}");

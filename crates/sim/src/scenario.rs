@@ -103,6 +103,8 @@ pub(crate) enum Action {
     Replace(EndpointId, HostId),
     /// From now on the guest of one endpoint sends to another's address.
     Flow(Flow),
+    /// The guest of one endpoint writes so many pieces to another's, by TCP.
+    Stream(EndpointId, usize, usize),
     /// Who holds the slots of a network; nobody: as the planner likes.
     Bouncers(usize, usize, Vec<HostId>),
     /// Who divides a VPC; nobody: as the planner likes.
@@ -147,6 +149,11 @@ pub(crate) struct Flow {
 }
 
 impl Scenario {
+    /// How many hosts there are.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// When the last action happens, in ms.
     pub(crate) fn end(&self) -> u64 {
         self.script.iter().map(|step| step.at).max().unwrap_or(0)
@@ -200,6 +207,7 @@ impl Action {
             Self::Cut(from, to, _) => vec![*from, *to],
             Self::Bouncers(.., hosts) | Self::Dividers(_, hosts) => hosts.clone(),
             Self::Delete(_) | Self::Flow(_) | Self::Loss(_) => Vec::new(),
+            Self::Stream(..) => Vec::new(),
             Self::StopController | Self::StartController => Vec::new(),
         }
     }
@@ -227,6 +235,7 @@ impl fmt::Display for Action {
                 let family = if *v6 { "v6" } else { "v4" };
                 write!(f, "flow {from} e{to} {every} {way} {family}")
             }
+            Self::Stream(from, to, pieces) => write!(f, "stream {from} e{to} {pieces}"),
             Self::Bouncers(vpc, network, to) => {
                 write!(f, "bouncers v{vpc} n{network} {}", hosts(to))
             }
@@ -278,6 +287,11 @@ fn action(words: &[&str]) -> Result<Action> {
             answered: *way == "two-way",
             v6: *family == "v6",
         }),
+        ["stream", vpc, number, to, pieces] => Action::Stream(
+            endpoint(vpc, number)?,
+            number_of("e", to)?,
+            pieces.parse().context("pieces")?,
+        ),
         ["bouncers", vpc, network, to] => {
             Action::Bouncers(number_of("v", vpc)?, number_of("n", network)?, hosts(to)?)
         }

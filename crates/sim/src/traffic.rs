@@ -10,7 +10,7 @@ use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::wire::geneve::{OAM, Outer};
 use mizar_packet::wire::oam;
-use mizar_packet::{Delivery, Verdict};
+use mizar_packet::{Delivery, Reason, Verdict};
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Name, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -108,7 +108,14 @@ impl World {
         self.obey(id, verdict, frame, meta);
     }
 
-    fn obey(&mut self, id: HostId, verdict: Verdict, frame: MemoryFrame, meta: Option<Meta>) {
+    /// Does with a frame what a host's programs say.
+    pub(crate) fn obey(
+        &mut self,
+        id: HostId,
+        verdict: Verdict,
+        frame: MemoryFrame,
+        meta: Option<Meta>,
+    ) {
         let tables = &self.hosts[id].tables;
         if let Some(broken) = tables.broken.take() {
             self.fail(format!("h{}: {broken}", id + 1));
@@ -122,6 +129,9 @@ impl World {
         match verdict {
             Verdict::Transmit => self.transmit(id, frame, meta),
             Verdict::Deliver(delivery) => self.deliver(id, delivery, &frame, meta),
+            // For the few ms in which the next hop of a holder is looked for that a host has just
+            // been told of, there may be nobody else to send to.
+            Verdict::Drop(Reason::NoNextHop) => self.lost(None, || format!("at h{}", id + 1)),
             Verdict::Drop(reason) => {
                 self.lost(meta, || format!("at h{}: {}", id + 1, reason.name()));
             }
@@ -143,6 +153,10 @@ impl World {
             return self.lost(meta, || format!("at h{}, whose guest is gone", id + 1));
         };
         let (vni, name, guest) = (*vni, name.clone(), guest.clone());
+        let for_guest = frame.bytes.first_chunk() == Some(&guest.mac.octets());
+        if for_guest && self.give_segment(vni.get(), name.as_str(), frame) {
+            return;
+        }
         let Some(received) = frames::read(&frame.bytes) else {
             return self.fail(format!("h{}: {name} got what nobody sent: {frame:x?}", id + 1));
         };

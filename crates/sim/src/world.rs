@@ -7,6 +7,7 @@ use crate::defect::Defect;
 use crate::host::Host;
 use crate::random::{Random, hash};
 use crate::scenario::{Flow, HostId, Scenario};
+use crate::streams::Stream;
 use crate::underlay::Underlay;
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::tables::{Endpoint, EndpointKey, Event};
@@ -42,6 +43,7 @@ pub(crate) struct World {
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) flows: Vec<RunningFlow>,
+    pub(crate) streams: Vec<Stream>,
     /// Flows send now and then only.
     pub(crate) slow: bool,
     /// When hosts died, in µs.
@@ -114,6 +116,11 @@ pub(crate) enum Task {
     /// The guest of a flow sends.
     Send {
         flow: usize,
+    },
+    /// One end of a TCP stream does what there is to do.
+    Poll {
+        stream: usize,
+        sends: bool,
     },
     /// The agent looks at what the programs asked for.
     Events {
@@ -257,14 +264,16 @@ impl World {
             self.happen(task);
         }
         self.stats.host_time = self.now * self.hosts.len() as u64;
+        let streams = self.traffic.streams.iter().filter(|it| it.is_complete()).count();
         let Self { failure, trace, stats, log, .. } = self;
-        Outcome { failure, trace, stats, log: log.unwrap_or_default() }
+        Outcome { failure, trace, stats, streams, log: log.unwrap_or_default() }
     }
 
     fn happen(&mut self, task: Task) {
         match task {
             Task::Frame { to, frame, meta } => self.arrive(to, frame, meta),
             Task::Send { flow } => self.send_flow(flow),
+            Task::Poll { stream, sends } => self.poll(stream, sends),
             Task::Step(number) => self.step(number),
             Task::Phase(phase) => self.phase(phase),
             Task::Turn => self.turn(),
@@ -389,6 +398,8 @@ pub struct Outcome {
     pub trace: u64,
     /// What there was of what.
     pub stats: Stats,
+    /// TCP streams of which all has come.
+    pub streams: usize,
     /// What has happened, in words, if that was asked for.
     pub log: Vec<String>,
 }
