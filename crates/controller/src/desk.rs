@@ -61,8 +61,8 @@ impl Desk {
 
     /// A host's stream begins: what it says it has is compared with what it should have.
     /// `digest_of` computes the digest of all rows that it should have of a VPC; None: none. The
-    /// VPCs of which it has everything, as nobody knew yet; and the endpoints that it was waited for
-    /// to let go, and of which it has nothing any more.
+    /// VPCs of which it has everything, as nobody knew yet; and the endpoints that it was waited
+    /// for to let go, and of which it has nothing any more.
     pub(crate) fn open(
         &mut self,
         hello: &Hello,

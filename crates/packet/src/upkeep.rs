@@ -1,6 +1,6 @@
 //! What the agent does for rows that the kernel programs stamp: how long what is known holds, which
-//! hosts are asked whether they live, which locations are forgotten. All of it is in each host's own
-//! jiffies.
+//! hosts are asked whether they live, which locations are forgotten. All of it is in each host's
+//! own jiffies.
 
 use crate::tables::{Config, Host, Learned};
 use core::time::Duration;

@@ -287,7 +287,7 @@ impl World {
         for meta in record {
             arrived.entry(meta.flow).or_default().push(meta);
         }
-        let flows: Vec<_> = self.traffic.flows.iter().map(|running| *running).collect();
+        let flows: Vec<_> = self.traffic.flows.clone();
         // Who has learned where an endpoint was, and did not send to it since, may send there once
         // more; a host that has no part in the VPC any more can only say so.
         let spared = usize::from(!self.scenario.class.is_strict());

@@ -203,7 +203,10 @@ impl Script<'_> {
             for _ in 0..self.random.range(2, 6) {
                 let vpc = self.random.below(self.scenario.vpcs as u64) as usize;
                 let all: Vec<_> = (0..ADDRESSES).collect();
-                if let Some(flow) = self.flow(vpc, &all) {
+                if let Some(mut flow) = self.flow(vpc, &all) {
+                    if self.random.chance(30) {
+                        flow.every = self.random.range(1_000, 4_000);
+                    }
                     let begins = self.random.range(at, at + lasts.min(8_000));
                     self.step(begins, Action::Flow(flow));
                 }

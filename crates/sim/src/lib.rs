@@ -13,11 +13,12 @@
 //! interfaces, and the agent, which follows `mizar-agent` step by step.
 //!
 //! A run ([`run`]) plays a [`Scenario`]: a fleet of three to seven hosts, each with a kernel clock
-//! of its own, and a script of what happens to them. What must hold always is checked always: no packet
-//! reaches another VPC or an endpoint that has not its address, none is forwarded more than seven
-//! times, no generation goes back, no host is sent a storm of control messages, nothing panics, and
-//! where only management fails, no packet is lost. What must hold in the end is checked in the end
-//! (`check.rs`). A scenario that fails is shrunk to the fewest steps that still fail ([`shrink`]).
+//! of its own, and a script of what happens to them. What must hold always is checked always: no
+//! packet reaches another VPC or an endpoint that has not its address, none is forwarded more than
+//! seven times, no generation goes back, no host is sent a storm of control messages, nothing
+//! panics, and where only management fails, no packet is lost. What must hold in the end is checked
+//! in the end (`check.rs`). A scenario that fails is shrunk to the fewest steps that still fail
+//! ([`shrink()`]).
 //!
 //! What this crate refuses: threads, clocks, files, and any order that the seed does not decide.
 

@@ -17,6 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// While flows are slow, they send this seldom, in ms.
 const SLOWLY: u64 = 2_000;
+/// Whoever sends less often has forgotten who lives when he does, in ms.
+const SELDOM: u64 = 300;
 
 impl World {
     /// A flow begins. Where nothing may be lost, it does so only between endpoints that are ready.
@@ -179,12 +181,16 @@ impl World {
     pub(crate) fn lost(&mut self, meta: Option<Meta>, place: impl Fn() -> String) {
         self.note(|| format!("lost {}", place()));
         let Some(meta) = meta.filter(|_| self.scenario.class.is_strict()) else { return };
-        let excuses = |since: u64| (since..since + GRACE).contains(&meta.at);
-        // A flow that begins while a host is dead, or sends seldom, knows nothing of who lives.
-        let begun = self.traffic.flows.get(meta.flow as usize).map(|flow| flow.begun);
-        let knows_nothing = self.traffic.slow || begun.is_some_and(excuses);
-        let is_excused = knows_nothing && self.hosts.iter().any(|host| !host.alive);
-        if !is_excused && !self.traffic.deaths.iter().copied().any(excuses) {
+        let flow = self.traffic.flows.get(meta.flow as usize);
+        let every = flow.map_or(0, |it| it.flow.every);
+        let every = if self.traffic.slow { every.max(SLOWLY) } else { every };
+        // Who sends seldom has to have sent once to know who lives.
+        let grace = GRACE + if every < SELDOM { 0 } else { every * 1000 };
+        let excuses = |since: u64| (since..since + grace).contains(&meta.at);
+        // A flow that begins while a host is dead does not know either.
+        let is_dead = self.hosts.iter().any(|host| !host.alive);
+        let is_new = is_dead && flow.is_some_and(|it| excuses(it.begun));
+        if !is_new && !self.traffic.deaths.iter().copied().any(excuses) {
             self.fail(format!("{meta:?} was lost {}, and nothing may be", place()));
         }
     }

@@ -11,6 +11,7 @@ mod fuzz;
 mod peers;
 mod setup;
 mod shell;
+mod sim;
 mod source;
 mod test;
 mod tidy;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Options),
     /// Measures, and prints a table
     Bench(bench::Options),
+    /// Plays fleets in virtual time, each decided by a seed, and checks what must hold
+    Sim(sim::Options),
     /// Checks the form and the lints of the code: rustfmt, clippy
     Check,
     /// Checks the workspace's own rules: sizes, unsafe code, who may use what
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         // Its last line is the count, whether tests failed or not.
         Command::Test(options) => return test::run(&options).unwrap_or_else(|error| fail(&error)),
         Command::Bench(options) => bench::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
     };
