@@ -74,6 +74,7 @@ impl World {
             Action::Mute(host, false) => self.underlay.mute(host, false),
             Action::Cut(from, to, is_cut) => self.underlay.cut(from, to, is_cut),
             Action::Loss(permille) => self.underlay.loss = permille,
+            Action::Replay(permille) => self.underlay.replay = permille,
             _ => {}
         }
     }

@@ -9,7 +9,7 @@
 use crate::controller;
 use crate::scenario::{ADDRESSES, Action, Class, EndpointId, Flow, HostId};
 use crate::streams::Stream;
-use crate::world::{Meta, Task, World};
+use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey};
 use mizar_vpc::tables::{self, VpcTables};
@@ -61,6 +61,10 @@ impl World {
             Phase::Flows => {
                 // A flow that is slow gets the news with its next packet.
                 self.traffic.slow = false;
+                // Those that send seldom never are direct, and have others teach now and then.
+                let seldom = |it: &&mut RunningFlow| it.flow.every >= 1000;
+                let flows = self.traffic.flows.iter_mut();
+                flows.filter(seldom).for_each(|running| running.most = 0);
                 self.after(seconds(2 + 3), Task::Phase(Phase::Record));
             }
             Phase::Record => {

@@ -146,6 +146,7 @@ impl Script<'_> {
             0 | 1 => self.both(at, 6_000, Action::StopAgent(host), Action::StartAgent(host)),
             2 => self.both(at, 5_000, Action::StopController, Action::StartController),
             3 => self.step(at, Action::Reset(host)),
+            4 if self.random.chance(15) => self.silence(at),
             4 => self.both(at, 8_000, Action::Mute(host, true), Action::Mute(host, false)),
             5 | 6 => {
                 let hosts = self.some_hosts();
@@ -163,6 +164,8 @@ impl Script<'_> {
             17 => {
                 let permille = self.random.below(30);
                 self.both(at, 3_000, Action::Loss(permille), Action::Loss(0));
+                let permille = self.random.below(100);
+                self.both(at, 3_000, Action::Replay(permille), Action::Replay(0));
             }
             18..=20 => {
                 if self.random.chance(75) {
@@ -228,6 +231,17 @@ impl Script<'_> {
         let lasts = if self.random.chance(40) { lasts / 10 } else { lasts };
         self.step(at, one);
         self.step(at + lasts, other);
+    }
+
+    /// So many hosts are not heard that it is no coincidence, until they would have been missed.
+    fn silence(&mut self, at: u64) {
+        let lasts = self.random.range(14_000, 40_000);
+        for host in 0..self.scenario.hosts.len() {
+            if self.random.chance(80) {
+                self.step(at, Action::Mute(host, true));
+                self.step(at + lasts, Action::Mute(host, false));
+            }
+        }
     }
 
     /// A host, or an endpoint that nobody sends to, is new.

@@ -133,6 +133,8 @@ pub(crate) enum Action {
     Cut(HostId, HostId, bool),
     /// So many of a thousand packets are lost.
     Loss(u64),
+    /// So many of a thousand frames come again, some seconds later.
+    Replay(u64),
 }
 
 /// Packets that a guest sends again and again.
@@ -206,7 +208,8 @@ impl Action {
             Self::Mute(host, _) => vec![*host],
             Self::Cut(from, to, _) => vec![*from, *to],
             Self::Bouncers(.., hosts) | Self::Dividers(_, hosts) => hosts.clone(),
-            Self::Delete(_) | Self::Flow(_) | Self::Loss(_) => Vec::new(),
+            Self::Delete(_) | Self::Flow(_) => Vec::new(),
+            Self::Loss(_) | Self::Replay(_) => Vec::new(),
             Self::Stream(..) => Vec::new(),
             Self::StopController | Self::StartController => Vec::new(),
         }
@@ -255,6 +258,7 @@ impl fmt::Display for Action {
             Self::Cut(from, to, true) => write!(f, "cut {} {}", host(from), host(to)),
             Self::Cut(from, to, false) => write!(f, "heal {} {}", host(from), host(to)),
             Self::Loss(permille) => write!(f, "loss {permille}"),
+            Self::Replay(permille) => write!(f, "replay {permille}"),
         }
     }
 }
@@ -311,6 +315,7 @@ fn action(words: &[&str]) -> Result<Action> {
         ["cut", from, to] => Action::Cut(host(from)?, host(to)?, true),
         ["heal", from, to] => Action::Cut(host(from)?, host(to)?, false),
         ["loss", permille] => Action::Loss(permille.parse().context("of a thousand")?),
+        ["replay", permille] => Action::Replay(permille.parse().context("of a thousand")?),
         _ => bail!("no such action"),
     })
 }

@@ -36,6 +36,9 @@ impl World {
     pub(crate) fn send_flow(&mut self, number: usize) {
         let running = &mut self.traffic.flows[number];
         let (flow, sent) = (running.flow, running.sent);
+        if sent >= running.most {
+            return;
+        }
         running.sent += 1;
         if running.sent < running.most {
             let every = if self.traffic.slow { flow.every.max(SLOWLY) } else { flow.every };

@@ -27,6 +27,8 @@ pub(crate) struct Underlay {
     delay: (u64, u64),
     /// Of a thousand.
     pub(crate) loss: u64,
+    /// Frames of a thousand that come again.
+    pub(crate) replay: u64,
     /// What one host sends another is lost.
     cuts: BTreeSet<(HostId, HostId)>,
     /// Hosts that the controller does not hear, and that do not hear it.
@@ -51,6 +53,7 @@ impl Underlay {
             seed,
             delay: (least, least + spread),
             loss: 0,
+            replay: 0,
             cuts: BTreeSet::new(),
             muted: BTreeSet::new(),
             disorder: !class.is_strict() && random.chance(30),
@@ -85,6 +88,7 @@ impl Underlay {
     /// All is well again.
     pub(crate) fn heal(&mut self) {
         self.loss = 0;
+        self.replay = 0;
         self.cuts.clear();
         self.muted.clear();
         self.disorder = false;
@@ -160,6 +164,10 @@ impl World {
             return self.fail(format!("{meta:?} was sent more than {MOST_SENDS} times"));
         }
         self.stats.frames += 1;
+        if self.underlay.replay > 0 && self.random.below(1000) < self.underlay.replay {
+            let later = self.random.range(1_000, 4_000_000);
+            self.after(later, Task::Frame { to, frame: frame.clone(), meta });
+        }
         match self.underlay.carry(from, to) {
             Some(delay) => self.after(delay, Task::Frame { to, frame, meta }),
             None => self.lost(meta, || format!("between h{} and h{}", from + 1, to + 1)),

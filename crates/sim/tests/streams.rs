@@ -8,7 +8,7 @@ fn survives(class: Class, script: &str) {
     let of_enough = |scenario: &Scenario| scenario.hosts() >= 5;
     let scenarios = (0..60).map(|seed| Scenario::generate_of(seed, class));
     for scenario in scenarios.filter(of_enough).take(8) {
-        let scenario = scenario.with_script(script).unwrap();
+        let scenario = scenario.with_script(script).expect("a script");
         let outcome = run(&scenario, Defect::None, false);
         assert_eq!(outcome.failure, None, "{scenario}");
         assert_eq!(outcome.streams, 1, "{scenario}");
