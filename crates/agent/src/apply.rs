@@ -13,13 +13,13 @@
 use crate::hosts::Hosts;
 use crate::indices::Indices;
 use crate::install;
-use crate::kernel::{Maps, RouteKey, TableError};
-use crate::plan::VpcTables;
+use crate::kernel::{Maps, TableError};
 use crate::ports::Ports;
 use crate::usage::Used;
 use mizar_packet::Address;
-use mizar_packet::tables::{Endpoint, SLOTS};
+use mizar_packet::tables::{Endpoint, RouteKey, SLOTS};
 use mizar_proto::PortReport;
+use mizar_vpc::tables::VpcTables;
 use mizar_vpc::{
     Changes, Generation, HeldRow, IndexedRows, Name, RowKey, UpdateError, Vni, VpcRows, VpcUpdate,
 };
@@ -136,7 +136,7 @@ impl Applier {
         }
         let vpcs = installed.iter().filter_map(|(vni, tables)| Some((*vni, tables.vpc?.index)));
         let vpcs = Indices::recovered("VPC", maps.learned_count.capacity(), vpcs);
-        // As `plan::network_key` has it: by the IPv4 prefix of those that have one.
+        // As `tables::network_key` has it: by the IPv4 prefix of those that have one.
         let mut keys: BTreeMap<u32, RouteKey> = BTreeMap::new();
         for (key, route) in installed.values().flat_map(|tables| &tables.routes) {
             let known = keys.entry(route.network).or_insert(*key);

@@ -8,6 +8,7 @@
 //! kernel, never ahead of it.
 
 use crate::kernel::jiffies;
+use mizar_packet::upkeep;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ impl Clock {
 
     /// A duration in jiffies, rounded up.
     pub(crate) fn jiffies(&self, duration: Duration) -> u64 {
-        (duration.as_nanos() as u64).div_ceil(self.nanoseconds())
+        upkeep::jiffies(duration, self.hz)
     }
 
     fn nanoseconds(&self) -> u64 {

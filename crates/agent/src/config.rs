@@ -4,17 +4,12 @@ use crate::clock::Clock;
 use crate::kernel::{Maps, TableError};
 use crate::netlink::Nic;
 use crate::next_hops::VOUCHED;
-use crate::probe::{LEASE, LONGEST_PAUSE};
 use ipnet::IpNet;
 use mizar_packet::tables::{Config, FLEET_PREFIXES, FleetPrefix};
+use mizar_packet::upkeep;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::time::Duration;
-
-const TEACH: Duration = Duration::from_secs(1);
-const NOTICE_DELAY: Duration = Duration::from_millis(100);
-const STAMP: Duration = Duration::from_millis(100);
 
 /// The row that an agent finds; None at its very first start.
 pub(crate) fn found(maps: &Maps) -> Result<Option<Config>, TableError> {
@@ -29,7 +24,6 @@ pub(crate) fn row(
     underlay: Ipv4Addr,
     clock: &Clock,
 ) -> io::Result<Config> {
-    let jiffies = |duration| u32::try_from(clock.jiffies(duration)).unwrap_or(u32::MAX);
     let kept = match found {
         Some(found) => found,
         None => Config { mark: random_mark()?, echo_cookie: random()?, ..Config::EMPTY },
@@ -37,15 +31,9 @@ pub(crate) fn row(
     Ok(Config {
         underlay: underlay.into(),
         vouched_until: clock.now() + clock.jiffies(VOUCHED),
-        lease: jiffies(LEASE),
-        longest_pause: jiffies(LONGEST_PAUSE),
-        teach: jiffies(TEACH),
-        notice_delay: jiffies(NOTICE_DELAY),
-        stamp: jiffies(STAMP),
-        hz: clock.hz(),
         nic: nic.index,
         nic_mac: nic.mac,
-        ..kept
+        ..upkeep::timed(kept, clock.hz())
     })
 }
 

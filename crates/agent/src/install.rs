@@ -1,9 +1,9 @@
 //! Carries differences into the kernel's tables, and remembers what was carried.
 
-use crate::kernel::{Maps, RouteKey, Table, TableError};
-use crate::plan::{Gone, VpcTables, changed};
+use crate::kernel::{Maps, Table, TableError};
 use mizar_packet::Address;
-use mizar_packet::tables::{Endpoint, EndpointKey, Holders, Port, REPLICAS, SLOTS};
+use mizar_packet::tables::{Endpoint, EndpointKey, Holders, Port, REPLICAS, RouteKey, SLOTS};
+use mizar_vpc::tables::{Gone, VpcTables, changed};
 use std::collections::BTreeMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 

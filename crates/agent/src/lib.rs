@@ -32,7 +32,6 @@ mod node;
 mod options;
 mod packet_socket;
 mod places;
-mod plan;
 mod ports;
 mod probe;
 mod standing;

@@ -11,20 +11,11 @@ use crate::control::Control;
 use crate::kernel::Maps;
 use mizar_packet::count::{Counter, Path};
 use mizar_packet::tables::{Host, HostIndex};
+use mizar_packet::upkeep::{IN_USE, LEASE, LONGEST_PAUSE, PROBE_TICK, is_probe_due};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-
-/// How long one echo reply proves a host alive.
-pub(crate) const LEASE: Duration = Duration::from_millis(250);
-/// How much longer it does at most, where the host that answers says so: whatever it says, a dead
-/// host is believed in for no longer than both together.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(750);
-/// How often hosts are looked at.
-const TICK: Duration = Duration::from_millis(75);
-/// A host used longer ago than this is not probed.
-const IN_USE: Duration = Duration::from_secs(1);
 
 /// Sends echoes.
 #[derive(Debug)]
@@ -42,7 +33,7 @@ impl Prober {
 
     /// Probes for ever.
     pub(crate) async fn run(&self) {
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(PROBE_TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -84,7 +75,7 @@ impl Prober {
     fn probe_due<'a>(&self, rows: impl Iterator<Item = &'a Host>) {
         let now = self.clock.now();
         let (in_use, lease) = (self.clock.jiffies(IN_USE), self.clock.jiffies(LEASE));
-        for row in rows.filter(|row| is_due(row, now, in_use, lease)) {
+        for row in rows.filter(|row| is_probe_due(row, now, in_use, lease)) {
             self.send(row);
         }
     }
@@ -123,17 +114,9 @@ impl Pause {
     }
 }
 
-/// Whether a host is in use and less than two thirds of its proof are left.
-fn is_due(row: &Host, now: u64, in_use: u64, lease: u64) -> bool {
-    row.used != 0
-        && now.saturating_sub(row.used) <= in_use
-        && row.alive_until.saturating_sub(now) < lease * 2 / 3
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mizar_packet::Address;
     use proptest::prelude::*;
 
     /// Echoes a second when so many hosts ask and are told this pause.
@@ -168,25 +151,5 @@ mod tests {
         let pause = Pause { milliseconds: 750 }.next(u64::MAX);
         assert_eq!(u128::from(pause.milliseconds), LONGEST_PAUSE.as_millis());
         assert_eq!(pause.next(0), Pause::default());
-    }
-
-    #[test]
-    fn only_hosts_in_use_whose_proof_runs_out_are_probed() {
-        let row = |used, alive_until| Host {
-            address: Address::v4([10, 0, 0, 1]),
-            next_hop: [2; 6],
-            mtu: 1500,
-            used,
-            alive_until,
-        };
-        let due = |used, alive_until| is_due(&row(used, alive_until), 10_000, 250, 63);
-        assert!(due(9_999, 0));
-        assert!(due(9_999, 10_041));
-        assert!(!due(9_999, 10_042));
-        assert!(!due(9_749, 0));
-        assert!(due(9_750, 0));
-        assert!(!due(0, 0));
-        // The stamp of another CPU may be a jiffy ahead.
-        assert!(due(10_001, 9_000));
     }
 }

@@ -5,6 +5,7 @@ use crate::hosts::Hosts;
 use crate::kernel::{Maps, TableError};
 use crate::usage::Used;
 use mizar_packet::tables::{EndpointKey, HostIndex, Learned};
+use mizar_packet::upkeep::{UNUSED, is_over};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +15,6 @@ use tracing::warn;
 const PERIOD: Duration = Duration::from_secs(5);
 /// Hosts without references are looked for at each so many sweeps: their tables are larger.
 const HOSTS_EACH: u32 = 12;
-/// How long a learned row is kept without being used.
-const UNUSED: Duration = Duration::from_secs(600);
 
 /// Sweeps the tables.
 #[derive(Debug)]
@@ -86,39 +85,5 @@ impl Sweeper {
         hosts.extend(self.maps.holders.rows()?.into_iter().flat_map(|(_, row)| row.hosts));
         hosts.extend(self.maps.vpcs.rows()?.into_iter().flat_map(|(_, row)| row.dividers));
         Ok(hosts)
-    }
-}
-
-/// Whether a learned row serves nobody: unused for long, or a denial that has run out.
-///
-/// A row that says "nowhere" keeps its generation for as long as others keep theirs, unless it has
-/// none.
-fn is_over(row: &Learned, now: u64, unused: u64) -> bool {
-    let idle = now.saturating_sub(row.used) > unused;
-    let denial = row.host == 0 && row.generation == 0;
-    row.teach_until < now && (idle || denial)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_rows_that_serve_nobody_are_over() {
-        let row = |host, generation, used, teach_until| Learned {
-            generation,
-            used,
-            teach_until,
-            notice_at: 0,
-            host,
-            vpc: 1,
-        };
-        let over = |row: Learned| is_over(&row, 1_000_000, 150_000);
-        assert!(!over(row(4, 9, 999_000, 0)), "in use");
-        assert!(over(row(4, 9, 800_000, 0)), "unused for long");
-        assert!(!over(row(4, 9, 800_000, 1_000_100)), "still teaching");
-        assert!(!over(row(0, 0, 999_000, 1_000_100)), "a denial that holds");
-        assert!(over(row(0, 0, 999_000, 999_999)), "a denial that has run out");
-        assert!(!over(row(0, 9, 999_000, 0)), "the generation outlives the location");
     }
 }

@@ -12,7 +12,6 @@ use crate::metrics::{Metrics, Snapshot};
 use crate::planner::Planner;
 use crate::records::{self, RecordError, Stored};
 use crate::roles::Roles;
-use crate::time::Time;
 use crate::timings::Timings;
 use crate::watchers::Watchers;
 use mizar_store::{Store, StoreError, Transaction};
@@ -23,6 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tracing::warn;
+
+pub use crate::desk::SessionId;
+pub use crate::time::Time;
 
 mod outgoing;
 mod outlet;
@@ -35,9 +37,10 @@ mod tests;
 mod write;
 
 use outgoing::{BATCH_ROWS, Sending};
-pub(crate) use outlet::Messages;
+pub use outlet::Messages;
 use outlet::Outlet;
-pub(crate) use session::Opened;
+pub use session::Opened;
+pub use write::Request;
 
 /// How long a host that says nothing is counted on.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -61,7 +64,7 @@ pub enum CoreError {
 
 /// The controller's state.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub struct Core {
     store: Arc<dyn Store>,
     catalog: Catalog,
     maps: SlotMaps,
@@ -100,7 +103,7 @@ impl Core {
     ///
     /// # Errors
     /// The store cannot be read, or holds what this build does not understand.
-    pub(crate) fn load(store: Arc<dyn Store>, now: Time) -> Result<Self, CoreError> {
+    pub fn load(store: Arc<dyn Store>, now: Time) -> Result<Self, CoreError> {
         let (mut catalog, mut maps) = (Catalog::default(), SlotMaps::new());
         for prefix in records::PREFIXES {
             let mut result = Ok(());
@@ -142,7 +145,7 @@ impl Core {
     }
 
     /// What hosts must know.
-    pub(crate) fn view(&self) -> View<'_> {
+    pub fn view(&self) -> View<'_> {
         View { catalog: &self.catalog, maps: &self.maps }
     }
 

@@ -15,7 +15,7 @@ pub(crate) use progress::{Keys, Progress, Sent};
 
 /// One stream of an agent; a later one of the same host replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionId(u64);
+pub struct SessionId(u64);
 
 /// All hosts that were heard of since the controller started.
 #[derive(Debug, Default)]
@@ -61,14 +61,15 @@ impl Desk {
 
     /// A host's stream begins: what it says it has is compared with what it should have.
     /// `digest_of` computes the digest of all rows that it should have of a VPC; None: none. The
-    /// VPCs of which it has everything, as nobody knew yet.
+    /// VPCs of which it has everything, as nobody knew yet; and the endpoints that it was waited
+    /// for to let go, and of which it has nothing any more.
     pub(crate) fn open(
         &mut self,
         hello: &Hello,
         told: &BTreeSet<Vni>,
         digest_of: impl Fn(Vni) -> Option<Digest>,
         now: Time,
-    ) -> (SessionId, Vec<Vni>) {
+    ) -> (SessionId, Vec<Vni>, Vec<(Vni, Name)>) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let state = self.hosts.entry(hello.host.clone()).or_insert_with(|| HostState {
@@ -93,7 +94,14 @@ impl Desk {
                 at => *progress = Progress::lost(at.map(|at| at.generation)),
             }
         }
-        (session, known)
+        // Nothing may ever be acknowledged of a VPC in which the host has no part any more.
+        let has_to_go = |(vni, name): &(Vni, Name)| {
+            let port = RowKey::Port(name.clone());
+            state.vpcs.get(vni).is_some_and(|progress| progress.row(&port) == RowState::Missing)
+        };
+        let left =
+            self.leaving.extract_if(.., |place, left| *left == hello.host && !has_to_go(place));
+        (session, known, left.map(|(place, _)| place).collect())
     }
 
     /// A host's stream has ended, if it is the present one. The endpoints that it was waited for
@@ -220,13 +228,17 @@ impl Desk {
         keys
     }
 
-    /// A host has refused an update. It gets everything, once.
-    pub(crate) fn refuse(&mut self, host: &Name, vni: Vni, reason: String) {
-        if let Some(state) = self.hosts.get_mut(host)
-            && let Some(progress) = state.vpcs.get_mut(&vni)
-        {
-            progress.refuse(reason);
-        }
+    /// A host has refused an update. It gets everything, once. Whether the update was under way:
+    /// what was said of another, as one that came twice, changes nothing.
+    pub(crate) fn refuse(
+        &mut self,
+        host: &Name,
+        (vni, generation): (Vni, Generation),
+        reason: String,
+    ) -> bool {
+        let state = self.hosts.get_mut(host);
+        let progress = state.and_then(|state| state.vpcs.get_mut(&vni));
+        progress.is_some_and(|progress| progress.refuse(generation, reason))
     }
 
     /// A VPC's rows of a host are gone, acknowledged.

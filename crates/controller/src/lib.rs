@@ -12,7 +12,7 @@
 mod access;
 pub mod api;
 pub mod client;
-mod core;
+pub mod core;
 mod cursor;
 mod desk;
 mod digests;

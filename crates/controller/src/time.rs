@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// Time since the controller started, or since any other moment that is the same for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Time(Duration);
+pub struct Time(Duration);
 
 impl Time {
     /// That long after the beginning.
-    pub(crate) const fn after(duration: Duration) -> Self {
+    pub const fn after(duration: Duration) -> Self {
         Self(duration)
     }
 
     /// How long ago that was; nothing if it is yet to come.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
+    pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }

@@ -1,7 +1,8 @@
 //! Which host a packet goes to when nobody here knows where its destination is.
 //!
 //! Every list is in order of preference. The first host that is known to be alive is taken; if none
-//! is, the first one: not knowing is no reason to drop.
+//! is, the first one, unless another has been known to be alive since: not knowing is no reason to
+//! drop.
 
 use crate::count::Path;
 use crate::tables::{Config, Event, Holders, Host, HostIndex, NetworkIndex};
@@ -102,8 +103,7 @@ struct Found {
 fn first_alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: u64) -> Found {
     let own = contains(list, config.own_host);
     let host = alive(tables, config, list, now);
-    let host = if host == 0 { resolved(tables, config, list) } else { host };
-    Found { host: if host == 0 { other(config, list) } else { host }, own }
+    Found { host: if host == 0 { likeliest(tables, config, list) } else { host }, own }
 }
 
 /// Whether a host is in a list, found without a branch for the same reason.
@@ -137,19 +137,30 @@ fn alive<T: Tables>(tables: &T, config: &Config, list: &[HostIndex], now: u64) -
     0
 }
 
-/// The first host whose next hop is resolved, or 0.
+/// The first host whose next hop is resolved, if there is one; but a later one that was known to be
+/// alive more than a lease after it: the first may be dead, and who sends seldom would go on asking
+/// it.
+///
+/// What is carried from one entry to the next is chosen without a branch.
 #[inline(always)]
-fn resolved<T: Tables>(tables: &T, config: &Config, list: &[HostIndex]) -> HostIndex {
+fn likeliest<T: Tables>(tables: &T, config: &Config, list: &[HostIndex]) -> HostIndex {
+    // Proven later than this is better; anything is better than what is not resolved.
+    let (mut best, mut bound) = (u64::from(other(config, list)), u64::MAX);
     for &index in list {
         if index == 0 {
             break;
         }
-        let other = index != config.own_host;
-        if other && tables.host(index).is_some_and(|host| host.is_resolved()) {
-            return index;
+        if index == config.own_host {
+            continue;
         }
+        let Some(host) = tables.host(index).filter(Host::is_resolved) else { continue };
+        let proven = host.alive_until;
+        // All ones if it is better: times are far below 2⁶³.
+        let better = 0u64.wrapping_sub(bound.wrapping_sub(proven) >> 63);
+        best ^= (best ^ u64::from(index)) & better;
+        bound ^= (bound ^ proven.wrapping_add(u64::from(config.lease))) & better;
     }
-    0
+    best as HostIndex
 }
 
 /// The first host, or 0.

@@ -4,7 +4,7 @@ use crate::choose::{self, Choice};
 use crate::count::{Counter, Path};
 use crate::flow::Flow;
 use crate::tables::{Config, Endpoint, EndpointKey, Host, Learned, Port};
-use crate::wire::geneve::{Location, OPTION_ROOM, OVERHEAD, Outer, OuterSpec};
+use crate::wire::geneve::{self, Location, OPTION_ROOM, OVERHEAD, Outer, OuterSpec};
 use crate::wire::{
     Ethernet, Ipv4, Ipv6, Udp, checksum, dhcp, ethernet, icmpv4, icmpv6, ipv4, ipv6,
 };
@@ -219,12 +219,12 @@ fn look_up<T: Tables>(
     } else {
         choose::divider(tables, config, port.vni, &key.address, now)?
     };
-    Ok((choice, true))
+    Ok((Choice { marks: choice.marks | geneve::ASKS, ..choice }, true))
 }
 
 /// Where an endpoint is that this host bounces for, and whether it should be told where its peers
-/// here are. One of which nothing was learned has not sent anything yet that would say no; one that
-/// was heard of later than the controller told of it has moved.
+/// here are: one of which nothing was learned is asked to teach, so that this comes to an end. One
+/// that was heard of later than the controller told of it has moved.
 #[inline(always)]
 fn held<T: Tables>(
     tables: &T,
@@ -233,7 +233,9 @@ fn held<T: Tables>(
     endpoint: &Endpoint,
     now: u64,
 ) -> (Choice, bool) {
-    let Some(row) = tables.learned(key) else { return (Choice::direct(endpoint.host), true) };
+    let Some(row) = tables.learned(key) else {
+        return (Choice { marks: geneve::ASKS, ..Choice::direct(endpoint.host) }, true);
+    };
     keep(tables, config, key, &row, now);
     let newer = row.generation > endpoint.generation && row.host != 0;
     let host = if newer { row.host } else { endpoint.host };

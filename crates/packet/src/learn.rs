@@ -3,7 +3,7 @@
 use crate::bounce::teacher;
 use crate::count::{Counter, Path};
 use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, VpcIndex};
-use crate::wire::geneve::Location;
+use crate::wire::geneve::{ASKS, Location};
 use crate::wire_in::{Incoming, is_fleet};
 use crate::{Address, Reason, Tables, choose};
 
@@ -32,15 +32,15 @@ pub fn learn<T: Tables>(
     if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
         return Err(Reason::InnerSource);
     }
-    let bounced = incoming.sender() != host;
-    if bounced {
+    if incoming.sender() != host {
         tables.count(vpc, Counter::Path(Path::ArrivedBounced));
     }
+    let asks = incoming.sender() != host || incoming.marks() & ASKS != 0;
     let Some(index) = host_row(tables, config, host) else { return Ok(()) };
     let now = tables.now();
     let Some(old) = tables.learned(&key) else {
         want(tables, config, index, now);
-        let row = first(config, now, generation, index, vpc, bounced);
+        let row = first(config, now, generation, index, vpc, asks);
         insert(tables, incoming.vni, &key, &row);
         return Ok(());
     };
@@ -50,16 +50,16 @@ pub fn learn<T: Tables>(
     }
     let mut row = Learned { generation, host: index, ..old };
     let moved = row != old;
-    if moved || bounced {
+    if moved || asks {
         want(tables, config, index, now);
     }
     // A remote that sends direct knows where its peer is, whatever it teaches: if two hosts taught
     // because they are taught, they would never end.
-    let due = bounced && old.teach_until < now + u64::from(config.teach / 2);
+    let due = asks && old.teach_until < now + u64::from(config.teach / 2);
     if moved || due {
         row.teach_until = now + u64::from(config.teach);
     }
-    if bounced {
+    if asks {
         watch(tables, config, incoming, host, now, &mut row);
     }
     if row != old {

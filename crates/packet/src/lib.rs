@@ -42,6 +42,7 @@ mod mss;
 pub mod programs;
 pub mod table;
 pub mod tables;
+pub mod upkeep;
 mod verdict;
 pub mod wire_in;
 

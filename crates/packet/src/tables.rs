@@ -221,6 +221,18 @@ pub struct Route {
     pub vpc: VpcIndex,
 }
 
+/// Key of a route: the longest prefix of (VNI, address) counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct RouteKey {
+    /// Bits that count: 32 of the VNI and those of the address, of which IPv4 has 96 + its own.
+    pub length: u32,
+    /// VNI in network order.
+    pub vni: [u8; 4],
+    /// The network's address; IPv4 mapped into IPv6.
+    pub address: [u8; 16],
+}
+
 /// Row of the host table; 0 is nobody.
 pub type HostIndex = u32;
 /// Row of the per-VPC counters; 0 is for packets whose VPC is not known.
@@ -233,6 +245,19 @@ impl EndpointKey {
     #[inline(always)]
     pub const fn new(vni: u32, address: Address) -> Self {
         Self { address, vni, reserved: 0 }
+    }
+}
+
+impl RouteKey {
+    /// The key of a prefix in a VPC; `length` counts the bits of the address, IPv4 mapped.
+    pub fn new(vni: u32, network: Address, length: u8) -> Self {
+        let length = 32 + u32::from(length);
+        Self { length, vni: vni.to_be_bytes(), address: network.octets() }
+    }
+
+    /// VNI of the VPC.
+    pub const fn vni(&self) -> u32 {
+        u32::from_be_bytes(self.vni)
     }
 }
 

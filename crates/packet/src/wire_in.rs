@@ -48,7 +48,7 @@ impl Incoming {
     #[inline(always)]
     pub const fn marks(&self) -> u8 {
         match &self.location {
-            Some(located) => located.option.header.kind & (geneve::MISSED | geneve::STALE),
+            Some(located) => located.option.header.kind & geneve::MARKS,
             None => 0,
         }
     }

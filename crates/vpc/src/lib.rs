@@ -57,6 +57,7 @@ mod slot;
 mod slot_map;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategy;
+pub mod tables;
 mod update;
 mod vni;
 

@@ -12,6 +12,7 @@ mod kernels;
 mod peers;
 mod setup;
 mod shell;
+mod sim;
 mod source;
 mod test;
 mod tidy;
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::Options),
     /// Tries Mizar in Debian's kernels, in virtual machines
     Kernels(kernels::Options),
+    /// Plays fleets in virtual time, each decided by a seed, and checks what must hold
+    Sim(sim::Options),
     /// Checks the form and the lints of the code: rustfmt, clippy
     Check,
     /// Checks the workspace's own rules: sizes, unsafe code, who may use what
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(options) => return test::run(&options).unwrap_or_else(|error| fail(&error)),
         Command::Bench(options) => bench::run(&options),
         Command::Kernels(options) => kernels::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
     };

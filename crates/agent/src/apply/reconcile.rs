@@ -4,13 +4,13 @@ use super::work::Work;
 use super::{Applier, Errors};
 use crate::error_chain;
 use crate::install::{self, Failed};
-use crate::kernel::{Maps, RouteKey};
-use crate::plan::{self, Assigned, Gone, Place, VpcTables};
+use crate::kernel::Maps;
 use crate::ports;
-use crate::probe::LEASE;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
-use mizar_packet::tables::{Endpoint, EndpointKey, VpcIndex};
+use mizar_packet::tables::{Endpoint, EndpointKey, RouteKey, VpcIndex};
+use mizar_packet::upkeep::LEASE;
+use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
 use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, RowKey, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -43,7 +43,7 @@ impl Applier {
             let Some(assigned) = self.assign(vni, rows, work) else {
                 return self.displace(work, held.upserts);
             };
-            work.desired = plan::tables(vni.get(), rows, &assigned);
+            work.desired = tables::tables(vni.get(), rows, &assigned);
             let current = self.installed.entry(vni.get()).or_default();
             for failed in install::write_networks(&self.maps, vni.get(), current, &work.desired) {
                 report(failed, rows, &assigned, &work.desired, &mut work.errors);
@@ -93,7 +93,7 @@ impl Applier {
         let mut assigned = Assigned { vpc, ..Assigned::default() };
         for id in &work.scope.networks {
             let Some(network) = rows.networks.get(id) else { continue };
-            let Some(key) = plan::network_key(vni.get(), network) else {
+            let Some(key) = tables::network_key(vni.get(), network) else {
                 let problem = "the network has no prefix".to_owned();
                 errors.insert(RowKey::Network(*id), problem);
                 continue;
@@ -158,7 +158,7 @@ impl Applier {
         else {
             return;
         };
-        let key = plan::network_key(vni.get(), network);
+        let key = tables::network_key(vni.get(), network);
         let index = key.and_then(|key| self.networks.get(&key));
         let (Some(network_index), Some(vpc)) = (index, self.vpcs.get(&vni.get())) else {
             let problem = format!("network {} has no place in the tables", port.network);
@@ -166,7 +166,7 @@ impl Applier {
             return;
         };
         let place = Place { vpc, network: network_index, guest_mtu: self.guest_mtu };
-        let (row, endpoints) = plan::port(vni.get(), port, network, attached.interface, place);
+        let (row, endpoints) = tables::port(vni.get(), port, network, attached.interface, place);
         let current = self.installed.entry(vni.get()).or_default();
         let written = install::write_port(&self.maps, vni.get(), current, (&row, &endpoints));
         if let Err(error) = written {
@@ -193,7 +193,7 @@ impl Applier {
             let key = EndpointKey::new(vni.get(), Address::from(*address));
             let host = self.hosts.expect(row.host).map_err(|error| error_chain(&error));
             let written = host.and_then(|host| {
-                let row = held_row(row, host, vpc);
+                let row = tables::held(row, host, vpc);
                 self.maps.endpoints.put(&key, &row).map_err(|error| error_chain(&error))
             });
             match written {
@@ -266,7 +266,7 @@ impl Applier {
         if !candidates.is_empty() {
             let networks = rows.networks.values();
             let kept: BTreeSet<RouteKey> =
-                networks.filter_map(|network| plan::network_key(vni, network)).collect();
+                networks.filter_map(|network| tables::network_key(vni, network)).collect();
             let used = self.indices_in_use(vni);
             for key in candidates.iter().filter(|key| !kept.contains(key)) {
                 if self.networks.get(key).is_some_and(|index| !used.contains(&index)) {
@@ -306,8 +306,7 @@ fn leave(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint, moved: bool) {
         // This host has become its bouncer.
         _ => return,
     }
-    let Endpoint { generation, vpc, .. } = row;
-    let moved_row = Endpoint { generation, kind: Endpoint::MOVED, vpc, ..Endpoint::NOWHERE };
+    let moved_row = tables::moved(&row);
     let outcome = if moved {
         maps.endpoints.put(&key, &moved_row)
     } else {
@@ -331,11 +330,6 @@ pub(super) fn forget_moved(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint) {
             warn!(vni = key.vni, address = %key.address, %error, "moved endpoint not removed");
         }
     });
-}
-
-fn held_row(row: &HeldRow, host: u32, vpc: VpcIndex) -> Endpoint {
-    let generation = row.generation.get();
-    Endpoint { generation, kind: Endpoint::HELD, host, vpc, ..Endpoint::NOWHERE }
 }
 
 /// Names the rows that a failure is about.

@@ -1,9 +1,8 @@
 //! Which rows an update concerns: the work that it makes grows with these alone.
 
-use crate::kernel::RouteKey;
-use crate::plan::{Gone, holders_row, network_key, routes};
 use mizar_packet::Address;
-use mizar_packet::tables::{NetworkIndex, SLOTS};
+use mizar_packet::tables::{NetworkIndex, RouteKey, SLOTS};
+use mizar_vpc::tables::{Gone, holders_row, network_key, routes};
 use mizar_vpc::{IndexedRows, Name, NetworkId, RowKey, VpcRows, VpcUpdate};
 use std::collections::{BTreeMap, BTreeSet};
 

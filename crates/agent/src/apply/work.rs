@@ -3,9 +3,9 @@
 use super::scope::Scope;
 use super::{Applier, Errors, Finished, Outcome};
 use crate::netlink::EndpointSpec;
-use crate::plan::VpcTables;
 use crate::ports::{Done, What};
 use mizar_proto::{PortReport, Step};
+use mizar_vpc::tables::VpcTables;
 use mizar_vpc::{Generation, Name, Vni, VpcRows};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;

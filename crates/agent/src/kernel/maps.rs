@@ -8,7 +8,7 @@ use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::table::Shape;
 use mizar_packet::tables::{
-    Config, EndpointKey, Holders, Host, LAYOUT, Learned, Route, SLOTS, Vpc,
+    Config, EndpointKey, Holders, Host, LAYOUT, Learned, Route, RouteKey, SLOTS, Vpc,
 };
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -74,35 +74,6 @@ impl Sizes {
             (COUNTERS, vpcs.saturating_mul(PER_VPC)),
             (EVENTS, self.events),
         ])
-    }
-}
-
-/// Key of a route: the longest prefix of (VNI, address).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-pub struct RouteKey {
-    /// Bits that count: 32 of the VNI and those of the address, of which IPv4 has 96 + its own.
-    pub length: u32,
-    /// VNI in network order.
-    pub vni: [u8; 4],
-    /// The network's address; IPv4 mapped into IPv6.
-    pub address: [u8; 16],
-}
-
-impl RouteKey {
-    /// The key of a prefix in a VPC.
-    pub fn new(vni: u32, prefix: ipnet::IpNet) -> Self {
-        let mapped = if prefix.addr().is_ipv4() { 96 } else { 0 };
-        Self {
-            length: 32 + mapped + u32::from(prefix.prefix_len()),
-            vni: vni.to_be_bytes(),
-            address: Address::from(prefix.network()).octets(),
-        }
-    }
-
-    /// VNI of the VPC.
-    pub fn vni(&self) -> u32 {
-        u32::from_be_bytes(self.vni)
     }
 }
 
@@ -296,19 +267,4 @@ fn descriptor(folder: &Path, name: &'static str) -> Result<OwnedFd, MapsError> {
 pub(crate) fn open(folder: &Path, name: &str) -> Result<MapData, MapsError> {
     let path = folder.join(name);
     MapData::from_pin(&path).map_err(|source| MapsError::Open { path, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_counts_the_vni_and_the_mapped_bits() {
-        let key = RouteKey::new(0x010203, "10.1.0.0/16".parse().unwrap());
-        assert_eq!(key.length, 32 + 96 + 16);
-        assert_eq!(key.vni, [0, 1, 2, 3]);
-        assert_eq!(key.address[10..], [0xff, 0xff, 10, 1, 0, 0]);
-        assert_eq!(RouteKey::new(5, "fd00::/64".parse().unwrap()).length, 96);
-        assert_eq!(key.vni(), 0x010203);
-    }
 }

@@ -24,7 +24,7 @@ mod table;
 
 pub use attach::{AttachError, NicMode, UnknownMode};
 pub use endpoints::EndpointTable;
-pub use maps::{DUMPED, Maps, MapsError, RouteKey, Sizes, memory_by_map};
+pub use maps::{DUMPED, Maps, MapsError, Sizes, memory_by_map};
 pub use ports::PortTable;
 pub use program::{LoadError, OBJECT};
 pub use require::Missing;

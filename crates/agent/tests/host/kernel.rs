@@ -2,10 +2,11 @@
 
 use crate::{stack, world};
 use aya::programs::Program;
-use mizar_agent::kernel::{Kernel, KernelError, NicMode, OBJECT, RouteKey, Sizes, memory_by_map};
+use mizar_agent::kernel::{Kernel, KernelError, NicMode, OBJECT, Sizes, memory_by_map};
 use mizar_agent::{ModeChoice, RunError, StartError};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey, Learned, Route};
+use mizar_vpc::tables::route_key;
 use std::os::unix::fs::PermissionsExt;
 use zerocopy::FromZeros;
 
@@ -36,7 +37,7 @@ fn maps_at_default_sizes_are_bounded_when_every_row_is_taken() {
         let empty = memory_by_map(&pins).unwrap();
         let (endpoint, learned) = (Endpoint::new_zeroed(), Learned::new_zeroed());
         let prefix = "10.0.0.0/24".parse().unwrap();
-        let route = |vni| RouteKey::new(1 + vni, prefix);
+        let route = |vni| route_key(1 + vni, prefix);
         let endpoints = rows(maps.endpoints.capacity(), key, endpoint);
         let learned = rows(maps.learned.capacity(), key, learned);
         let routes = rows(maps.routes.capacity(), route, Route { network: 1, vpc: 1 });

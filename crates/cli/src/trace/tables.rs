@@ -1,10 +1,11 @@
 //! The tables of a host in memory, from the rows of its kernel maps.
 
 use anyhow::{Result, bail};
-use mizar_agent::kernel::RouteKey;
 use mizar_packet::Address;
 use mizar_packet::memory::MemoryTables;
-use mizar_packet::tables::{Bucket, EndpointKey, Host, LAYOUT, NetworkIndex, Port, Route, SLOTS};
+use mizar_packet::tables::{
+    Bucket, EndpointKey, Host, LAYOUT, NetworkIndex, Port, Route, RouteKey, SLOTS,
+};
 use mizar_proto::MapDump;
 use std::collections::BTreeMap;
 use zerocopy::FromBytes;
@@ -116,6 +117,7 @@ mod tests {
     use super::*;
     use mizar_packet::Tables;
     use mizar_packet::tables::{Config, Holders, Vpc};
+    use mizar_vpc::tables::route_key;
     use std::net::Ipv4Addr;
     use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -148,7 +150,7 @@ mod tests {
             dump("BUCKETS", &[(0u32, Bucket::full(0)), (2, bucket)]),
             config(),
             dump("PORTS", &[(0u32, Port::new_zeroed()), (2, port)]),
-            dump("ROUTES", &[(RouteKey::new(7, prefix), route)]),
+            dump("ROUTES", &[(route_key(7, prefix), route)]),
             dump("HOLDERS", &[(3 * 256 + 17u32, holders)]),
             dump("VPCS", &[(7u32, vpc)]),
             dump("HOSTS", &[(0u32, nobody), (1, other), (2, nobody)]),

@@ -41,7 +41,7 @@ enum Halt {
 
 impl Core {
     /// Sends what there is to send, to some hosts; the others are next.
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         for _ in 0..HOSTS {
             if self.sends.is_empty() {
                 self.sends = std::mem::take(&mut self.unsent);
@@ -52,7 +52,7 @@ impl Core {
     }
 
     /// Goes on with what takes long, for a short while.
-    pub(crate) fn work(&mut self, now: Time) {
+    pub fn work(&mut self, now: Time) {
         while let Some(place) = self.gate.admit(now) {
             self.begin(place);
         }
@@ -73,7 +73,7 @@ impl Core {
     }
 
     /// How long there is nothing to do; None: until something comes.
-    pub(crate) fn pause(&self, now: Time) -> Option<Duration> {
+    pub fn pause(&self, now: Time) -> Option<Duration> {
         let is_busy = !self.unsent.is_empty()
             || !self.sends.is_empty()
             || !self.changes.is_empty()
@@ -86,7 +86,7 @@ impl Core {
     }
 
     /// A stream has taken what it was given, and there was more.
-    pub(crate) fn drained(&mut self, host: &Name) {
+    pub fn drained(&mut self, host: &Name) {
         if self.outgoing.get(host).is_some_and(|outlet| outlet.lacks_config) {
             self.send_config(host);
         }

@@ -19,7 +19,7 @@ pub(super) struct Outlet {
 
 /// The stream's end.
 #[derive(Debug)]
-pub(crate) struct Messages {
+pub struct Messages {
     messages: mpsc::Receiver<ControllerMessage>,
     was_full: Arc<AtomicBool>,
 }
@@ -56,13 +56,12 @@ impl Messages {
     }
 
     /// The next one that is there.
-    #[cfg(test)]
-    pub(crate) fn try_next(&mut self) -> Option<ControllerMessage> {
+    pub fn try_next(&mut self) -> Option<ControllerMessage> {
         self.messages.try_recv().ok()
     }
 
     /// Whether all are taken, and there was no room for more.
-    pub(crate) fn has_to_ask(&self) -> bool {
+    pub fn has_to_ask(&self) -> bool {
         self.messages.is_empty() && self.was_full.swap(false, Ordering::SeqCst)
     }
 }

@@ -52,7 +52,7 @@ impl Core {
     }
 
     /// Takes one step for everything that has to be looked at; whether any was taken.
-    pub(crate) fn plan(&mut self, now: Time) -> bool {
+    pub fn plan(&mut self, now: Time) -> bool {
         let mut draft = Draft::default();
         for due in self.planner.take_due() {
             self.step(due, &mut draft, now);
@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// What is not at rest is looked at again, and who was not heard of is declared silent.
-    pub(crate) fn tick(&mut self, now: Time) {
+    pub fn tick(&mut self, now: Time) {
         self.planner.look_at_moving();
         let mut news = false;
         let mut turned = Vec::new();

@@ -24,12 +24,7 @@ impl Core {
     ///
     /// # Errors
     /// There is none, or it is not for those who ask.
-    pub(crate) fn get(
-        &self,
-        who: &Identity,
-        reference: &Ref,
-        now: Time,
-    ) -> Result<Manifest, Refusal> {
+    pub fn get(&self, who: &Identity, reference: &Ref, now: Time) -> Result<Manifest, Refusal> {
         access::check(&self.catalog, who, Verb::Read, reference)?;
         let found = match reference.kind {
             Kind::SlotMap => self.slot_map_manifest(reference),

@@ -15,9 +15,11 @@ const FOLLOWED: usize = 64;
 
 /// A stream that was accepted.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) session: SessionId,
-    pub(crate) messages: Messages,
+pub struct Opened {
+    /// Names the stream in what comes of it.
+    pub session: SessionId,
+    /// What the host is to be told.
+    pub messages: Messages,
 }
 
 impl Core {
@@ -25,7 +27,7 @@ impl Core {
     ///
     /// # Errors
     /// Why it is turned away, for its log.
-    pub(crate) fn open(&mut self, hello: &Hello, now: Time) -> Result<Opened, String> {
+    pub fn open(&mut self, hello: &Hello, now: Time) -> Result<Opened, String> {
         let Hello { host, protocol, .. } = hello;
         if *protocol != PROTOCOL {
             return Err(format!("protocol {protocol}: this controller speaks {PROTOCOL}"));
@@ -45,7 +47,7 @@ impl Core {
         self.forget_sendings(host);
         let view = View { catalog: &self.catalog, maps: &self.maps };
         let digest_of = |vni| self.digests.digest(view, vni, host);
-        let (session, known) = self.desk.open(hello, &told, digest_of, now);
+        let (session, known, left) = self.desk.open(hello, &told, digest_of, now);
         let (outlet, messages) = outlet();
         outlet.send(ControllerMessage::Config(config));
         self.outgoing.insert(host.clone(), outlet);
@@ -53,6 +55,7 @@ impl Core {
         self.set_alive(host);
         let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
         self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
+        self.send_to_new_hosts(left);
         self.planner.look_at_moving();
         // What it still has from before is acknowledged by its coming.
         for vni in if was_silent { told.into_iter().collect() } else { known } {
@@ -66,7 +69,7 @@ impl Core {
     ///
     /// # Errors
     /// Why the stream has to end.
-    pub(crate) fn hear(
+    pub fn hear(
         &mut self,
         host: &Name,
         session: SessionId,
@@ -89,17 +92,21 @@ impl Core {
     }
 
     /// A stream has ended.
-    pub(crate) fn close(&mut self, host: &Name, session: SessionId, now: Time) {
+    pub fn close(&mut self, host: &Name, session: SessionId, now: Time) {
         let Some(left) = self.desk.close(host, session) else { return };
         info!(%host, "agent gone");
         self.outgoing.remove(host);
         self.forget_sendings(host);
-        // Who waited for it to let an endpoint go waits no longer.
+        self.send_to_new_hosts(left);
+        self.tell_host(host, now);
+    }
+
+    /// Who waited for another host to let an endpoint go waits no longer.
+    fn send_to_new_hosts(&mut self, left: Vec<(Vni, Name)>) {
         for (vni, name) in left {
             let to = self.endpoint(vni, &name).map(|endpoint| endpoint.host.clone());
             self.unsent.extend(to.map(|host| (host, vni)));
         }
-        self.tell_host(host, now);
     }
 
     fn acknowledge(&mut self, host: &Name, ack: Ack, now: Time) {
@@ -108,10 +115,11 @@ impl Core {
             Outcome::Refused(reason) => {
                 warn!(%host, %vni, %generation, reason, "update refused");
                 self.metrics.answered(false);
-                let place = (host.clone(), vni);
-                self.sendings.remove(&place);
-                self.gate.leave(&place);
-                self.desk.refuse(host, vni, reason);
+                if self.desk.refuse(host, (vni, generation), reason) {
+                    let place = (host.clone(), vni);
+                    self.sendings.remove(&place);
+                    self.gate.leave(&place);
+                }
             }
             Outcome::Applied(applied) => {
                 self.metrics.answered(true);

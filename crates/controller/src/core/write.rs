@@ -20,7 +20,7 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 /// A write, and whoever asks for it.
-pub(crate) type Request = (Identity, Write);
+pub type Request = (Identity, Write);
 
 /// What a write, or a step of the planner, has done to the state, before it is stored.
 #[derive(Debug, Default)]
@@ -40,11 +40,7 @@ pub(super) enum MapChange {
 
 impl Core {
     /// Makes writes; each as a whole or not at all, and all of them on disk on return.
-    pub(crate) fn write(
-        &mut self,
-        requests: Vec<Request>,
-        now: Time,
-    ) -> Vec<Result<Written, Refusal>> {
+    pub fn write(&mut self, requests: Vec<Request>, now: Time) -> Vec<Result<Written, Refusal>> {
         let mut answers = Vec::with_capacity(requests.len());
         let mut drafts = Vec::new();
         let mut next = self.generation;

@@ -179,12 +179,16 @@ impl Progress {
         Some(keys)
     }
 
-    pub(super) fn refuse(&mut self, reason: String) {
-        let whole = matches!(self.flying.take(), Some((_, Keys::All)));
+    /// Whether that was under way.
+    pub(super) fn refuse(&mut self, generation: Generation, reason: String) -> bool {
+        let Some((_, keys)) = self.flying.take_if(|(flying, _)| *flying == generation) else {
+            return false;
+        };
         // After everything there is nothing better to send: it waits for the next change.
-        self.dirty.all = !whole;
+        self.dirty.all = keys != Keys::All;
         self.at = None;
         self.refusal = Some(reason);
+        true
     }
 
     pub(super) fn row(&self, key: &RowKey) -> RowState {

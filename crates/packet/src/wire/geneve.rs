@@ -73,6 +73,11 @@ pub const KIND_MASK: u8 = 0x8f;
 pub const MISSED: u8 = 0x10;
 /// Mark: a host that no longer has the endpoint sent the packet back.
 pub const STALE: u8 = 0x20;
+/// Mark: the sender has learned nothing of where the destination is. Whoever has it teaches it,
+/// even if the packet came straight to it, as to a bouncer or divider that it is too.
+pub const ASKS: u8 = 0x40;
+/// All marks.
+pub const MARKS: u8 = MISSED | STALE | ASKS;
 /// Bytes that every guest's MTU leaves for options.
 pub const OPTION_ROOM: usize = Location::LEN;
 /// What a guest's MTU is below its underlay's: outer headers, inner Ethernet header, options. The

@@ -209,6 +209,26 @@ fn a_dead_bouncer_is_passed_over_for_the_second_replica() {
 }
 
 #[test]
+fn a_guest_that_sends_seldom_loses_one_packet_to_a_dead_bouncer_and_not_all() {
+    const SELDOM: u64 = 3000;
+    let mut world = World::new();
+    let (a, b) = (world.red.a, world.red.b);
+    world.udp(&a, &b).reached(&b, &[BOUNCER]);
+    world.advance(SELDOM);
+    world.dead.insert(BOUNCER);
+    assert_eq!(world.udp(&a, &b).fate, Fate::Lost);
+    // By then nobody is known to be alive any more.
+    for _ in 0..3 {
+        world.advance(SELDOM);
+        world.udp(&a, &b).reached(&b, &[OTHER]);
+    }
+    // It is asked for a while after each packet, so it is preferred again once it answers.
+    world.dead.clear();
+    world.advance(SELDOM);
+    world.udp(&a, &b).reached(&b, &[BOUNCER]);
+}
+
+#[test]
 fn dead_dividers_and_bouncers_behind_them_are_passed_over_for_as_long_as_they_are_dead() {
     let mut world = World::new();
     let (a, c) = (world.red.a, world.red.c);

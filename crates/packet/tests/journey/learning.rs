@@ -1,7 +1,7 @@
 //! Learning, and what limits it.
 
 use crate::common::frames;
-use crate::common::topology::{BOUNCERS, Guest, NOTICE_DELAY, RED, STAMP, TEACH, index};
+use crate::common::topology::{BOUNCERS, DIVIDING, Guest, NOTICE_DELAY, RED, STAMP, TEACH, index};
 use crate::common::world::World;
 use mizar_packet::count::{Counter, Path};
 use mizar_packet::tables::{Bucket, Host, Learned};
@@ -66,6 +66,43 @@ fn an_endpoint_that_talks_to_a_known_remote_teaches_it_when_that_answers_by_a_bo
     world.udp(&b, &d).reached(&d, &[BOUNCER]);
     assert_eq!(world.udp(&d, &b).reached(&b, &[]).options_len(), 24);
     world.udp(&b, &d).reached(&d, &[]);
+}
+
+#[test]
+fn whoever_is_asked_as_a_divider_teaches_though_packets_come_straight() {
+    let mut world = World::new();
+    let (a, d) = (world.red.a, world.red.d);
+    let [on_divider, beside] = [30, 31].map(|id| Guest::new(RED, DIVIDING[0], 2, id));
+    world.attach(&on_divider);
+    world.attach(&beside);
+    // The divider's host learns of a, and teaches as long as it does after news. Others keep both
+    // hosts known to be alive.
+    world.udp(&a, &on_divider).reached(&on_divider, &[]);
+    keep_talking(&mut world, &d, &beside, 2 * TEACH);
+    keep_talking(&mut world, &a, &on_divider, 2 * TEACH);
+    let direct = |world: &World| world.counted(a.host, Counter::Path(Path::SentDirect));
+    let before = direct(&world);
+    assert_eq!(world.udp(&a, &on_divider).reached(&on_divider, &[]).options_len(), 0);
+    assert_eq!(direct(&world), before + 1, "not as to a divider, which is throttled");
+}
+
+#[test]
+fn a_bouncer_that_has_learned_nothing_teaches_for_a_while_only() {
+    let mut world = World::new();
+    let (b, on_bouncer) = (world.red.b, Guest::new(RED, BOUNCER, 1, 31));
+    world.attach(&on_bouncer);
+    on_bouncer.attach(&mut world.hosts[BOUNCER]);
+    let beside = Guest::new(RED, BOUNCER, 1, 32);
+    world.attach(&beside);
+    beside.attach(&mut world.hosts[BOUNCER]);
+    world.udp(&on_bouncer, &b).reached(&b, &[]);
+    // Time passes, in which others keep both hosts known to be alive.
+    let other = Guest::new(RED, b.host, 1, 33);
+    world.attach(&other);
+    keep_talking(&mut world, &beside, &other, 2 * TEACH);
+    assert_eq!(world.udp(&on_bouncer, &b).reached(&b, &[]).options_len(), 24, "it asks");
+    keep_talking(&mut world, &on_bouncer, &b, 2 * TEACH);
+    assert_eq!(world.udp(&on_bouncer, &b).reached(&b, &[]).options_len(), 0);
 }
 
 #[test]

@@ -124,6 +124,51 @@ fn an_endpoint_whose_old_host_is_sent_everything_anew_comes_to_its_new_one() {
 }
 
 #[test]
+fn an_endpoint_comes_to_its_new_host_though_the_old_one_has_returned_with_nothing() {
+    let mut world = World::example(8);
+    let map = world.core.view().map(Vni::try_from(7).unwrap(), mizar_vpc::NetworkId::MIN);
+    let bouncers: BTreeSet<_> = map.unwrap().hosts().cloned().collect();
+    let dividers = world.core.maps[&Vni::try_from(7).unwrap()].dividers.clone();
+    let other = |host: &Name| !bouncers.contains(host) && !dividers.contains(host);
+    let old = world.hosts.keys().find(|host| other(host)).cloned().unwrap();
+    let new = bouncers.first().unwrap();
+    world.endpoint("a", old.as_str());
+    world.settle();
+    // It has died, which its stream does not say yet; and comes back with other things to do.
+    world.endpoint("a", new.as_str());
+    world.hosts.insert(old.clone(), Host::default());
+    world.connect(&old).unwrap();
+    world.settle();
+    world.check_rows();
+    assert_eq!(world.phase("a"), Phase::Ready);
+}
+
+#[test]
+fn what_is_refused_because_it_came_late_and_twice_changes_nothing() {
+    let mut world = World::example(3);
+    world.endpoint("a", "h1");
+    world.settle();
+    let (h1, vni) = (name("h1"), Vni::try_from(7).unwrap());
+    let session = world.hosts[&h1].stream.as_ref().unwrap().session;
+    let generation = world.hosts[&h1].rows[&vni].0;
+    let refused = |generation| {
+        let outcome = Outcome::Refused("it is older".to_owned());
+        AgentMessage::Ack(Ack { vni, generation, outcome })
+    };
+    let old = Generation::new(generation.epoch(), generation.revision() - 1).unwrap();
+    // With nothing under way, and while something is.
+    world.core.hear(&h1, session, refused(old), Time::default()).unwrap();
+    world.endpoint("b", "h1");
+    let updates = world.hosts[&h1].updates;
+    world.core.hear(&h1, session, refused(old), Time::default()).unwrap();
+    world.turn();
+    world.settle();
+    world.check_rows();
+    assert_eq!(world.hosts[&h1].updates, updates + 1, "the one that was under way");
+    assert_eq!([world.phase("a"), world.phase("b")], [Phase::Ready, Phase::Ready]);
+}
+
+#[test]
 fn hosts_that_are_removed_while_reassignment_is_frozen_are_no_longer_relied_on() {
     let mut world = World::example(8);
     world.endpoint("a", "h1");

@@ -1,65 +1,74 @@
 //! What the kernel's tables must hold for one VPC, and how they differ from what they do hold.
 //!
-//! Pure: rows as told by the controller go in, rows as the kernel has them come out. Executing the
+//! Rows as told by the controller go in, rows as the kernel has them come out. Executing the
 //! difference decides nothing.
 
-use crate::kernel::RouteKey;
+use crate::{HeldRow, NetworkId, NetworkRow, PortRow, Slot, VpcRows};
 use ipnet::IpNet;
 use mizar_packet::Address;
 use mizar_packet::tables::{
-    DIVIDERS, Endpoint, Holders, HostIndex, NetworkIndex, Port, REPLICAS, Route, SLOTS, Vpc,
-    VpcIndex,
+    DIVIDERS, Endpoint, Holders, HostIndex, NetworkIndex, Port, REPLICAS, Route, RouteKey, SLOTS,
+    Vpc, VpcIndex,
 };
-use mizar_vpc::{NetworkId, NetworkRow, PortRow, Slot, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The rows of one VPC in the kernel's tables, apart from those that this host holds as a bouncer:
 /// these are many, and are told row by row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct VpcTables {
+pub struct VpcTables {
     /// By network index × 256 + slot.
-    pub(crate) holders: BTreeMap<u32, Holders>,
+    pub holders: BTreeMap<u32, Holders>,
     /// The VPC's own row, unless it is to be removed.
-    pub(crate) vpc: Option<Vpc>,
-    pub(crate) routes: BTreeMap<RouteKey, Route>,
+    pub vpc: Option<Vpc>,
+    /// Which network an address is in.
+    pub routes: BTreeMap<RouteKey, Route>,
     /// Of kind LOCAL.
-    pub(crate) endpoints: BTreeMap<Address, Endpoint>,
+    pub endpoints: BTreeMap<Address, Endpoint>,
     /// By interface index.
-    pub(crate) ports: BTreeMap<u32, Port>,
+    pub ports: BTreeMap<u32, Port>,
 }
 
 /// The indices that rows refer to each other by.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Assigned {
-    pub(crate) vpc: VpcIndex,
-    pub(crate) networks: BTreeMap<NetworkId, NetworkIndex>,
-    pub(crate) hosts: BTreeMap<IpAddr, HostIndex>,
+pub struct Assigned {
+    /// The VPC's.
+    pub vpc: VpcIndex,
+    /// Those of the networks that are assigned.
+    pub networks: BTreeMap<NetworkId, NetworkIndex>,
+    /// Those of the hosts that have rows.
+    pub hosts: BTreeMap<IpAddr, HostIndex>,
 }
 
 /// What a guest's rows refer to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) vpc: VpcIndex,
-    pub(crate) network: NetworkIndex,
+pub struct Place {
+    /// Its VPC's index.
+    pub vpc: VpcIndex,
+    /// Its network's index.
+    pub network: NetworkIndex,
     /// Largest IP packet of guests, in bytes.
-    pub(crate) guest_mtu: u16,
+    pub guest_mtu: u16,
 }
 
 /// Keys of rows that go, table by table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Gone {
-    pub(crate) holders: BTreeSet<u32>,
+pub struct Gone {
+    /// Of slots' holders.
+    pub holders: BTreeSet<u32>,
     /// The VPC's own row.
-    pub(crate) vpc: bool,
-    pub(crate) routes: BTreeSet<RouteKey>,
-    pub(crate) endpoints: BTreeSet<Address>,
-    pub(crate) ports: BTreeSet<u32>,
+    pub vpc: bool,
+    /// Of networks' prefixes.
+    pub routes: BTreeSet<RouteKey>,
+    /// Of guests' addresses.
+    pub endpoints: BTreeSet<Address>,
+    /// Of guests' interfaces.
+    pub ports: BTreeSet<u32>,
 }
 
 impl Gone {
     /// All that is there and not desired.
-    pub(crate) fn all(current: &VpcTables, desired: &VpcTables) -> Self {
+    pub fn all(current: &VpcTables, desired: &VpcTables) -> Self {
         Self {
             holders: superfluous(&current.holders, &desired.holders),
             vpc: current.vpc.is_some() && desired.vpc.is_none(),
@@ -70,7 +79,7 @@ impl Gone {
     }
 
     /// Keeps what is there and not desired.
-    pub(crate) fn restrict(&mut self, current: &VpcTables, desired: &VpcTables) {
+    pub fn restrict(&mut self, current: &VpcTables, desired: &VpcTables) {
         fn keep<K: Ord, V>(gone: &mut BTreeSet<K>, there: &BTreeMap<K, V>, not: &BTreeMap<K, V>) {
             gone.retain(|key| there.contains_key(key) && !not.contains_key(key));
         }
@@ -83,7 +92,7 @@ impl Gone {
 }
 
 /// The rows of a table that are new or different.
-pub(crate) fn changed<K: Ord + Copy, V: PartialEq + Copy>(
+pub fn changed<K: Ord + Copy, V: PartialEq + Copy>(
     current: &BTreeMap<K, V>,
     desired: &BTreeMap<K, V>,
 ) -> Vec<(K, V)> {
@@ -98,14 +107,20 @@ fn superfluous<K: Ord + Copy, V>(
     current.keys().filter(|key| !desired.contains_key(key)).copied().collect()
 }
 
+/// The key of a prefix in a VPC.
+pub fn route_key(vni: u32, prefix: IpNet) -> RouteKey {
+    let mapped = if prefix.addr().is_ipv4() { 96 } else { 0 };
+    RouteKey::new(vni, prefix.network().into(), mapped + prefix.prefix_len())
+}
+
 /// The prefix that stands for a network as long as the agent knows it: the IPv4 one if it has one.
-pub(crate) fn network_key(vni: u32, network: &NetworkRow) -> Option<RouteKey> {
-    prefixes(network).next().map(|prefix| RouteKey::new(vni, prefix))
+pub fn network_key(vni: u32, network: &NetworkRow) -> Option<RouteKey> {
+    prefixes(network).next().map(|prefix| route_key(vni, prefix))
 }
 
 /// The tables of those networks that are assigned, without the guests' interfaces, which must be
 /// attached before they have rows.
-pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
+pub fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
     let mut tables = VpcTables {
         vpc: Some(Vpc {
             index: assigned.vpc,
@@ -117,7 +132,7 @@ pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables
     for (id, &index) in &assigned.networks {
         let Some(network) = rows.networks.get(id) else { continue };
         let route = Route { network: index, vpc: assigned.vpc };
-        let keys = prefixes(network).map(|prefix| (RouteKey::new(vni, prefix), route));
+        let keys = prefixes(network).map(|prefix| (route_key(vni, prefix), route));
         tables.routes.extend(keys);
         for slot in Slot::all() {
             let hosts = list::<REPLICAS>(network.holders.holders(slot), assigned);
@@ -128,7 +143,7 @@ pub(crate) fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables
 }
 
 /// The rows of one guest whose interface is attached.
-pub(crate) fn port(
+pub fn port(
     vni: u32,
     port: &PortRow,
     network: &NetworkRow,
@@ -174,14 +189,26 @@ pub(crate) fn port(
     (row, endpoints)
 }
 
+/// The row of an endpoint that this host bounces for.
+pub fn held(row: &HeldRow, host: HostIndex, vpc: VpcIndex) -> Endpoint {
+    let generation = row.generation.get();
+    Endpoint { generation, kind: Endpoint::HELD, host, vpc, ..Endpoint::NOWHERE }
+}
+
+/// The row that is left of an endpoint that was on this host.
+pub fn moved(row: &Endpoint) -> Endpoint {
+    let Endpoint { generation, vpc, .. } = *row;
+    Endpoint { generation, kind: Endpoint::MOVED, vpc, ..Endpoint::NOWHERE }
+}
+
 /// The row of a slot in the table of holders.
-pub(crate) fn holders_row(network: NetworkIndex, slot: u8) -> u32 {
+pub fn holders_row(network: NetworkIndex, slot: u8) -> u32 {
     network * SLOTS as u32 + u32::from(slot)
 }
 
 /// A network's routes.
-pub(crate) fn routes(vni: u32, network: &NetworkRow) -> impl Iterator<Item = RouteKey> {
-    prefixes(network).map(move |prefix| RouteKey::new(vni, prefix))
+pub fn routes(vni: u32, network: &NetworkRow) -> impl Iterator<Item = RouteKey> {
+    prefixes(network).map(move |prefix| route_key(vni, prefix))
 }
 
 fn prefixes(network: &NetworkRow) -> impl Iterator<Item = IpNet> {
@@ -212,7 +239,7 @@ fn or_zero(address: Option<Ipv4Addr>) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mizar_vpc::{Attachment, Generation, SlotHolders};
+    use crate::{Attachment, Generation, SlotHolders};
     use proptest::prelude::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
@@ -256,7 +283,7 @@ mod tests {
         assert_eq!(tables.holders[&(5 * 256 + 255)].hosts, [2, 1, 0, 0]);
         let route = Route { network: 5, vpc: 3 };
         let prefixes = ["10.1.0.0/16", "fd00:1::/64"];
-        let keys = prefixes.map(|prefix| (RouteKey::new(VNI, prefix.parse().unwrap()), route));
+        let keys = prefixes.map(|prefix| (route_key(VNI, prefix.parse().unwrap()), route));
         assert_eq!(tables.routes, keys.into());
         assert_eq!(network_key(VNI, &rows.networks[&NetworkId::MIN]), Some(keys[0].0));
     }
@@ -300,6 +327,16 @@ mod tests {
         let (row, endpoints) = super::port(VNI, &port, &rows.networks[&NetworkId::MIN], 42, place);
         assert_eq!(row.flags, Port::SENT_OUT);
         assert!(endpoints.values().all(|endpoint| endpoint.flags == Port::SENT_OUT));
+    }
+
+    #[test]
+    fn a_route_counts_the_vni_and_the_mapped_bits() {
+        let key = route_key(0x010203, "10.1.0.0/16".parse().unwrap());
+        assert_eq!(key.length, 32 + 96 + 16);
+        assert_eq!(key.vni, [0, 1, 2, 3]);
+        assert_eq!(key.address[10..], [0xff, 0xff, 10, 1, 0, 0]);
+        assert_eq!(route_key(5, "fd00::/64".parse().unwrap()).length, 96);
+        assert_eq!(key.vni(), 0x010203);
     }
 
     proptest! {

@@ -1,0 +1,97 @@
+//! What the steps of a script do.
+
+use crate::controller::{apply, delete, endpoint_manifest, host_manifest, network_manifest};
+use crate::controller::{vni, vpc_manifest};
+use crate::scenario::{ADDRESSES, Action, EndpointId};
+use crate::world::World;
+use std::rc::Rc;
+
+impl World {
+    /// A step of the script.
+    pub(crate) fn step(&mut self, number: usize) {
+        let scenario = Rc::clone(&self.scenario);
+        self.trace(&[2, number as u64]);
+        self.act(&scenario.script[number].action);
+    }
+
+    /// Does something. What makes no sense as things are does nothing.
+    pub(crate) fn act(&mut self, action: &Action) {
+        self.note(|| format!("=== {action}"));
+        let scenario = Rc::clone(&self.scenario);
+        let mut write = |manifest| match apply(manifest) {
+            Ok(change) => self.write(vec![change]),
+            Err(error) => self.fail(format!("{action}: {error:#}")),
+        };
+        match action {
+            Action::Put(endpoint, host) => write(endpoint_manifest(&scenario, *endpoint, *host)),
+            Action::Bouncers(vpc, network, hosts) => {
+                write(network_manifest(&scenario, *vpc, *network, hosts));
+            }
+            Action::Dividers(vpc, hosts) => write(vpc_manifest(&scenario, *vpc, hosts)),
+            Action::Join(host) => write(host_manifest(*host, false)),
+            Action::Cordon(host, is_cordoned) => {
+                let manifest = host_manifest(*host, *is_cordoned);
+                if self.is_member(*host) {
+                    apply(manifest).into_iter().for_each(|change| self.write(vec![change]));
+                }
+            }
+            Action::Delete(endpoint) => self.write(vec![delete(*endpoint)]),
+            Action::Replace(endpoint, host) => {
+                let mut changes: Vec<_> = self.namesakes(*endpoint).map(delete).collect();
+                changes.extend(apply(endpoint_manifest(&scenario, *endpoint, *host)));
+                self.write(changes);
+            }
+            Action::Stream(from, to, pieces) => self.begin_stream(*from, *to, *pieces),
+            Action::Flow(flow) => self.begin_flow(*flow, u32::MAX),
+            action => self.act_on_machines(action),
+        }
+    }
+
+    fn act_on_machines(&mut self, action: &Action) {
+        match *action {
+            Action::StopAgent(host) => self.stop_agent(host),
+            Action::StartAgent(host) => self.start_agent(host),
+            Action::StopHost(host) if self.hosts[host].alive => {
+                // Nobody says so: the controller notices when its stream answers no more.
+                self.break_stream(host, 10_000_000);
+                self.agents[host].stream = None;
+                self.stop_agent(host);
+                self.hosts[host].alive = false;
+                self.traffic.deaths.push(self.now);
+            }
+            Action::StartHost(host) if !self.hosts[host].alive => {
+                let (seed, defect) = (self.scenario.seed, self.defect);
+                self.hosts[host].reboot(host, seed, defect);
+                self.start_agent(host);
+            }
+            Action::StopController => self.stop_controller(),
+            Action::StartController => self.start_controller(),
+            Action::Reset(host) => self.break_stream(host, 100_000),
+            Action::Mute(host, true) => {
+                self.break_stream(host, 3_000_000);
+                self.underlay.mute(host, true);
+            }
+            Action::Mute(host, false) => self.underlay.mute(host, false),
+            Action::Cut(from, to, is_cut) => self.underlay.cut(from, to, is_cut),
+            Action::Loss(permille) => self.underlay.loss = permille,
+            Action::Replay(permille) => self.underlay.replay = permille,
+            _ => {}
+        }
+    }
+
+    fn is_member(&self, host: usize) -> bool {
+        let name = &self.hosts[host].name;
+        self.controller.core().is_some_and(|core| core.view().catalog.host(name).is_some())
+    }
+
+    /// The endpoints that have the address of this one.
+    fn namesakes(&self, endpoint: EndpointId) -> impl Iterator<Item = EndpointId> {
+        let catalog = self.controller.core().map(|core| core.view().catalog);
+        let vpc = catalog.and_then(|catalog| catalog.vpc(vni(endpoint.vpc)));
+        let same = (endpoint.number % ADDRESSES..3 * ADDRESSES).step_by(ADDRESSES);
+        let same = same.map(move |number| EndpointId { number, ..endpoint });
+        let there =
+            |it: &EndpointId| vpc.is_some_and(|vpc| vpc.endpoint_named(&it.name()).is_some());
+        same.filter(there).collect::<Vec<_>>().into_iter()
+    }
+}

@@ -1,0 +1,392 @@
+//! Makes a host what its controller says, in the steps in which a real agent does: networks and
+//! held endpoints at once, guests as they are attached, and then what is no longer there goes.
+//! Packets flow between the steps.
+//!
+//! This follows `agent::apply`, which writes to the kernel's maps. What it decides by is shared:
+//! the checks and the assembly of updates, and the rows that they become.
+
+use crate::defect::Defect;
+use crate::scenario::HostId;
+use crate::world::{Task, World};
+use mizar_packet::Address;
+use mizar_packet::tables::{Endpoint, EndpointKey};
+use mizar_packet::upkeep::LEASE;
+use mizar_proto::{Ack, AgentMessage, Applied, Outcome, Position};
+use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
+use mizar_vpc::{Changes, Digest, Generation, HeldRow, IndexedRows, Name, UpdateError, Vni};
+use mizar_vpc::{VpcRows, VpcUpdate};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+/// What an agent knows of what it was told.
+#[derive(Debug, Default)]
+pub(crate) struct Applier {
+    known: BTreeMap<Vni, Known>,
+    /// VPCs of which something was found at the start and nothing was told since, with the newest
+    /// generation that their rows had.
+    found: BTreeMap<u32, u64>,
+    work: BTreeMap<Vni, Work>,
+    queued: BTreeMap<Vni, VecDeque<VpcUpdate>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    generation: Option<Generation>,
+    /// Without held endpoints, which live in the table only.
+    rows: IndexedRows,
+}
+
+/// An update that is being applied.
+#[derive(Debug)]
+struct Work {
+    generation: Generation,
+    desired: VpcTables,
+    /// Held endpoints that have come to live here.
+    replaced: BTreeSet<IpAddr>,
+    attaching: usize,
+    detaching: usize,
+    settled: bool,
+}
+
+impl Applier {
+    /// An agent that starts on tables that it finds.
+    pub(crate) fn recover(vnis: impl Iterator<Item = (u32, u64)>) -> Self {
+        let mut found = BTreeMap::new();
+        for (vni, generation) in vnis {
+            let newest: &mut u64 = found.entry(vni).or_default();
+            *newest = (*newest).max(generation);
+        }
+        Self { found, ..Self::default() }
+    }
+
+    /// Whether nothing is being applied.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.work.is_empty() && self.queued.is_empty()
+    }
+
+    /// Forgets the updates that wait.
+    pub(crate) fn forget_backlog(&mut self) {
+        self.queued.clear();
+    }
+
+    /// Where each VPC stands; `held` are the digests of held endpoints in the tables.
+    pub(crate) fn positions(&self, held: impl Fn(Vni) -> Digest) -> BTreeMap<Vni, Position> {
+        let first = Generation::new(0, 1).ok();
+        let found = self.found.keys().filter_map(|vni| Vni::try_from(*vni).ok());
+        let found = found.filter_map(|vni| Some((vni, first?, None)));
+        let known = self.known.iter().filter_map(|(vni, known)| {
+            let is_still = !self.work.contains_key(vni);
+            let digest = is_still.then(|| known.rows.rows().digest() + held(*vni));
+            Some((*vni, known.generation?, digest))
+        });
+        let all = found.chain(known);
+        all.map(|(vni, generation, digest)| (vni, Position { generation, digest })).collect()
+    }
+
+    /// The rows of a VPC, held endpoints apart.
+    pub(crate) fn rows(&self, vni: Vni) -> VpcRows {
+        self.known.get(&vni).map(|known| known.rows.rows().clone()).unwrap_or_default()
+    }
+
+    /// Takes an update into the rows; what changes of held endpoints.
+    fn admit(
+        &mut self,
+        update: VpcUpdate,
+        checks: bool,
+    ) -> Result<Changes<IpAddr, HeldRow>, UpdateError> {
+        let (vni, generation) = (update.vni, update.generation);
+        let known = self.known.entry(vni).or_default();
+        if checks {
+            update.check_position(known.generation)?;
+            if let Some(found) = self.found.get(&vni.get()).filter(|it| **it > generation.get())
+                && let Ok(current) = Generation::try_from(*found)
+            {
+                return Err(UpdateError::Stale { vni, generation, current });
+            }
+        }
+        known.rows.apply_but_held(update)
+    }
+}
+
+impl World {
+    /// A whole update has come.
+    pub(crate) fn submit(&mut self, id: HostId, update: VpcUpdate) {
+        let vni = update.vni;
+        self.applier(id).queued.entry(vni).or_default().push_back(update);
+        self.begin_next(id, vni);
+    }
+
+    fn applier(&mut self, id: HostId) -> &mut Applier {
+        &mut self.agents[id].applier
+    }
+
+    fn begin_next(&mut self, id: HostId, vni: Vni) {
+        while !self.applier(id).work.contains_key(&vni) {
+            let Some(queue) = self.applier(id).queued.get_mut(&vni) else { return };
+            let Some(update) = queue.pop_front() else {
+                self.applier(id).queued.remove(&vni);
+                return;
+            };
+            let (generation, full) = (update.generation, update.base.is_none());
+            let checks = self.defect != Defect::UncheckedUpdates;
+            match self.applier(id).admit(update, checks) {
+                Ok(held) => {
+                    let held = if full { self.replaced_held(id, vni, held) } else { held };
+                    self.start_work(id, vni, generation, held);
+                }
+                Err(problem) => {
+                    let outcome = Outcome::Refused(problem.to_string());
+                    self.say(id, AgentMessage::Ack(Ack { vni, generation, outcome }));
+                }
+            }
+        }
+    }
+
+    /// Changes that make the held endpoints of a VPC exactly those.
+    fn replaced_held(
+        &self,
+        id: HostId,
+        vni: Vni,
+        held: Changes<IpAddr, HeldRow>,
+    ) -> Changes<IpAddr, HeldRow> {
+        let there = self.hosts[id].held(vni.get()).into_keys().map(IpAddr::from);
+        let removals = there.filter(|address| !held.upserts.contains_key(address)).collect();
+        Changes { upserts: held.upserts, removals }
+    }
+
+    fn start_work(
+        &mut self,
+        id: HostId,
+        vni: Vni,
+        generation: Generation,
+        held: Changes<IpAddr, HeldRow>,
+    ) {
+        let rows = self.applier(id).rows(vni);
+        let wanted = rows != VpcRows::default() || !held.upserts.is_empty();
+        let mut work = Work {
+            generation,
+            desired: VpcTables::default(),
+            replaced: BTreeSet::new(),
+            attaching: 0,
+            detaching: 0,
+            settled: false,
+        };
+        if wanted {
+            let assigned = self.assign(id, vni, &rows);
+            work.desired = tables::tables(vni.get(), &rows, &assigned);
+            self.write_networks(id, vni.get(), &work.desired);
+            for (name, port) in &rows.ports {
+                if self.hosts[id].is_attached(vni, name, port) {
+                    self.write_port(id, vni, name, &rows, &mut work.desired);
+                } else {
+                    work.attaching += 1;
+                    let took = self.random.range(800, 5_000);
+                    let task = Task::Attached {
+                        host: id,
+                        life: self.agents[id].life,
+                        vni,
+                        name: name.clone(),
+                    };
+                    self.after(took, task);
+                }
+            }
+        }
+        let here: BTreeSet<IpAddr> =
+            rows.ports.values().flat_map(|port| port.addresses()).collect();
+        let (replaced, removals) =
+            held.removals.into_iter().partition(|address| here.contains(address));
+        self.remove_held(id, vni, &removals);
+        if wanted && self.defect == Defect::EarlyAcks {
+            let life = self.agents[id].life;
+            let task = Task::Held { host: id, life, vni, rows: held.upserts };
+            self.after(2_000_000, task);
+        } else if wanted {
+            self.write_held(id, vni, &held.upserts, &here);
+        }
+        work.replaced = replaced;
+        self.advance(id, vni, work);
+    }
+
+    /// The indices that rows need.
+    fn assign(&mut self, id: HostId, vni: Vni, rows: &VpcRows) -> Assigned {
+        let (vpc, _) = self.hosts[id].vpcs.allocate(vni.get());
+        let mut assigned = Assigned { vpc, ..Assigned::default() };
+        for (network_id, network) in &rows.networks {
+            let Some(key) = tables::network_key(vni.get(), network) else { continue };
+            let (index, _) = self.hosts[id].networks.allocate(key);
+            assigned.networks.insert(*network_id, index);
+            for holder in &network.holders.hosts {
+                assigned.hosts.insert(*holder, self.ensure(id, *holder));
+            }
+        }
+        for divider in &rows.dividers {
+            assigned.hosts.insert(*divider, self.ensure(id, *divider));
+        }
+        assigned
+    }
+
+    fn write_networks(&mut self, id: HostId, vni: u32, desired: &VpcTables) {
+        let rows = &mut self.hosts[id].tables.rows;
+        for (row, holders) in &desired.holders {
+            rows.holders.insert((row / 256, *row as u8), *holders);
+        }
+        rows.vpcs.extend(desired.vpc.map(|vpc| (vni, vpc)));
+        for (key, route) in &desired.routes {
+            let network = Address::from_octets(key.address);
+            rows.routes.insert((vni, network, (key.length - 32) as u8), *route);
+        }
+    }
+
+    /// Writes the rows of a guest that is attached.
+    fn write_port(
+        &mut self,
+        id: HostId,
+        vni: Vni,
+        name: &Name,
+        rows: &VpcRows,
+        desired: &mut VpcTables,
+    ) {
+        let Some(port) = rows.ports.get(name) else { return };
+        let Some(network) = rows.networks.get(&port.network) else { return };
+        let host = &mut self.hosts[id];
+        let key = tables::network_key(vni.get(), network);
+        let index = key.and_then(|key| host.networks.get(&key));
+        let guest = host.guests.get(&(vni, name.clone()));
+        let (Some(index), Some(vpc), Some(guest)) = (index, host.vpcs.get(&vni.get()), guest)
+        else {
+            return;
+        };
+        let place = Place { vpc, network: index, guest_mtu: crate::host::GUEST_MTU };
+        let (row, endpoints) = tables::port(vni.get(), port, network, guest.interface, place);
+        host.tables.rows.ports.insert(row.interface, row);
+        for (address, endpoint) in &endpoints {
+            host.tables.put_endpoint(&EndpointKey::new(vni.get(), *address), endpoint);
+        }
+        desired.ports.insert(row.interface, row);
+        desired.endpoints.extend(endpoints);
+    }
+
+    pub(crate) fn write_held(
+        &mut self,
+        id: HostId,
+        vni: Vni,
+        held: &BTreeMap<IpAddr, HeldRow>,
+        here: &BTreeSet<IpAddr>,
+    ) {
+        let Some(vpc) = self.hosts[id].vpcs.get(&vni.get()) else { return };
+        for (address, row) in held.iter().filter(|(address, _)| !here.contains(*address)) {
+            let host = self.ensure(id, row.host);
+            let key = EndpointKey::new(vni.get(), (*address).into());
+            self.hosts[id].tables.put_endpoint(&key, &tables::held(row, host, vpc));
+        }
+    }
+
+    fn remove_held(&mut self, id: HostId, vni: Vni, removals: &BTreeSet<IpAddr>) {
+        let there = self.hosts[id].held(vni.get());
+        for address in removals.iter().map(|address| Address::from(*address)) {
+            if there.contains_key(&address) {
+                let key = EndpointKey::new(vni.get(), address);
+                self.hosts[id].tables.remove_endpoint(&key);
+            }
+        }
+    }
+
+    /// A guest's interface is there.
+    pub(crate) fn attached(&mut self, id: HostId, vni: Vni, name: &Name) {
+        let Some(mut work) = self.applier(id).work.remove(&vni) else { return };
+        let rows = self.applier(id).rows(vni);
+        work.attaching -= 1;
+        if let Some(port) = rows.ports.get(name) {
+            self.hosts[id].attach(vni, name.clone(), port);
+            self.write_port(id, vni, name, &rows, &mut work.desired);
+        }
+        self.advance(id, vni, work);
+    }
+
+    /// A guest's interface is gone.
+    pub(crate) fn detached(&mut self, id: HostId, vni: Vni, name: &Name) {
+        self.hosts[id].guests.remove(&(vni, name.clone()));
+        let Some(mut work) = self.applier(id).work.remove(&vni) else { return };
+        work.detaching -= 1;
+        self.advance(id, vni, work);
+    }
+
+    fn advance(&mut self, id: HostId, vni: Vni, mut work: Work) {
+        if work.attaching == 0 && !work.settled {
+            work.settled = true;
+            self.settle(id, vni, &mut work);
+        }
+        if work.attaching > 0 || work.detaching > 0 {
+            self.applier(id).work.insert(vni, work);
+            return;
+        }
+        let applier = self.applier(id);
+        applier.found.remove(&vni.get());
+        let generation = work.generation;
+        applier.known.entry(vni).or_default().generation = Some(generation);
+        let outcome = Outcome::Applied(Applied::default());
+        self.say(id, AgentMessage::Ack(Ack { vni, generation, outcome }));
+        self.begin_next(id, vni);
+    }
+
+    /// Removes what the rows no longer have.
+    fn settle(&mut self, id: HostId, vni: Vni, work: &mut Work) {
+        let rows = self.applier(id).rows(vni);
+        let current = self.hosts[id].installed(vni.get());
+        let gone = Gone::all(&current, &work.desired);
+        self.remove_installed(id, vni.get(), &gone);
+        let here: BTreeSet<IpAddr> =
+            rows.ports.values().flat_map(|port| port.addresses()).collect();
+        for address in &gone.endpoints {
+            let key = EndpointKey::new(vni.get(), *address);
+            let moved = !here.contains(&(*address).into());
+            let left = self.hosts[id].leave(&key, &current.endpoints[address], moved);
+            if let Some(row) = left {
+                self.forget_later(id, key, row);
+            }
+        }
+        self.remove_held(id, vni, &work.replaced);
+        let guests = self.hosts[id].guests.keys().filter(|(of, _)| *of == vni);
+        let go = guests.filter(|(_, name)| !rows.ports.contains_key(name)).cloned();
+        for (_, name) in go.collect::<Vec<_>>() {
+            work.detaching += 1;
+            let took = self.random.range(300, 2_000);
+            let life = self.agents[id].life;
+            self.after(took, Task::Detached { host: id, life, vni, name });
+        }
+        let host = &mut self.hosts[id];
+        let kept: BTreeSet<_> = rows
+            .networks
+            .values()
+            .filter_map(|network| tables::network_key(vni.get(), network))
+            .collect();
+        host.networks.retain(|key| key.vni() != vni.get() || kept.contains(key));
+        if work.desired.vpc.is_none() {
+            host.vpcs.retain(|of| *of != vni.get());
+            host.tables.rows.learned.borrow_mut().retain(|(of, _), _| *of != vni.get());
+        }
+    }
+
+    fn remove_installed(&mut self, id: HostId, vni: u32, gone: &Gone) {
+        let rows = &mut self.hosts[id].tables.rows;
+        rows.ports.retain(|interface, _| !gone.ports.contains(interface));
+        for key in &gone.routes {
+            let network = Address::from_octets(key.address);
+            rows.routes.remove(&(vni, network, (key.length - 32) as u8));
+        }
+        if gone.vpc {
+            rows.vpcs.remove(&vni);
+        }
+        for row in &gone.holders {
+            rows.holders.remove(&(row / 256, *row as u8));
+        }
+    }
+
+    /// A row that says "moved" is forgotten after two leases, unless it has become another one.
+    pub(crate) fn forget_later(&mut self, id: HostId, key: EndpointKey, row: Endpoint) {
+        let boot = self.hosts[id].boots;
+        let life = self.agents[id].life;
+        let after = 2 * LEASE.as_micros() as u64;
+        self.after(after, Task::Moved { host: id, boot, life, key, row });
+    }
+}

@@ -1,0 +1,36 @@
+//! Defects that can be put into a run, to see that they are found.
+
+/// What is wrong on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Defect {
+    /// Nothing.
+    #[default]
+    None,
+    /// A host forgets the generations of the locations that it has learned.
+    ForgottenGenerations,
+    /// An agent applies updates wherever they start from.
+    UncheckedUpdates,
+    /// A host does not forget a location that is said to be wrong.
+    DeafToInvalidations,
+    /// A bouncer keeps the first host that it was told of an endpoint.
+    StaleBouncers,
+    /// A host that has answered once is believed to live for ever.
+    ImmortalHosts,
+    /// Tables are looked up without the VNI.
+    SharedKeys,
+    /// An agent acknowledges the endpoints that it bounces for before it has their rows.
+    EarlyAcks,
+}
+
+impl Defect {
+    /// All that are defects.
+    pub const ALL: [Self; 7] = [
+        Self::ForgottenGenerations,
+        Self::UncheckedUpdates,
+        Self::DeafToInvalidations,
+        Self::StaleBouncers,
+        Self::ImmortalHosts,
+        Self::SharedKeys,
+        Self::EarlyAcks,
+    ];
+}

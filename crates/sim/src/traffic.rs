@@ -1,0 +1,216 @@
+//! Guests, and the way of their packets through hosts.
+
+use crate::controller;
+use crate::defect::Defect;
+use crate::frames::{self, Payload};
+use crate::host::Guest;
+use crate::scenario::{ADDRESSES, EndpointId, Flow, GRACE, HostId};
+use crate::world::{Meta, RunningFlow, Task, World};
+use mizar_packet::function::{from_guest, from_wire};
+use mizar_packet::memory::MemoryFrame;
+use mizar_packet::wire::geneve::{OAM, Outer};
+use mizar_packet::wire::oam;
+use mizar_packet::{Delivery, Reason, Verdict};
+use mizar_vpc::manifest::Phase;
+use mizar_vpc::{Name, Vni};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// While flows are slow, they send this seldom, in ms.
+const SLOWLY: u64 = 2_000;
+/// Whoever sends less often has forgotten who lives when he does, in ms.
+const SELDOM: u64 = 300;
+
+impl World {
+    /// A flow begins. Where nothing may be lost, it does so only between endpoints that are ready.
+    pub(crate) fn begin_flow(&mut self, flow: Flow, most: u32) {
+        let to = EndpointId { number: flow.to, ..flow.from };
+        let ready = |it| self.controller.phase(it, self.now).is_some_and(|it| it.0 == Phase::Ready);
+        if self.scenario.class.is_strict() && !(ready(flow.from) && ready(to)) {
+            return;
+        }
+        self.traffic.flows.push(RunningFlow { flow, begun: self.now, sent: 0, most });
+        self.after(0, Task::Send { flow: self.traffic.flows.len() - 1 });
+    }
+
+    /// The next packet of a flow, from wherever its guest is.
+    pub(crate) fn send_flow(&mut self, number: usize) {
+        let running = &mut self.traffic.flows[number];
+        let (flow, sent) = (running.flow, running.sent);
+        if sent >= running.most {
+            return;
+        }
+        running.sent += 1;
+        if running.sent < running.most {
+            let every = if self.traffic.slow { flow.every.max(SLOWLY) } else { flow.every };
+            self.after(every * 1000, Task::Send { flow: number });
+        }
+        let vni = controller::vni(flow.from.vpc);
+        let to = self.address(flow.to, flow.v6);
+        let key = (vni, flow.from.name());
+        for id in 0..self.hosts.len() {
+            if self.hosts[id].alive
+                && let Some(guest) = self.hosts[id].guests.get(&key).cloned()
+            {
+                let payload =
+                    Payload { vni: vni.get(), flow: number as u32, number: sent, answer: false };
+                self.send_packet(id, &guest, to, payload);
+            }
+        }
+    }
+
+    /// The address of the endpoints of a number.
+    pub(crate) fn address(&self, number: usize, v6: bool) -> IpAddr {
+        let place = number % ADDRESSES;
+        let network = place % self.scenario.networks;
+        let last = 10 + place;
+        if v6 {
+            let last = u16::from_str_radix(&last.to_string(), 16).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, network as u16, 0, 0, 0, last))
+        } else {
+            IpAddr::V4(Ipv4Addr::new(10, 0, network as u8, last as u8))
+        }
+    }
+
+    fn send_packet(&mut self, id: HostId, guest: &Guest, to: IpAddr, payload: Payload) {
+        let Some(from) = guest.address(to.is_ipv6()) else { return };
+        let Some(bytes) = frames::udp(guest.mac.octets(), from, to, &payload) else { return };
+        let Payload { flow, number, answer, .. } = payload;
+        let meta = Meta { flow, number, answer, at: self.now, sends: 0, options: false };
+        self.stats.sent += 1;
+        self.set_time(id);
+        let mut frame = MemoryFrame::new(bytes);
+        let verdict = from_guest(&mut frame, &self.hosts[id].tables, guest.interface);
+        self.note(|| {
+            let answer = if answer { "answer" } else { "packet" };
+            format!("h{} guest {from} to {to}: {answer} {flow}/{number}: {verdict:?}", id + 1)
+        });
+        self.obey(id, verdict, frame, Some(meta));
+    }
+
+    /// A frame arrives at a host's NIC.
+    pub(crate) fn arrive(&mut self, id: HostId, mut frame: MemoryFrame, meta: Option<Meta>) {
+        if !self.hosts[id].alive {
+            return self.lost(meta, || format!("at h{}, which is dead", id + 1));
+        }
+        let mut trace = [1, id as u64, 0];
+        trace[2] = frame.bytes.chunks(8).fold(0, |state: u64, chunk| {
+            chunk.iter().fold(state.rotate_left(5), |state, byte| {
+                state.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte)
+            })
+        });
+        self.trace(&trace);
+        if self.defect == Defect::DeafToInvalidations && is_invalidation(&frame) {
+            return;
+        }
+        self.set_time(id);
+        let verdict = from_wire(&mut frame, &self.hosts[id].tables);
+        self.note(|| match meta {
+            Some(Meta { flow, number, .. }) => {
+                format!("h{} gets {flow}/{number}: {verdict:?}", id + 1)
+            }
+            None => format!("h{} gets a control message: {verdict:?}", id + 1),
+        });
+        self.obey(id, verdict, frame, meta);
+    }
+
+    /// Does with a frame what a host's programs say.
+    pub(crate) fn obey(
+        &mut self,
+        id: HostId,
+        verdict: Verdict,
+        frame: MemoryFrame,
+        meta: Option<Meta>,
+    ) {
+        let tables = &self.hosts[id].tables;
+        if let Some(broken) = tables.broken.take() {
+            self.fail(format!("h{}: {broken}", id + 1));
+        }
+        let events = self.hosts[id].tables.rows.events.take();
+        if !events.is_empty() && self.agents[id].runs {
+            let life = self.agents[id].life;
+            let later = self.random.range(20, 400);
+            self.after(later, Task::Events { host: id, life, events });
+        }
+        match verdict {
+            Verdict::Transmit => self.transmit(id, frame, meta),
+            Verdict::Deliver(delivery) => self.deliver(id, delivery, &frame, meta),
+            // For the few ms in which the next hop of a holder is looked for that a host has just
+            // been told of, there may be nobody else to send to.
+            Verdict::Drop(Reason::NoNextHop) => self.lost(None, || format!("at h{}", id + 1)),
+            Verdict::Drop(reason) => {
+                self.lost(meta, || format!("at h{}: {}", id + 1, reason.name()));
+            }
+            Verdict::Consumed | Verdict::Answer => {}
+            Verdict::Pass | Verdict::Refer(_) => {
+                self.fail(format!("h{}: {verdict:?} of a frame of the network", id + 1));
+            }
+        }
+    }
+
+    /// A host gives a frame to a guest.
+    fn deliver(&mut self, id: HostId, to: Delivery, frame: &MemoryFrame, meta: Option<Meta>) {
+        let host = &self.hosts[id];
+        let port = host.tables.rows.ports.get(&to.interface);
+        if port.is_none_or(|port| port.vni != to.vni) {
+            return self.lost(meta, || format!("at h{}: tag_mismatch", id + 1));
+        }
+        let Some(((vni, name), guest)) = host.guest_at(to.interface) else {
+            return self.lost(meta, || format!("at h{}, whose guest is gone", id + 1));
+        };
+        let (vni, name, guest) = (*vni, name.clone(), guest.clone());
+        let for_guest = frame.bytes.first_chunk() == Some(&guest.mac.octets());
+        if for_guest && self.give_segment(vni.get(), name.as_str(), frame) {
+            return;
+        }
+        let Some(received) = frames::read(&frame.bytes) else {
+            return self.fail(format!("h{}: {name} got what nobody sent: {frame:x?}", id + 1));
+        };
+        if let Some(problem) = wrong((vni, &name, &guest), &received) {
+            return self.fail(format!("h{}: {problem}", id + 1));
+        }
+        self.stats.delivered += 1;
+        if let Some(record) = &mut self.traffic.record {
+            record.extend(meta);
+        }
+        let payload = received.payload;
+        let flow = self.traffic.flows.get(payload.flow as usize);
+        if flow.is_some_and(|it| it.flow.answered) && !payload.answer {
+            let answer = Payload { vni: vni.get(), answer: true, ..payload };
+            self.send_packet(id, &guest, received.src.into(), answer);
+        }
+    }
+
+    /// A packet is lost. Where nothing may be, that is the end.
+    pub(crate) fn lost(&mut self, meta: Option<Meta>, place: impl Fn() -> String) {
+        self.note(|| format!("lost {}", place()));
+        let Some(meta) = meta.filter(|_| self.scenario.class.is_strict()) else { return };
+        let flow = self.traffic.flows.get(meta.flow as usize);
+        let every = flow.map_or(0, |it| it.flow.every);
+        let every = if self.traffic.slow { every.max(SLOWLY) } else { every };
+        // Who sends seldom has to have sent once to know who lives.
+        let grace = GRACE + if every < SELDOM { 0 } else { every * 1000 };
+        let excuses = |since: u64| (since..since + grace).contains(&meta.at);
+        // A flow that begins while a host is dead does not know either.
+        let is_dead = self.hosts.iter().any(|host| !host.alive);
+        let is_new = is_dead && flow.is_some_and(|it| excuses(it.begun));
+        if !is_new && !self.traffic.deaths.iter().copied().any(excuses) {
+            self.fail(format!("{meta:?} was lost {}, and nothing may be", place()));
+        }
+    }
+}
+
+/// What is wrong with what a guest received.
+fn wrong((vni, name, guest): (Vni, &Name, &Guest), received: &frames::Received) -> Option<String> {
+    if received.payload.vni != vni.get() {
+        return Some(format!("{name} of VPC {vni} got a packet of another VPC: {received:?}"));
+    }
+    if !guest.has(received.dst) || received.mac != guest.mac.octets() {
+        return Some(format!("{name} got a packet for another endpoint: {received:?}"));
+    }
+    None
+}
+
+fn is_invalidation(frame: &MemoryFrame) -> bool {
+    let byte = |at: usize| frame.bytes.get(at).copied().unwrap_or(0);
+    byte(Outer::LEN - 7) & OAM != 0 && byte(Outer::LEN + 1) == oam::INVALIDATE
+}
