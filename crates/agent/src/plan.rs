@@ -147,7 +147,9 @@ pub(crate) fn port(
         mac,
         flags,
     };
-    let endpoints = port.addresses().map(|address| (address.into(), endpoint)).collect();
+    // Nothing is delivered yet to one that is only going to live here.
+    let addresses = port.addresses().filter(|_| port.lives_here());
+    let endpoints = addresses.map(|address| (address.into(), endpoint)).collect();
     let (v4_network, v4_prefix) =
         network.v4.map_or(([0; 4], 0), |prefix| (prefix.network().octets(), prefix.prefix_len()));
     let (v6_network, v6_prefix) = network

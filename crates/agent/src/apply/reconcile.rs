@@ -10,7 +10,7 @@ use crate::ports;
 use crate::probe::LEASE;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
-use mizar_packet::tables::{Endpoint, EndpointKey, VpcIndex};
+use mizar_packet::tables::{Endpoint, EndpointKey, HostIndex, VpcIndex};
 use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, RowKey, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -238,7 +238,11 @@ impl Applier {
         for (address, row) in left {
             let key = EndpointKey::new(vni.get(), address);
             // One that should be here but cannot be attached has not moved.
-            leave(&self.maps, key, row, indexed.port_at(address.into()).is_none());
+            let moved = indexed.port_at(address.into()).is_none();
+            let to = work.scope.migrated.get(&address).filter(|_| moved);
+            // Without its row, what comes goes by way of a bouncer.
+            let to = to.and_then(|host| self.hosts.expect(*host).ok()).unwrap_or(0);
+            leave(&self.maps, key, row, moved.then_some(to));
         }
         self.remove_held(vni, &work.replaced);
         let go = |name: &&Name| !rows.ports.contains_key(*name);
@@ -299,24 +303,31 @@ impl Applier {
 }
 
 /// Takes away a row that says "here": for two leases the host still says that the endpoint moved,
-/// and sends what comes for it back to a bouncer.
-fn leave(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint, moved: bool) {
+/// and sends what comes for it on to the host with that index, or, if it is 0, back to a bouncer.
+fn leave(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint, moved: Option<HostIndex>) {
     match maps.endpoints.get(&key) {
         Some(found) if found.kind == Endpoint::LOCAL => {}
         // This host has become its bouncer.
         _ => return,
     }
     let Endpoint { generation, vpc, .. } = row;
-    let moved_row = Endpoint { generation, kind: Endpoint::MOVED, vpc, ..Endpoint::NOWHERE };
-    let outcome = if moved {
-        maps.endpoints.put(&key, &moved_row)
-    } else {
-        maps.endpoints.remove(&key).map(drop)
+    let moved = moved.map(|host| Endpoint {
+        generation,
+        kind: Endpoint::MOVED,
+        host,
+        vpc,
+        ..Endpoint::NOWHERE
+    });
+    let outcome = match &moved {
+        Some(row) => maps.endpoints.put(&key, row),
+        None => maps.endpoints.remove(&key).map(drop),
     };
-    match outcome {
-        Ok(()) if moved => forget_moved(maps, key, moved_row),
-        Ok(()) => {}
-        Err(error) => warn!(vni = key.vni, address = %key.address, %error, "endpoint not removed"),
+    match (outcome, moved) {
+        (Ok(()), Some(row)) => forget_moved(maps, key, row),
+        (Ok(()), None) => {}
+        (Err(error), _) => {
+            warn!(vni = key.vni, address = %key.address, %error, "endpoint not removed");
+        }
     }
 }
 

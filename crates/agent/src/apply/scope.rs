@@ -4,8 +4,9 @@ use crate::kernel::RouteKey;
 use crate::plan::{Gone, holders_row, network_key, routes};
 use mizar_packet::Address;
 use mizar_packet::tables::{NetworkIndex, SLOTS};
-use mizar_vpc::{IndexedRows, Name, NetworkId, RowKey, VpcRows, VpcUpdate};
+use mizar_vpc::{IndexedRows, Name, NetworkId, PortMigration, PortRow, RowKey, VpcRows, VpcUpdate};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Rows that are to be looked at.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Scope {
     pub(super) ports: BTreeSet<Name>,
     /// What the rows had in the tables before. What they have no more goes.
     pub(super) gone: Gone,
+    /// Where endpoints moved, of those that may have left.
+    pub(super) migrated: BTreeMap<Address, IpAddr>,
     /// Networks whose index nobody may need any more.
     pub(super) keys: Vec<RouteKey>,
     /// Networks that are new, or have other prefixes or gateways: their ports depend on them.
@@ -33,7 +36,9 @@ impl Scope {
     ) -> Self {
         if update.base.is_none() {
             let ports = rows.rows().ports.keys().cloned().collect();
-            return Self { all: true, ports, ..Self::default() };
+            let mut scope = Self { all: true, ports, ..Self::default() };
+            rows.rows().ports.values().for_each(|old| scope.follow_migration(old));
+            return scope;
         }
         let mut scope = Self::default();
         for id in update.networks.upserts.keys().chain(&update.networks.removals) {
@@ -45,8 +50,10 @@ impl Scope {
             }
         }
         for name in update.ports.upserts.keys().chain(&update.ports.removals) {
-            let old = rows.rows().ports.get(name).into_iter();
-            scope.gone.endpoints.extend(old.flat_map(|row| row.addresses().map(Address::from)));
+            if let Some(old) = rows.rows().ports.get(name) {
+                scope.gone.endpoints.extend(old.addresses().map(Address::from));
+                scope.follow_migration(old);
+            }
             scope.ports.insert(name.clone());
         }
         if !scope.networks.is_empty() {
@@ -96,6 +103,13 @@ impl Scope {
             RowKey::Port(name) => self.ports.contains(name),
             // Those that could not be written are tried with each update.
             RowKey::Held(_) => true,
+        }
+    }
+
+    /// Notes where an endpoint is that was about to move, should it have.
+    fn follow_migration(&mut self, old: &PortRow) {
+        if let Some(PortMigration::To(host)) = old.migration {
+            self.migrated.extend(old.addresses().map(|address| (Address::from(address), host)));
         }
     }
 

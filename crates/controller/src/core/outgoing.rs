@@ -9,7 +9,7 @@ use crate::desk::Keys;
 use crate::gate::Place;
 use crate::time::Time;
 use mizar_proto::ControllerMessage;
-use mizar_vpc::catalog::VpcEntry;
+use mizar_vpc::catalog::{EndpointRecord, VpcEntry};
 use mizar_vpc::{Batch, HostConfig, Name, Row, RowKey, Vni, VpcUpdate};
 use std::time::Duration;
 
@@ -129,8 +129,7 @@ impl Core {
     fn begin(&mut self, place: Place) {
         let (host, vni) = &place;
         let vpc = self.catalog.vpc(*vni);
-        let lives = lives(vpc, host);
-        let Some(sent) = self.desk.send(host, *vni, self.generation, lives) else {
+        let Some(sent) = self.desk.send(host, *vni, self.generation, about(vpc)) else {
             return self.gate.leave(&place);
         };
         let view = self.view();
@@ -196,7 +195,7 @@ impl Core {
         let room = self.batch_rows.saturating_sub(keys.len());
         self.add_rows(place, keys, sending.is_late, &mut update);
         if sending.rest.is_empty() && !sending.frame.removed {
-            let late = self.desk.late(host, *vni, lives(self.catalog.vpc(*vni), host));
+            let late = self.desk.late(host, *vni, about(self.catalog.vpc(*vni)));
             let late = late.ok_or(Halt::Anew)?;
             if !late.is_empty() && sending.number > 0 && !self.view().is_told(*vni, host) {
                 return Err(Halt::Anew);
@@ -276,10 +275,11 @@ impl Core {
     }
 }
 
-/// Says whether an endpoint of a VPC shall be on a host.
-fn lives<'a>(vpc: Option<&'a VpcEntry>, host: &'a Name) -> impl Fn(&Name) -> bool + 'a {
-    move |endpoint| {
-        let endpoint = vpc.and_then(|vpc| vpc.endpoint_named(endpoint));
-        endpoint.is_some_and(|(_, endpoint)| endpoint.host == *host)
+/// Knows the endpoint of a VPC that a row is about.
+fn about<'a>(vpc: Option<&'a VpcEntry>) -> impl Fn(&RowKey) -> Option<&'a EndpointRecord> {
+    move |key| match key {
+        RowKey::Port(name) => vpc?.endpoint_named(name).map(|(_, endpoint)| endpoint),
+        RowKey::Held(address) => vpc?.endpoint_at(*address),
+        RowKey::Network(_) => None,
     }
 }

@@ -3,7 +3,7 @@
 use super::Core;
 use super::outlet::{Messages, outlet};
 use crate::cursor::Cursor;
-use crate::desk::{Keys, SessionId};
+use crate::desk::{Keys, Move, Moves, SessionId};
 use crate::time::Time;
 use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
 use mizar_vpc::{Name, RowKey, Standing, View, Vni};
@@ -90,16 +90,27 @@ impl Core {
 
     /// A stream has ended.
     pub(crate) fn close(&mut self, host: &Name, session: SessionId, now: Time) {
-        let Some(left) = self.desk.close(host, session) else { return };
+        let Some(moves) = self.desk.close(host, session) else { return };
         info!(%host, "agent gone");
         self.outgoing.remove(host);
         self.forget_sendings(host);
-        // Who waited for it to let an endpoint go waits no longer.
-        for (vni, name) in left {
-            let to = self.endpoint(vni, &name).map(|endpoint| endpoint.host.clone());
-            self.unsent.extend(to.map(|host| (host, vni)));
-        }
+        self.resume(moves);
         self.tell_host(host, now);
+    }
+
+    /// Who waited for a host before he was told of a move waits no longer.
+    fn resume(&mut self, moves: Moves) {
+        for ((vni, name), how) in moves {
+            let Some(endpoint) = self.endpoint(vni, &name) else { continue };
+            let mut hosts = vec![endpoint.host.clone()];
+            if let Move::Arrives { from, .. } = how {
+                hosts.push(from);
+                if let Some(map) = self.view().map(vni, endpoint.network) {
+                    hosts.extend(endpoint.slots().flat_map(|slot| map.keepers(slot)).cloned());
+                }
+            }
+            self.unsent.extend(hosts.into_iter().map(|host| (host, vni)));
+        }
     }
 
     fn acknowledge(&mut self, host: &Name, ack: Ack, now: Time) {
@@ -121,7 +132,7 @@ impl Core {
                 let state = self.desk.host(host).and_then(|state| state.vpcs.get(&vni));
                 let mended: BTreeSet<_> =
                     state.into_iter().flat_map(|it| it.errors.keys().cloned()).collect();
-                let left = self.desk.leaving(host, vni);
+                let mut moves = self.desk.moving(host, vni);
                 let keys = self.desk.acknowledge(host, (vni, generation), &applied);
                 if keys.is_some() && !self.view().is_told(vni, host) {
                     self.desk.drop_vpc(host, vni);
@@ -133,18 +144,18 @@ impl Core {
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
                     Some(Keys::All) => {
-                        let (mut keys, all) = self.awaited(host, vni);
+                        let (keys, all) = self.awaited(host, vni);
                         if !all {
                             self.follow_all(host, vni, now);
                         }
-                        // Their new hosts wait no longer.
-                        keys.extend(left.into_iter().map(RowKey::Port));
                         keys
                     }
                     None => BTreeSet::new(),
                 };
                 let keys: BTreeSet<_> = keys.into_iter().chain(failed).chain(mended).collect();
-                self.follow_keys(host, vni, &keys, now);
+                self.follow_keys(vni, &keys, now);
+                moves.retain(|(place, _)| !self.desk.is_moving(place));
+                self.resume(moves);
             }
         }
         self.planner.look_at_moving_of(vni);
@@ -191,14 +202,14 @@ impl Core {
             return self.follows.clear();
         }
         let keys = cursor.take(self.view(), place.1, FOLLOWED).into_iter().collect();
-        self.follow_keys(&place.0, place.1, &keys, now);
+        self.follow_keys(place.1, &keys, now);
         if !cursor.is_empty() {
             self.follows.insert(place, cursor);
         }
     }
 
-    /// Rows have come to a host: endpoints may have become ready, and others may follow.
-    fn follow_keys(&mut self, host: &Name, vni: Vni, keys: &BTreeSet<RowKey>, now: Time) {
+    /// Rows have come to a host: endpoints may have become ready.
+    fn follow_keys(&mut self, vni: Vni, keys: &BTreeSet<RowKey>, now: Time) {
         for key in keys {
             let Some(vpc) = self.catalog.vpc(vni) else { return };
             let endpoint = match key {
@@ -208,14 +219,6 @@ impl Core {
             };
             if let Some(name) = endpoint.map(|it| it.name.clone()) {
                 self.progress_of(vni, &name, now);
-            }
-            if let RowKey::Port(name) = key
-                && let Some((_, endpoint)) =
-                    self.catalog.vpc(vni).and_then(|it| it.endpoint_named(name))
-                && endpoint.host != *host
-            {
-                // The host that it has moved to may have waited.
-                self.unsent.insert((endpoint.host.clone(), vni));
             }
         }
     }
