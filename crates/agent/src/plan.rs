@@ -282,6 +282,7 @@ mod tests {
             v6: Some("fd00:1::9".parse().unwrap()),
             generation: Generation::new(1, 4).unwrap(),
             attachment: Attachment::Veth { netns: "/run/netns/a".into(), interface: "e".into() },
+            migration: None,
         };
         let place = Place { vpc: 3, network: 5, guest_mtu: 1426 };
         let (row, endpoints) = super::port(VNI, &port, &rows.networks[&NetworkId::MIN], 42, place);

@@ -179,13 +179,13 @@ impl Desk {
     }
 
     /// The next thing to send to a host of a VPC; None if there is nothing, or it has to wait.
-    /// `about` knows the endpoint that a row is about.
+    /// `about` knows what a row is about.
     pub(crate) fn send<'a>(
         &mut self,
         host: &Name,
         vni: Vni,
         generation: Generation,
-        about: impl Fn(&RowKey) -> Option<&'a EndpointRecord>,
+        about: impl Fn(&RowKey) -> About<'a>,
     ) -> Option<Sent> {
         let waits = waits(&self.moving, host, vni, about);
         let state = self.hosts.get_mut(host).filter(|it| it.session.is_some())?;
@@ -204,7 +204,7 @@ impl Desk {
         &mut self,
         host: &Name,
         vni: Vni,
-        about: impl Fn(&RowKey) -> Option<&'a EndpointRecord>,
+        about: impl Fn(&RowKey) -> About<'a>,
     ) -> Option<BTreeSet<RowKey>> {
         let waits = waits(&self.moving, host, vni, about);
         let progress = self.hosts.get_mut(host)?.vpcs.get_mut(&vni)?;
@@ -292,18 +292,37 @@ impl Desk {
 /// Endpoints, and how they move.
 pub(crate) type Moves = Vec<((Vni, Name), Move)>;
 
+/// What a row is about.
+pub(crate) enum About<'a> {
+    /// An endpoint.
+    Endpoint(&'a EndpointRecord),
+    /// A network that the host has no part in any more.
+    LeftNetwork,
+    /// Nothing that anybody waits for.
+    Other,
+}
+
 /// Which rows of a host have to wait for another host.
 fn waits<'a, 'e>(
     moving: &'a BTreeMap<(Vni, Name), Move>,
     host: &'a Name,
     vni: Vni,
-    about: impl Fn(&RowKey) -> Option<&'e EndpointRecord> + 'a,
+    about: impl Fn(&RowKey) -> About<'e> + 'a,
 ) -> impl Fn(&RowKey) -> bool + 'a {
     move |key| {
         if moving.is_empty() {
             return false;
         }
-        let Some(endpoint) = about(key) else { return false };
+        let endpoint = match about(key) {
+            About::Endpoint(endpoint) => endpoint,
+            // Endpoints go with their network, or before it.
+            About::LeftNetwork => {
+                return moving.iter().any(|((of, _), it)| {
+                    *of == vni && matches!(it, Move::Arrives { from, .. } if from == host)
+                });
+            }
+            About::Other => return false,
+        };
         match moving.get(&(vni, endpoint.name.clone())) {
             Some(Move::Leaves(left)) => {
                 matches!(key, RowKey::Port(_)) && endpoint.host == *host && left != host

@@ -108,6 +108,16 @@ pub enum PortMigration {
     Here,
 }
 
+impl PortMigration {
+    /// The host that the endpoint moves to from here.
+    pub const fn target(self) -> Option<IpAddr> {
+        match self {
+            Self::To(host) => Some(host),
+            Self::Here => None,
+        }
+    }
+}
+
 impl PortRow {
     /// Checks that it can be attached as it says.
     ///

@@ -4,7 +4,9 @@ use crate::kernel::RouteKey;
 use crate::plan::{Gone, holders_row, network_key, routes};
 use mizar_packet::Address;
 use mizar_packet::tables::{NetworkIndex, SLOTS};
-use mizar_vpc::{IndexedRows, Name, NetworkId, PortMigration, PortRow, RowKey, VpcRows, VpcUpdate};
+use mizar_vpc::{
+    IndexedRows, Name, NetworkId, PortMigration, PortRow, RowKey, Slot, VpcRows, VpcUpdate,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -17,12 +19,23 @@ pub(super) struct Scope {
     pub(super) ports: BTreeSet<Name>,
     /// What the rows had in the tables before. What they have no more goes.
     pub(super) gone: Gone,
-    /// Where endpoints moved, of those that may have left.
-    pub(super) migrated: BTreeMap<Address, IpAddr>,
+    /// Where what still comes for endpoints goes, of those that may leave.
+    pub(super) successors: BTreeMap<Address, Successor>,
     /// Networks whose index nobody may need any more.
     pub(super) keys: Vec<RouteKey>,
     /// Networks that are new, or have other prefixes or gateways: their ports depend on them.
     moved: BTreeSet<NetworkId>,
+}
+
+/// Where what still comes for an endpoint goes once it has left.
+#[derive(Clone, Debug)]
+pub(super) struct Successor {
+    /// Its network.
+    pub(super) network: NetworkId,
+    /// The host that it was about to move to.
+    pub(super) target: Option<IpAddr>,
+    /// Its bouncers, for a host that does not know the network any more.
+    pub(super) bouncers: Vec<IpAddr>,
 }
 
 impl Scope {
@@ -37,7 +50,7 @@ impl Scope {
         if update.base.is_none() {
             let ports = rows.rows().ports.keys().cloned().collect();
             let mut scope = Self { all: true, ports, ..Self::default() };
-            rows.rows().ports.values().for_each(|old| scope.follow_migration(old));
+            rows.rows().ports.values().for_each(|old| scope.note_successors(old, rows.rows()));
             return scope;
         }
         let mut scope = Self::default();
@@ -52,7 +65,7 @@ impl Scope {
         for name in update.ports.upserts.keys().chain(&update.ports.removals) {
             if let Some(old) = rows.rows().ports.get(name) {
                 scope.gone.endpoints.extend(old.addresses().map(Address::from));
-                scope.follow_migration(old);
+                scope.note_successors(old, rows.rows());
             }
             scope.ports.insert(name.clone());
         }
@@ -106,10 +119,15 @@ impl Scope {
         }
     }
 
-    /// Notes where an endpoint is that was about to move, should it have.
-    fn follow_migration(&mut self, old: &PortRow) {
-        if let Some(PortMigration::To(host)) = old.migration {
-            self.migrated.extend(old.addresses().map(|address| (Address::from(address), host)));
+    /// Notes where what comes for an endpoint goes, should it have left.
+    fn note_successors(&mut self, old: &PortRow, rows: &VpcRows) {
+        let target = old.migration.and_then(PortMigration::target);
+        let network = old.network;
+        let holders = rows.networks.get(&network).map(|network| &network.holders);
+        for address in old.addresses() {
+            let bouncers = holders.into_iter().flat_map(|it| it.holders(Slot::of(address)));
+            let successor = Successor { network, target, bouncers: bouncers.collect() };
+            self.successors.insert(Address::from(address), successor);
         }
     }
 
