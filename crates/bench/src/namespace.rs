@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A network namespace.
@@ -27,6 +27,12 @@ impl Namespace {
             File::open("/proc/thread-self/ns/net").context("open the new network namespace")
         });
         Ok(Self(made.join().map_err(|_| anyhow!("a thread panicked"))??))
+    }
+
+    /// One that exists.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path);
+        Ok(Self(file.with_context(|| format!("open the namespace {}", path.display()))?))
     }
 
     /// A path by which other processes can open it while this lives.
