@@ -66,8 +66,8 @@ impl Lab {
         }
     }
 
-    /// Asks the lab's controller by a command of this program.
-    pub(super) fn asks(&self, words: &[&str], manifest: Option<&str>) -> Result<()> {
+    /// Asks the lab's controller by a command of this program; what that prints.
+    pub(super) fn asks(&self, words: &[&str], manifest: Option<&str>) -> Result<String> {
         let controller = format!("unix:{}", self.status.controller.socket.display());
         let mut command = Command::new(&self.executable);
         command.args(words).args(["--controller", &controller]);
@@ -79,7 +79,7 @@ impl Lab {
         let output = command.stdin(Stdio::null()).output().context("run this program")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{words:?} fails: {}", said.trim());
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Cuts a host off from all others, or joins it again: its number counts from 1.
@@ -125,6 +125,22 @@ impl Lab {
     fn start_agent_of(&self, host: &str, executable: &Path) -> Result<()> {
         let _entered = self.runtime.enter();
         Ok(mizar_lab::start_agent(&self.name, host, executable)?)
+    }
+
+    /// Waits until a network's slots are with those who shall have them.
+    pub(super) fn settles(&self, network: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.asks(&["get", "network", network, "-o", "json"], None)?;
+            let found: serde_json::Value = serde_json::from_str(&text)?;
+            // One resource, or a list of one.
+            let one = found.get("items").and_then(|items| items.get(0)).unwrap_or(&found);
+            if one["status"]["settled"] == true {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the slots of {network} do not come to rest");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until every host stands where its controller wants it.

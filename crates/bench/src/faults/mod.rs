@@ -234,7 +234,7 @@ impl World {
         let (host, netns) = self.place(0, "b", is_elsewhere)?;
         let fate = self.while_talking(|world| {
             let words = ["endpoint", "migrate", "blue/b", "--to", host, "--netns", &netns];
-            world.lab.asks(&words, None)
+            world.lab.asks(&words, None).map(drop)
         })?;
         self.is_elsewhere[0] = is_elsewhere;
         Ok(fate)
@@ -269,7 +269,7 @@ impl World {
         );
         let fate = self.while_talking(|world| {
             world.lab.asks(&["apply"], Some(&manifest))?;
-            world.lab.becomes_ready()
+            world.lab.settles("blue/front")
         })?;
         if self.is_rescaled {
             self.rescale()?;
