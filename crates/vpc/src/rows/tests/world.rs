@@ -293,7 +293,7 @@ impl World {
     }
 
     fn change_endpoint(&mut self, vpc: usize, number: u8, change: impl FnOnce(&mut EndpointSpec)) {
-        let name_ = name(&format!("e{number}"));
+        let name_ = name(format!("e{number}"));
         self.change(&Ref::in_vpc(Kind::Endpoint, name(VPCS[vpc]), name_), |manifest| {
             if let Manifest::Endpoint(it) = manifest {
                 change(&mut it.spec);
