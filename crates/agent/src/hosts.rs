@@ -9,6 +9,7 @@ use crate::indices::{Exhausted, Indices};
 use crate::kernel::{Maps, TableError};
 use mizar_packet::Address;
 use mizar_packet::tables::{Host, HostIndex};
+use mizar_vpc::{Name, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,8 @@ struct State {
     facts: BTreeMap<HostIndex, Facts>,
     /// Without references at the last look.
     retiring: BTreeSet<Address>,
+    /// Where endpoints are about to move: no row of the tables refers to these hosts yet.
+    targets: BTreeMap<(Vni, Name), Address>,
     own: Address,
     mtu: u16,
 }
@@ -91,7 +94,8 @@ impl Hosts {
             // Nobody listens only when the agent is stopping.
             let _ = wanted.send((*address).into());
         }
-        let state = State { indices, facts, retiring: BTreeSet::new(), own, mtu };
+        let state =
+            State { indices, facts, retiring: BTreeSet::new(), targets: BTreeMap::new(), own, mtu };
         let fresh = Fresh { hosts: BTreeSet::new(), since: Instant::now() };
         Ok(Self { maps, state: Mutex::new(state), wanted, fresh: watch::Sender::new(fresh) })
     }
@@ -106,6 +110,22 @@ impl Hosts {
                 fresh.hosts.insert(key);
             });
         })
+    }
+
+    /// Keeps the row of the host that an endpoint is about to move to, so that what comes for the
+    /// endpoint can be sent on from the moment on that it leaves. None: it is not about to move.
+    pub(crate) fn keep_target(
+        &self,
+        endpoint: (Vni, Name),
+        host: Option<IpAddr>,
+    ) -> Result<(), HostError> {
+        let Some(host) = host else {
+            self.lock().targets.remove(&endpoint);
+            return Ok(());
+        };
+        self.expect(host)?;
+        self.lock().targets.insert(endpoint, host.into());
+        Ok(())
     }
 
     /// The row of a host, which is made if there is none, and whose next hop is then looked for.
@@ -165,6 +185,11 @@ impl Hosts {
             let _ = self.wanted.send(address);
         }
         Ok(index)
+    }
+
+    /// Whether this is this host's own address.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        self.lock().own == address.into()
     }
 
     /// The row of a host that has one, with its index.
@@ -266,8 +291,10 @@ impl State {
     /// What becomes of each host, but this one.
     fn turn(&self, referred: &BTreeSet<HostIndex>, idle: impl Fn(HostIndex) -> bool) -> Turn {
         let mut turn = Turn::default();
+        let targets: BTreeSet<Address> = self.targets.values().copied().collect();
         for (&address, index) in self.indices.iter().filter(|(address, _)| **address != self.own) {
-            match (self.retiring.contains(&address), referred.contains(&index)) {
+            let is_referred = referred.contains(&index) || targets.contains(&address);
+            match (self.retiring.contains(&address), is_referred) {
                 (true, false) => turn.freed.push((address, index)),
                 (true, true) => turn.revived.push((address, index)),
                 (false, false) if idle(index) => turn.hidden.push(address),
@@ -309,6 +336,7 @@ mod tests {
         State {
             indices: Indices::recovered("host", 8, [(OWN, 1), (A, 2), (B, 3)]),
             facts: BTreeMap::new(),
+            targets: BTreeMap::new(),
             retiring: retiring.iter().copied().collect(),
             own: OWN,
             mtu: 1500,

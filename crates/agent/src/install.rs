@@ -99,17 +99,10 @@ pub(crate) fn write_port(
     Ok(())
 }
 
-/// Removes rows, in the reverse order. `current` follows. Addresses that are no longer here are
-/// left to the caller, who knows whether they moved.
-pub(crate) fn remove(
-    maps: &Maps,
-    vni: u32,
-    current: &mut VpcTables,
-    gone: &Gone,
-) -> (Vec<(Address, Endpoint)>, Vec<Failed>) {
+/// Removes rows, in the reverse order. `current` follows. Addresses that are no longer here have
+/// been left to the caller, who knows where they moved.
+pub(crate) fn remove(maps: &Maps, vni: u32, current: &mut VpcTables, gone: &Gone) -> Vec<Failed> {
     let mut failed = Vec::new();
-    let left: Vec<_> =
-        gone.endpoints.iter().filter_map(|at| current.endpoints.remove_entry(at)).collect();
     for interface in &gone.ports {
         match maps.ports.remove(*interface) {
             Ok(_) => drop(current.ports.remove(interface)),
@@ -137,7 +130,7 @@ pub(crate) fn remove(
     failed.extend(
         errors.into_iter().map(|(at, error)| Failed::Network(empty[at].0 / SLOTS as u32, error)),
     );
-    (left, failed)
+    failed
 }
 
 const NOBODY: Holders = Holders { hosts: [0; REPLICAS] };

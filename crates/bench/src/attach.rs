@@ -177,6 +177,7 @@ impl Host {
 fn port(number: usize, guest: &Namespace) -> Result<(Name, PortRow)> {
     let [high, low] = u16::try_from(number).context("too many endpoints")?.to_be_bytes();
     let row = PortRow {
+        migration: None,
         network: 1.try_into()?,
         mac: [2, 0, 0, 0, high, low].try_into()?,
         v4: Some(Ipv4Addr::new(10, 1, high, low)),

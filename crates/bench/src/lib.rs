@@ -8,6 +8,7 @@ mod assembly;
 mod attach;
 mod cloud;
 mod cpu;
+mod faults;
 mod fleet;
 mod memory;
 mod namespace;
@@ -71,6 +72,7 @@ const GROUPS: &[Group] = &[
     Group { ids: fleet::IDS, run: fleet::run },
     Group { ids: others::IDS, run: others::run },
     Group { ids: rows::IDS, run: rows::run },
+    Group { ids: faults::IDS, run: faults::run },
 ];
 
 /// Measures, prints and writes what is asked for. The hosts that it starts run the program that is

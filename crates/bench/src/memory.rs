@@ -163,6 +163,7 @@ fn ports(guests: &[Namespace]) -> Result<BTreeMap<mizar_vpc::Name, PortRow>> {
     let port = |(number, guest): (u16, &Namespace)| {
         let [high, low] = number.to_be_bytes();
         let row = PortRow {
+            migration: None,
             network: 1.try_into()?,
             mac: [2, 0, 0, 0, high, low].try_into()?,
             v4: Some(Ipv4Addr::new(10, 1, high, low)),

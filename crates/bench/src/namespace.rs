@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A network namespace.
@@ -32,6 +32,12 @@ impl Namespace {
     /// The same one once more.
     pub(crate) fn same(&self) -> Result<Self> {
         self.0.try_clone().map(Self).context("hold a network namespace once more")
+    }
+
+    /// One that exists.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path);
+        Ok(Self(file.with_context(|| format!("open the namespace {}", path.display()))?))
     }
 
     /// A path by which other processes can open it while this lives.

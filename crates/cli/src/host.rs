@@ -3,20 +3,15 @@
 mod join;
 pub(crate) mod token;
 
+use crate::change::change;
 use crate::output;
 use crate::pki;
 use crate::remote;
 use crate::resource::{self, Selection, View, show};
 use anyhow::Result;
 use clap::Subcommand;
-use http::Method;
-use mizar_controller::api::problem::ProblemKind;
-use mizar_controller::client::{Client, ClientError};
 use mizar_identity::Identity;
-use mizar_vpc::{Kind, Manifest, Ref, Selector};
-
-/// How often a host that others write at the same time is read and written again.
-const ATTEMPTS: usize = 5;
+use mizar_vpc::{Kind, Manifest, Selector};
 
 /// What one can do with hosts.
 #[derive(Debug, Subcommand)]
@@ -90,39 +85,14 @@ async fn cordon(Names { names, remote }: &Names, cordoned: bool) -> Result<()> {
     let client = remote.client()?;
     let word = if cordoned { "cordoned" } else { "in service" };
     for reference in references {
-        let changed = set(&client, &reference, cordoned).await?;
+        let changed = change(&client, &reference, |manifest| {
+            let Manifest::Host(host) = manifest else { return Ok(false) };
+            let was = std::mem::replace(&mut host.spec.cordoned, cordoned);
+            Ok(was != cordoned)
+        });
+        let changed = changed.await?;
         let already = if changed { "" } else { " already" };
         output::print(&format!("{reference} {word}{already}"))?;
     }
     Ok(())
-}
-
-/// Whether the host was otherwise before.
-async fn set(client: &Client, reference: &Ref, cordoned: bool) -> Result<bool> {
-    for attempt in 1.. {
-        let answer = client.get(reference).await;
-        let mut manifest = remote::found(client, reference, answer).await?.without_status();
-        if let Manifest::Host(host) = &mut manifest {
-            if host.spec.cordoned == cordoned {
-                return Ok(false);
-            }
-            host.spec.cordoned = cordoned;
-        }
-        // The manifest has the version that was read, so nobody's change is undone.
-        let path = format!("/v1/hosts/{}", reference.name);
-        let answer: Result<Manifest, _> = client.ask(Method::PUT, &path, Some(&manifest)).await;
-        match answer {
-            Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {}
-            answer => {
-                answer?;
-                return Ok(true);
-            }
-        }
-    }
-    Ok(true)
-}
-
-fn is_conflict(error: &ClientError) -> bool {
-    let kind = error.problem().and_then(|problem| problem.kind());
-    matches!(kind, Some(ProblemKind::Conflict | ProblemKind::Precondition))
 }

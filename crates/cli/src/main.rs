@@ -6,6 +6,7 @@
 
 mod agent;
 mod apply;
+mod change;
 mod client;
 mod completion;
 mod config;
@@ -14,6 +15,7 @@ mod counters;
 mod delete;
 mod describe;
 mod diff;
+mod endpoint;
 mod exit;
 mod files;
 mod get;
@@ -83,6 +85,9 @@ enum Command {
     Watch(watch::Args),
     /// Wait until resources are ready, degraded or deleted
     Wait(wait::Args),
+    /// Move endpoints from host to host
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
     /// List hosts, take them out of service, and let new ones join
     #[command(subcommand)]
     Host(host::Command),
@@ -126,6 +131,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Delete(args) => delete::run(&args).await.map(done),
             Command::Watch(args) => watch::run(&args).await.map(done),
             Command::Wait(args) => wait::run(&args).await.map(done),
+            Command::Endpoint(command) => endpoint::run(&command).await.map(done),
             Command::Host(command) => host::run(&command).await.map(done),
             Command::Top(args) => top::run(&args).await.map(done),
             Command::Pki(command) => pki::run(&command).await.map(done),

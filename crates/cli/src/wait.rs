@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use mizar_controller::api::body::EventBody;
 use mizar_controller::client::{Client, ClientError};
 use mizar_controller::engine::{Filter, Watch};
-use mizar_vpc::manifest::{Condition, ConditionStatus, Phase};
+use mizar_vpc::manifest::{Condition, ConditionStatus, EndpointStatus, Phase};
 use mizar_vpc::{Kind, Manifest, Ref};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub(crate) enum Goal {
     Ready,
     /// Something is missing.
     Degraded,
+    /// It is about to move, and its new host has its interface.
+    Prepared,
     /// It is gone.
     Deleted,
 }
@@ -243,6 +245,7 @@ impl Goal {
         match self {
             Self::Ready => "ready",
             Self::Degraded => "degraded",
+            Self::Prepared => "prepared",
             Self::Deleted => "deleted",
         }
     }
@@ -251,6 +254,9 @@ impl Goal {
         let Some(manifest) = manifest else { return self == Self::Deleted };
         match (self, manifest) {
             (Self::Deleted, _) => false,
+            (Self::Prepared, Manifest::Endpoint(it)) => {
+                it.status.as_ref().is_some_and(EndpointStatus::is_prepared)
+            }
             (_, Manifest::Endpoint(it)) => {
                 let phase = it.status.as_ref().map(|status| status.phase);
                 let wanted = if self == Self::Ready { Phase::Ready } else { Phase::Degraded };

@@ -113,6 +113,15 @@ impl Client {
         self.ask(Method::GET, &path_of(reference), None::<&()>).await
     }
 
+    /// Makes a resource what a manifest says; as it then stands. With a version in it, only if
+    /// nobody has written the resource since.
+    ///
+    /// # Errors
+    /// As [`Client::apply`].
+    pub async fn put(&self, manifest: &Manifest) -> Result<Manifest, ClientError> {
+        self.ask(Method::PUT, &path_of(&manifest.reference()), Some(manifest)).await
+    }
+
     /// A page of resources.
     ///
     /// # Errors

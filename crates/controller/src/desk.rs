@@ -7,6 +7,7 @@
 
 use crate::time::Time;
 use mizar_proto::{Applied, Hello};
+use mizar_vpc::catalog::EndpointRecord;
 use mizar_vpc::{Digest, Generation, Name, RowKey, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +23,32 @@ pub struct SessionId(u64);
 pub(crate) struct Desk {
     hosts: BTreeMap<Name, HostState>,
     sessions: u64,
-    /// Endpoints that move: their new host waits for the host they leave.
-    leaving: BTreeMap<(Vni, Name), Name>,
+    /// Endpoints that move.
+    moving: BTreeMap<(Vni, Name), Move>,
+}
+
+/// How an endpoint moves: who is told only when another host has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// Its new host waits for the host that it leaves: both would call its interface the same.
+    Leaves(Name),
+    /// Its new host has its interface already. All others wait for it, so that whoever sends there
+    /// is not too early.
+    Arrives {
+        /// The new host.
+        at: Name,
+        /// The host that it leaves.
+        from: Name,
+    },
+}
+
+impl Move {
+    /// Whom others wait for.
+    const fn awaited(&self) -> &Name {
+        match self {
+            Self::Leaves(host) | Self::Arrives { at: host, .. } => host,
+        }
+    }
 }
 
 /// How far one host has followed.
@@ -69,7 +94,7 @@ impl Desk {
         told: &BTreeSet<Vni>,
         digest_of: impl Fn(Vni) -> Option<Digest>,
         now: Time,
-    ) -> (SessionId, Vec<Vni>, Vec<(Vni, Name)>) {
+    ) -> (SessionId, Vec<Vni>, Moves) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let state = self.hosts.entry(hello.host.clone()).or_insert_with(|| HostState {
@@ -99,18 +124,17 @@ impl Desk {
             let port = RowKey::Port(name.clone());
             state.vpcs.get(vni).is_some_and(|progress| progress.row(&port) == RowState::Missing)
         };
-        let left =
-            self.leaving.extract_if(.., |place, left| *left == hello.host && !has_to_go(place));
-        (session, known, left.map(|(place, _)| place).collect())
+        let is_over =
+            |place: &(Vni, Name), it: &Move| *it.awaited() == hello.host && !has_to_go(place);
+        let over = self.moving.extract_if(.., |place, it| is_over(place, it));
+        (session, known, over.collect())
     }
 
-    /// A host's stream has ended, if it is the present one. The endpoints that it was waited for
-    /// to let go.
-    pub(crate) fn close(&mut self, host: &Name, session: SessionId) -> Option<Vec<(Vni, Name)>> {
+    /// A host's stream has ended, if it is the present one. The moves for which it was waited.
+    pub(crate) fn close(&mut self, host: &Name, session: SessionId) -> Option<Moves> {
         let state = self.hosts.get_mut(host).filter(|it| it.session == Some(session))?;
         state.session = None;
-        let left = self.leaving.extract_if(.., |_, left| left == host);
-        Some(left.map(|(place, _)| place).collect())
+        Some(self.moving.extract_if(.., |_, it| it.awaited() == host).collect())
     }
 
     /// A host is no longer one of the fleet.
@@ -138,30 +162,41 @@ impl Desk {
         }
     }
 
-    /// An endpoint leaves a host for another, which has to wait: both would call its interface the
-    /// same. A host without a stream is not waited for.
-    pub(crate) fn leave(&mut self, vni: Vni, endpoint: Name, host: &Name) {
-        if self.hosts.get(host).is_some_and(|state| state.session.is_some()) {
-            self.leaving.insert((vni, endpoint), host.clone());
+    /// An endpoint moves. A host without a stream is not waited for.
+    pub(crate) fn begin_move(&mut self, vni: Vni, endpoint: Name, how: Move) {
+        let place = (vni, endpoint);
+        self.moving.remove(&place);
+        if self.hosts.get(how.awaited()).is_some_and(|state| state.session.is_some()) {
+            self.moving.insert(place, how);
         }
     }
 
-    /// The endpoints of a VPC that leave a host.
-    pub(crate) fn leaving(&self, host: &Name, vni: Vni) -> Vec<Name> {
-        let left = self.leaving.iter().filter(|((of, _), left)| *of == vni && *left == host);
-        left.map(|((_, name), _)| name.clone()).collect()
+    /// An endpoint does not exist any more.
+    pub(crate) fn end_move(&mut self, vni: Vni, endpoint: &Name) {
+        self.moving.remove(&(vni, endpoint.clone()));
+    }
+
+    /// The moves of a VPC's endpoints for which a host is waited.
+    pub(crate) fn moving(&self, host: &Name, vni: Vni) -> Moves {
+        let moving = self.moving.iter().filter(|((of, _), it)| *of == vni && it.awaited() == host);
+        moving.map(|(place, it)| (place.clone(), it.clone())).collect()
+    }
+
+    /// Whether a move still has to wait.
+    pub(crate) fn is_moving(&self, place: &(Vni, Name)) -> bool {
+        self.moving.contains_key(place)
     }
 
     /// The next thing to send to a host of a VPC; None if there is nothing, or it has to wait.
-    /// `lives` says whether an endpoint shall be on the host.
-    pub(crate) fn send(
+    /// `about` knows what a row is about.
+    pub(crate) fn send<'a>(
         &mut self,
         host: &Name,
         vni: Vni,
         generation: Generation,
-        lives: impl Fn(&Name) -> bool,
+        about: impl Fn(&RowKey) -> About<'a>,
     ) -> Option<Sent> {
-        let waits = waits(&self.leaving, host, vni, lives);
+        let waits = waits(&self.moving, host, vni, about);
         let state = self.hosts.get_mut(host).filter(|it| it.session.is_some())?;
         state.vpcs.get_mut(&vni)?.send(generation, waits)
     }
@@ -174,13 +209,13 @@ impl Desk {
 
     /// The rows that go with what is being sent to a host of a VPC, since they changed meanwhile;
     /// None: too many, and everything is sent instead.
-    pub(crate) fn late(
+    pub(crate) fn late<'a>(
         &mut self,
         host: &Name,
         vni: Vni,
-        lives: impl Fn(&Name) -> bool,
+        about: impl Fn(&RowKey) -> About<'a>,
     ) -> Option<BTreeSet<RowKey>> {
-        let waits = waits(&self.leaving, host, vni, lives);
+        let waits = waits(&self.moving, host, vni, about);
         let progress = self.hosts.get_mut(host)?.vpcs.get_mut(&vni)?;
         progress.late(waits)
     }
@@ -217,13 +252,13 @@ impl Desk {
             for key in keys {
                 if let RowKey::Port(name) = key {
                     let place = (vni, name.clone());
-                    if self.leaving.get(&place) == Some(host) {
-                        self.leaving.remove(&place);
+                    if self.moving.get(&place).is_some_and(|it| it.awaited() == host) {
+                        self.moving.remove(&place);
                     }
                 }
             }
         } else if keys.is_some() {
-            self.leaving.retain(|(of, _), left| *of != vni || left != host);
+            self.moving.retain(|(of, _), it| *of != vni || it.awaited() != host);
         }
         keys
     }
@@ -267,17 +302,46 @@ impl Desk {
     }
 }
 
-/// Which rows of a host have to wait: those of endpoints that another host has yet to let go.
-fn waits<'a>(
-    leaving: &'a BTreeMap<(Vni, Name), Name>,
+/// Endpoints, and how they move.
+pub(crate) type Moves = Vec<((Vni, Name), Move)>;
+
+/// What a row is about.
+pub(crate) enum About<'a> {
+    /// An endpoint.
+    Endpoint(&'a EndpointRecord),
+    /// A network that the host has no part in any more.
+    LeftNetwork,
+    /// Nothing that anybody waits for.
+    Other,
+}
+
+/// Which rows of a host have to wait for another host.
+fn waits<'a, 'e>(
+    moving: &'a BTreeMap<(Vni, Name), Move>,
     host: &'a Name,
     vni: Vni,
-    lives: impl Fn(&Name) -> bool + 'a,
+    about: impl Fn(&RowKey) -> About<'e> + 'a,
 ) -> impl Fn(&RowKey) -> bool + 'a {
-    move |key| match key {
-        RowKey::Port(name) if lives(name) => {
-            leaving.get(&(vni, name.clone())).is_some_and(|left| left != host)
+    move |key| {
+        if moving.is_empty() {
+            return false;
         }
-        _ => false,
+        let endpoint = match about(key) {
+            About::Endpoint(endpoint) => endpoint,
+            // Endpoints go with their network, or before it.
+            About::LeftNetwork => {
+                return moving.iter().any(|((of, _), it)| {
+                    *of == vni && matches!(it, Move::Arrives { from, .. } if from == host)
+                });
+            }
+            About::Other => return false,
+        };
+        match moving.get(&(vni, endpoint.name.clone())) {
+            Some(Move::Leaves(left)) => {
+                matches!(key, RowKey::Port(_)) && endpoint.host == *host && left != host
+            }
+            Some(Move::Arrives { at, .. }) => at != host,
+            None => false,
+        }
     }
 }

@@ -76,6 +76,9 @@ impl Digests {
                 rows.ports.insert(endpoint.name.clone(), row);
             }
             // Nobody holds what lives with him.
+            if endpoint.host != *host {
+                continue;
+            }
             let Some(map) = view.map(vni, endpoint.network) else { continue };
             for address in endpoint.addresses() {
                 if map.keepers(Slot::of(address)).any(|it| it == host) {

@@ -26,30 +26,41 @@ impl Mark {
 pub(crate) fn of_endpoint(view: View<'_>, changed: &Changed) -> Vec<Mark> {
     let (before, after) = (changed.endpoint_before(), changed.endpoint_after());
     let mut marks = BTreeSet::new();
+    let place = |it: &EndpointRecord| (it.host.clone(), it.generation);
+    let stays = before.map(place) == after.map(place);
     for endpoint in before.into_iter().chain(after) {
-        mark_endpoint(view, endpoint, &mut marks);
+        mark_endpoint(view, endpoint, stays, &mut marks);
     }
-    let host = |endpoint: Option<&EndpointRecord>| endpoint.map(|it| it.host.clone());
-    let (left, joined) = (host(before), host(after));
-    if left != joined
+    let hosts = |it: Option<&EndpointRecord>| -> BTreeSet<Name> {
+        it.into_iter().flat_map(EndpointRecord::hosts).cloned().collect()
+    };
+    let (had, have) = (hosts(before), hosts(after));
+    if had != have
         && let Some(endpoint) = before.or(after)
     {
         let (vni, id) = (endpoint.vni, endpoint.network);
         let network = view.catalog.vpc(vni).and_then(|vpc| vpc.network(id));
         let count = |host: &Name| network.map_or(0, |network| network.endpoints_on(host));
         // Its last endpoint there, or its first.
-        let news = left.filter(|host| count(host) == 0).into_iter();
-        for host in news.chain(joined.filter(|host| count(host) == 1)) {
-            marks.insert(Mark::new(&host, vni, RowKey::Network(id)));
+        let lost = had.difference(&have).filter(|host| count(host) == 0);
+        for host in lost.chain(have.difference(&had).filter(|host| count(host) == 1)) {
+            marks.insert(Mark::new(host, vni, RowKey::Network(id)));
         }
     }
     marks.into_iter().collect()
 }
 
-fn mark_endpoint(view: View<'_>, endpoint: &EndpointRecord, marks: &mut BTreeSet<Mark>) {
+/// If it `stays` where it is, its bouncers have nothing to hear.
+fn mark_endpoint(
+    view: View<'_>,
+    endpoint: &EndpointRecord,
+    stays: bool,
+    marks: &mut BTreeSet<Mark>,
+) {
     let vni = endpoint.vni;
-    marks.insert(Mark::new(&endpoint.host, vni, RowKey::Port(endpoint.name.clone())));
-    let Some(map) = view.map(vni, endpoint.network) else { return };
+    let port = || RowKey::Port(endpoint.name.clone());
+    marks.extend(endpoint.hosts().map(|host| Mark::new(host, vni, port())));
+    let Some(map) = view.map(vni, endpoint.network).filter(|_| !stays) else { return };
     for address in endpoint.addresses() {
         let keepers = map.keepers(Slot::of(address));
         marks.extend(keepers.map(|host| Mark::new(host, vni, RowKey::Held(address))));
@@ -97,7 +108,10 @@ fn ports(view: View<'_>, vni: Vni, id: NetworkId) -> Vec<Mark> {
     let network = vpc.network(id).into_iter();
     let ids = network.flat_map(|network| Slot::all().flat_map(|slot| network.slot(slot)));
     let endpoints = ids.filter_map(|id| vpc.endpoint(id));
-    endpoints.map(|it| Mark::new(&it.host, vni, RowKey::Port(it.name.clone()))).collect()
+    let of = |it: &EndpointRecord| -> Vec<Mark> {
+        it.hosts().map(|host| Mark::new(host, vni, RowKey::Port(it.name.clone()))).collect()
+    };
+    endpoints.flat_map(of).collect()
 }
 
 /// What a change of a VPC's dividers concerns; the view has those after it.

@@ -10,23 +10,27 @@
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
 //! form. Endpoints, of which there are many, are written field by field, and those that are hosts
-//! themselves have a version of their own; the others as MessagePack with the names of their
+//! themselves, or about to move, have versions of their own; the others as MessagePack with the names of their
 //! fields, so that a later version may add some.
 
 use ipnet::IpNet;
 use mizar_vpc::catalog::{EndpointRecord, Record};
+use mizar_vpc::manifest::Migration;
 use mizar_vpc::{Attachment, Generation, Labels, Mac, Name, NetworkId, SlotMap, Vni, VpcSlotMaps};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use thiserror::Error;
 
 /// The version of all values but one kind.
 const VERSION: u8 = 1;
 /// The version of endpoints that are hosts themselves.
 const HOST_VERSION: u8 = 2;
+/// The version of endpoints that are about to move.
+const MIGRATING_VERSION: u8 = 3;
 
 /// A stored value, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,12 +116,16 @@ pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Stored, RecordError> {
     let damaged = |problem: String| RecordError::Damaged { key: text(), problem };
     let (&version, rest) = value.split_first().ok_or_else(|| damaged("it is empty".into()))?;
     let (&kind, place) = key.split_first().ok_or_else(|| damaged("it has no key".into()))?;
-    if version != VERSION && (kind, version) != (b'e', HOST_VERSION) {
+    let of_endpoint = [HOST_VERSION, MIGRATING_VERSION].contains(&version);
+    if version != VERSION && !(kind == b'e' && of_endpoint) {
         return Err(RecordError::Version { key: text(), version });
     }
     let read = match kind {
         b'e' if version == HOST_VERSION => {
             endpoint::<HostInterface<'_>>(place, rest).map(|it| Stored::Record(it.into()))
+        }
+        b'e' if version == MIGRATING_VERSION => {
+            endpoint::<Migrating<'_>>(place, rest).map(|it| Stored::Record(it.into()))
         }
         b'f' => unpacked(rest).map(|it| Stored::Record(Record::Fleet(it))),
         b'h' => unpacked(rest).map(|it| Stored::Record(Record::Host(it))),
@@ -158,11 +166,26 @@ struct Veth<'a> {
     interface: &'a str,
 }
 
+impl<'a> Veth<'a> {
+    fn new(netns: &'a Path, interface: &'a str) -> Self {
+        Self { netns: netns.as_os_str().as_bytes(), interface }
+    }
+}
+
 /// How an endpoint of version 2 is attached.
 #[derive(Serialize, Deserialize)]
 struct HostInterface<'a> {
     interface: &'a str,
     routes: Vec<(IpAddr, u8)>,
+}
+
+/// How an endpoint of version 3 is attached: one that is about to move.
+#[derive(Serialize, Deserialize)]
+struct Migrating<'a> {
+    #[serde(borrow)]
+    from: Veth<'a>,
+    host: &'a str,
+    to: Veth<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,8 +197,15 @@ struct Dividers {
 fn endpoint_value(record: &EndpointRecord) -> Box<[u8]> {
     match &record.attachment {
         Attachment::Veth { netns, interface } => {
-            let netns = netns.as_os_str().as_bytes();
-            endpoint_with(record, VERSION, Veth { netns, interface })
+            let from = Veth::new(netns, interface);
+            match record.migration.as_deref() {
+                Some(Migration { host, attachment: Attachment::Veth { netns, interface } }) => {
+                    let (host, to) = (host.as_str(), Veth::new(netns, interface));
+                    endpoint_with(record, MIGRATING_VERSION, Migrating { from, host, to })
+                }
+                // Hosts do not move.
+                _ => endpoint_with(record, VERSION, from),
+            }
         }
         Attachment::Host { interface, routes } => {
             let routes = routes.iter().map(|route| (route.addr(), route.prefix_len())).collect();
@@ -204,12 +234,13 @@ fn endpoint_with(record: &EndpointRecord, version: u8, attachment: impl Serializ
 fn endpoint<'a, A>(place: &[u8], value: &'a [u8]) -> Result<EndpointRecord, String>
 where
     A: Deserialize<'a>,
-    Attachment: TryFrom<A, Error = String>,
+    Attached: TryFrom<A, Error = String>,
 {
     let (vni, name) = place.split_at_checked(3).ok_or("its key is too short")?;
     let it: Endpoint<'a, A> = postcard::from_bytes(value).map_err(text)?;
     let labels = it.labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     let labels = labels.collect::<BTreeMap<_, _>>();
+    let Attached { attachment, migration } = it.attachment.try_into()?;
     Ok(EndpointRecord {
         name: std::str::from_utf8(name).map_err(text)?.parse().map_err(text)?,
         labels: Labels::try_from(labels).map_err(text)?,
@@ -222,26 +253,55 @@ where
         mac: Mac::try_from(it.mac).map_err(text)?,
         asked: it.asked,
         generation: Generation::try_from(u64::from_be_bytes(it.generation)).map_err(text)?,
-        attachment: it.attachment.try_into()?,
+        attachment,
+        migration,
     })
 }
 
-impl TryFrom<Veth<'_>> for Attachment {
-    type Error = String;
+/// How an endpoint is attached, and where it is about to move.
+struct Attached {
+    attachment: Attachment,
+    migration: Option<Box<Migration>>,
+}
 
-    fn try_from(it: Veth<'_>) -> Result<Self, String> {
-        let netns = std::ffi::OsStr::from_bytes(it.netns).into();
-        Ok(Self::Veth { netns, interface: it.interface.to_owned() })
+impl From<Attachment> for Attached {
+    fn from(attachment: Attachment) -> Self {
+        Self { attachment, migration: None }
     }
 }
 
-impl TryFrom<HostInterface<'_>> for Attachment {
+impl From<Veth<'_>> for Attachment {
+    fn from(it: Veth<'_>) -> Self {
+        let netns = std::ffi::OsStr::from_bytes(it.netns).into();
+        Self::Veth { netns, interface: it.interface.to_owned() }
+    }
+}
+
+impl TryFrom<Veth<'_>> for Attached {
+    type Error = String;
+
+    fn try_from(it: Veth<'_>) -> Result<Self, String> {
+        Ok(Attachment::from(it).into())
+    }
+}
+
+impl TryFrom<Migrating<'_>> for Attached {
+    type Error = String;
+
+    fn try_from(it: Migrating<'_>) -> Result<Self, String> {
+        let host = it.host.parse().map_err(text)?;
+        let migration = Some(Box::new(Migration { host, attachment: it.to.into() }));
+        Ok(Self { attachment: it.from.into(), migration })
+    }
+}
+
+impl TryFrom<HostInterface<'_>> for Attached {
     type Error = String;
 
     fn try_from(it: HostInterface<'_>) -> Result<Self, String> {
         let routes = it.routes.into_iter().map(|(address, length)| IpNet::new(address, length));
         let routes = routes.collect::<Result<_, _>>().map_err(text)?;
-        Ok(Self::Host { interface: it.interface.to_owned(), routes })
+        Ok(Attachment::Host { interface: it.interface.to_owned(), routes }.into())
     }
 }
 
@@ -310,6 +370,7 @@ mod tests {
                 netns: "/run/netns/blue-web-1".into(),
                 interface: "eth0".to_owned(),
             },
+            migration: None,
         }
     }
 
@@ -334,6 +395,18 @@ mod tests {
         assert_eq!(value[0], 2);
         assert_eq!(read(&key, &value).unwrap(), Stored::Record(record));
         assert!(key.len() + value.len() <= 200, "{} bytes", key.len() + value.len());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_about_to_move_is_read_as_it_was_written() {
+        let (netns, interface) = ("/run/netns/blue-web-1".into(), "eth1".to_owned());
+        let attachment = Attachment::Veth { netns, interface };
+        let migration = Migration { host: "host-2".parse().unwrap(), attachment };
+        let record = EndpointRecord { migration: Some(Box::new(migration)), ..endpoint() };
+        let record = Record::Endpoint(record);
+        let (key, value) = (key(&record), value(&record));
+        assert_eq!(value[0], 3);
+        assert_eq!(read(&key, &value).unwrap(), Stored::Record(record));
     }
 
     #[test]

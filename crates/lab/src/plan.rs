@@ -229,6 +229,7 @@ fn endpoint_manifest(
         v6: optional(path, "v6", endpoint.v6.as_deref(), "IPv6 address, as in fd00::5")?,
         mac: mac.transpose()?,
         attachment: attachment(layout, (vpc, &name), endpoint, path)?,
+        migration: None,
     };
     let metadata = Metadata::new(Some(vpc.clone()), name);
     Ok(Manifest::Endpoint(Object::new(metadata, spec)))

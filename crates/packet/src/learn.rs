@@ -114,12 +114,13 @@ pub fn forget<T: Tables>(tables: &T, key: &EndpointKey, host: HostIndex, generat
     }
 }
 
-/// Remembers for a second that an address does not exist, unless it is known better.
+/// Remembers for a quarter of a second that an address does not exist, unless it is known better.
+/// Longer, and whoever talked to one that is made anew elsewhere would miss it for as long.
 #[inline(always)]
 pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) {
     let Some(vpc) = tables.vpc(key.vni) else { return };
     let now = tables.now();
-    let until = now + u64::from(config.teach);
+    let until = now + u64::from(config.teach / 4);
     match tables.learned(key) {
         Some(old) if old.host != 0 => {}
         Some(old) => {

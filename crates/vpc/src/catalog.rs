@@ -47,7 +47,7 @@ pub struct Catalog {
 #[derive(Debug)]
 pub struct HostEntry {
     record: HostRecord,
-    /// The endpoints of each VPC that live on it.
+    /// The endpoints of each VPC that live on it or are about to move to it.
     vpcs: BTreeMap<Vni, BTreeSet<EndpointId>>,
     /// Networks and VPCs that name it as a bouncer or divider.
     named: BTreeSet<Ref>,
@@ -229,7 +229,7 @@ impl HostEntry {
         &self.record
     }
 
-    /// How many endpoints live on it.
+    /// How many endpoints live on it or are about to move to it.
     pub fn endpoint_count(&self) -> u64 {
         self.vpcs.values().map(|endpoints| endpoints.len() as u64).sum()
     }
@@ -239,7 +239,7 @@ impl HostEntry {
         self.vpcs.keys().copied()
     }
 
-    /// The endpoints of a VPC that live on it.
+    /// The endpoints of a VPC that live on it or are about to move to it.
     pub fn endpoints(&self, vni: Vni) -> impl Iterator<Item = EndpointId> {
         self.vpcs.get(&vni).into_iter().flatten().copied()
     }

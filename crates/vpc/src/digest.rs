@@ -7,7 +7,7 @@
 //! Controllers and agents of different versions compare digests: what is hashed, and how, belongs
 //! to the protocol.
 
-use crate::rows::{HeldRow, NetworkRow, PortRow, VpcRows};
+use crate::rows::{HeldRow, NetworkRow, PortMigration, PortRow, VpcRows};
 use crate::{Attachment, Name, NetworkId, Slot};
 use ipnet::IpNet;
 use std::fmt;
@@ -62,7 +62,13 @@ impl Digest {
             .optional(row.v4.map(IpAddr::V4))
             .optional(row.v6.map(IpAddr::V6))
             .number(row.generation.get());
-        hasher.attachment(&row.attachment).finish()
+        let hasher = hasher.attachment(&row.attachment);
+        match row.migration {
+            None => hasher,
+            Some(PortMigration::To(host)) => hasher.bytes(b"to").address(host),
+            Some(PortMigration::Here) => hasher.bytes(b"here"),
+        }
+        .finish()
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn endpoint(path: &str, host: &str, change: impl FnOnce(&mut Endpoint
     let attachment = Attachment::Veth { netns, interface: "eth0".to_owned() };
     let (v4, v6, mac) = Default::default();
     let (network, host) = (name("web"), name(host));
-    let mut spec = EndpointSpec { network, host, v4, v6, mac, attachment };
+    let mut spec = EndpointSpec { network, host, v4, v6, mac, attachment, migration: None };
     change(&mut spec);
     Manifest::Endpoint(Object::new(metadata(path), spec))
 }

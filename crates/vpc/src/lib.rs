@@ -81,7 +81,8 @@ pub use prefix::is_underlay;
 pub use problem::Problem;
 pub use replicas::{Replicas, ReplicasError};
 pub use rows::{
-    HeldRow, HostRows, NetworkRow, PortRow, Row, RowsError, SlotHolders, View, VpcRows, rows,
+    HeldRow, HostRows, NetworkRow, PortMigration, PortRow, Row, RowsError, SlotHolders, View,
+    VpcRows, rows,
 };
 pub use slot::Slot;
 pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};

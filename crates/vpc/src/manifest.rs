@@ -21,7 +21,8 @@ mod status;
 
 pub use read::Head;
 pub use spec::{
-    EndpointSpec, FleetSpec, HostSpec, NetworkSpec, RoleSpec, SlotMapSpec, TenantSpec, VpcSpec,
+    EndpointSpec, FleetSpec, HostSpec, Migration, NetworkSpec, RoleSpec, SlotMapSpec, TenantSpec,
+    VpcSpec,
 };
 pub use status::{
     Condition, ConditionStatus, EndpointStatus, FleetStatus, HostStatus, NetworkStatus, Phase,

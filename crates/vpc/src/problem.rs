@@ -153,6 +153,12 @@ pub enum Problem {
         /// The host.
         by: String,
     },
+    /// A migration to where the endpoint is.
+    #[error("the endpoint lives on host {0}: name another, or leave the migration out")]
+    LivesThere(Name),
+    /// A migration of a host.
+    #[error("an endpoint that is a host itself cannot move: leave the migration out")]
+    HostMoves,
     /// A host that takes no endpoints.
     #[error("host {0} is cordoned: choose another, or uncordon it")]
     Cordoned(Name),

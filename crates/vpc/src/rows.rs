@@ -34,7 +34,7 @@ pub struct VpcRows {
     pub quota: u32,
     /// The networks that this host sends to, bounces or divides for.
     pub networks: BTreeMap<NetworkId, NetworkRow>,
-    /// The endpoints that live on this host.
+    /// The endpoints that live on this host, or are about to move to it.
     pub ports: BTreeMap<Name, PortRow>,
     /// The endpoints that this host holds as a bouncer. None of them lives on this host: its port
     /// says all that the bouncer must know.
@@ -93,6 +93,29 @@ pub struct PortRow {
     pub generation: Generation,
     /// How it is attached.
     pub attachment: Attachment,
+    /// This host's part in its migration, if it is about to move.
+    pub migration: Option<PortMigration>,
+}
+
+/// A host's part in the migration of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortMigration {
+    /// It lives here until it moves to that host: from then on, what still comes for it is sent on
+    /// there.
+    To(IpAddr),
+    /// It will live here: its interface is there already and may send, and nothing is delivered to
+    /// it yet.
+    Here,
+}
+
+impl PortMigration {
+    /// The host that the endpoint moves to from here.
+    pub const fn target(self) -> Option<IpAddr> {
+        match self {
+            Self::To(host) => Some(host),
+            Self::Here => None,
+        }
+    }
 }
 
 impl PortRow {
@@ -108,6 +131,33 @@ impl PortRow {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         both(self.v4, self.v6)
     }
+
+    /// Whether it lives here, and not only will.
+    pub fn lives_here(&self) -> bool {
+        self.migration != Some(PortMigration::Here)
+    }
+
+    /// The row of an endpoint on one of its hosts; `underlay` knows the hosts.
+    fn of(
+        endpoint: &EndpointRecord,
+        host: &Name,
+        underlay: impl FnOnce(&Name) -> Option<IpAddr>,
+    ) -> Self {
+        let (attachment, migration) = match &endpoint.migration {
+            Some(target) if target.host == *host => (&target.attachment, Some(PortMigration::Here)),
+            Some(target) => (&endpoint.attachment, underlay(&target.host).map(PortMigration::To)),
+            None => (&endpoint.attachment, None),
+        };
+        Self {
+            network: endpoint.network,
+            mac: endpoint.mac,
+            v4: endpoint.v4,
+            v6: endpoint.v6,
+            generation: endpoint.generation,
+            attachment: attachment.clone(),
+            migration,
+        }
+    }
 }
 
 /// An endpoint elsewhere that this host bounces for.
@@ -117,19 +167,6 @@ pub struct HeldRow {
     pub host: IpAddr,
     /// Orders truths about it.
     pub generation: Generation,
-}
-
-impl From<&EndpointRecord> for PortRow {
-    fn from(endpoint: &EndpointRecord) -> Self {
-        Self {
-            network: endpoint.network,
-            mac: endpoint.mac,
-            v4: endpoint.v4,
-            v6: endpoint.v6,
-            generation: endpoint.generation,
-            attachment: endpoint.attachment.clone(),
-        }
-    }
 }
 
 /// The indices of a VPC's dividers in the order in which `host` prefers them: itself, if it is one,

@@ -3,6 +3,7 @@
 use crate::*;
 use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use std::collections::BTreeMap;
@@ -121,7 +122,8 @@ pub fn host_config() -> impl Strategy<Value = HostConfig> {
 /// Rows of one VPC that a host may have: of few keys, so that two of them have some in common.
 pub fn vpc_rows() -> impl Strategy<Value = VpcRows> {
     let networks = btree_map(1..=4u8, (any::<(bool, bool)>(), holders()), 0..4);
-    let port = (any::<Index>(), mac(), any::<bool>(), generation(), attachment());
+    let migration = option::of(option::of(host()));
+    let port = (any::<Index>(), mac(), any::<bool>(), generation(), attachment(), migration);
     let ports = btree_map(0..8u8, port, 0..6);
     let held = btree_map(100..120u8, (any::<Index>(), host(), generation()), 0..12);
     let dividers = subsequence((1..20).collect::<Vec<u8>>(), 0..=8);
@@ -135,12 +137,14 @@ pub fn vpc_rows() -> impl Strategy<Value = VpcRows> {
             let pick = |index: Index| (!ids.is_empty()).then(|| ids[index.index(ids.len())]);
             let mut rows = VpcRows { quota, ..VpcRows::default() };
             rows.dividers = dividers.into_iter().map(underlay).collect();
-            for (number, (index, mac, single, generation, attachment)) in ports {
+            for (number, (index, mac, single, generation, attachment, migration)) in ports {
                 let Some(network) = pick(index) else { continue };
                 let (v4, v6) = addresses_in(&networks[&network], number + 2);
                 let v6 = v6.filter(|_| v4.is_none() || !single);
                 let attachment = within_families(attachment, v4.is_some(), v6.is_some());
-                let port = PortRow { network, mac, v4, v6, generation, attachment };
+                let migration =
+                    migration.map(|to| to.map_or(PortMigration::Here, PortMigration::To));
+                let port = PortRow { network, mac, v4, v6, generation, attachment, migration };
                 // Another port's MAC address is too rare to be worth a retry.
                 if rows.ports.values().all(|other| other.mac != mac) {
                     rows.ports.insert(named("p", number), port);

@@ -162,7 +162,9 @@ pub fn port(
         mac,
         flags,
     };
-    let endpoints = port.addresses().map(|address| (address.into(), endpoint)).collect();
+    // Nothing is delivered yet to one that is only going to live here.
+    let addresses = port.addresses().filter(|_| port.lives_here());
+    let endpoints = addresses.map(|address| (address.into(), endpoint)).collect();
     let (v4_network, v4_prefix) =
         network.v4.map_or(([0; 4], 0), |prefix| (prefix.network().octets(), prefix.prefix_len()));
     let (v6_network, v6_prefix) = network
@@ -307,6 +309,7 @@ mod tests {
             v6: Some("fd00:1::9".parse().unwrap()),
             generation: Generation::new(1, 4).unwrap(),
             attachment: Attachment::Veth { netns: "/run/netns/a".into(), interface: "e".into() },
+            migration: None,
         };
         let place = Place { vpc: 3, network: 5, guest_mtu: 1426 };
         let (row, endpoints) = super::port(VNI, &port, &rows.networks[&NetworkId::MIN], 42, place);

@@ -1,5 +1,6 @@
 //! The steps that make one VPC what its rows say.
 
+use super::scope::Scope;
 use super::work::Work;
 use super::{Applier, Errors};
 use crate::error_chain;
@@ -8,10 +9,10 @@ use crate::kernel::Maps;
 use crate::ports;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
-use mizar_packet::tables::{Endpoint, EndpointKey, RouteKey, VpcIndex};
+use mizar_packet::tables::{Endpoint, EndpointKey, HostIndex, RouteKey, VpcIndex};
 use mizar_packet::upkeep::LEASE;
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
-use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, RowKey, Vni, VpcRows};
+use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, PortMigration, RowKey, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -165,6 +166,11 @@ impl Applier {
             work.errors.insert(RowKey::Port(name.clone()), problem);
             return;
         };
+        let target = port.migration.and_then(PortMigration::target);
+        if let Err(error) = self.hosts.keep_target((vni, name.clone()), target) {
+            let error = error_chain(&error);
+            warn!(%vni, endpoint = %name, error, "the host that it is about to move to is not added");
+        }
         let place = Place { vpc, network: network_index, guest_mtu: self.guest_mtu };
         let (row, endpoints) = tables::port(vni.get(), port, network, attached.interface, place);
         let current = self.installed.entry(vni.get()).or_default();
@@ -231,14 +237,18 @@ impl Applier {
         } else {
             gone.restrict(current, &work.desired);
         }
-        let (left, failed) = install::remove(&self.maps, vni.get(), current, &gone);
-        for failed in failed {
-            warn!(%vni, ?failed, "row not removed");
-        }
-        for (address, row) in left {
+        let left = gone.endpoints.iter().filter_map(|at| current.endpoints.remove_entry(at));
+        // First: from here on what comes for them is sent on, and needs nothing else.
+        for (address, row) in left.collect::<Vec<_>>() {
             let key = EndpointKey::new(vni.get(), address);
             // One that should be here but cannot be attached has not moved.
-            leave(&self.maps, key, row, indexed.port_at(address.into()).is_none());
+            let moved = indexed.port_at(address.into()).is_none();
+            let to = moved.then(|| self.successor(&work.scope, address, rows));
+            leave(&self.maps, key, row, to);
+        }
+        let current = self.installed.entry(vni.get()).or_default();
+        for failed in install::remove(&self.maps, vni.get(), current, &gone) {
+            warn!(%vni, ?failed, "row not removed");
         }
         self.remove_held(vni, &work.replaced);
         let go = |name: &&Name| !rows.ports.contains_key(*name);
@@ -249,10 +259,21 @@ impl Applier {
             work.scope.ports.iter().filter(go).filter(there).cloned().collect()
         };
         for name in names {
+            let _ = self.hosts.keep_target((vni, name.clone()), None);
             work.detaching += 1;
             self.ports.detach(vni, name);
         }
         self.release(work, rows);
+    }
+
+    /// The index of the host that gets what still comes for an endpoint that has left; 0: whichever
+    /// bouncer is alive then.
+    fn successor(&self, scope: &Scope, address: Address, rows: &VpcRows) -> HostIndex {
+        let Some(successor) = scope.successors.get(&address) else { return 0 };
+        let asked = rows.networks.contains_key(&successor.network);
+        let bouncer = successor.bouncers.iter().find(|host| !asked && !self.hosts.is_own(**host));
+        let host = successor.target.as_ref().or(bouncer);
+        host.and_then(|host| self.hosts.expect(*host).ok()).unwrap_or(0)
     }
 
     /// Frees the indices that nothing in the tables has any more.
@@ -299,23 +320,24 @@ impl Applier {
 }
 
 /// Takes away a row that says "here": for two leases the host still says that the endpoint moved,
-/// and sends what comes for it back to a bouncer.
-fn leave(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint, moved: bool) {
+/// and sends what comes for it on to the host with that index, or, if it is 0, back to a bouncer.
+fn leave(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint, moved: Option<HostIndex>) {
     match maps.endpoints.get(&key) {
         Some(found) if found.kind == Endpoint::LOCAL => {}
         // This host has become its bouncer.
         _ => return,
     }
-    let moved_row = tables::moved(&row);
-    let outcome = if moved {
-        maps.endpoints.put(&key, &moved_row)
-    } else {
-        maps.endpoints.remove(&key).map(drop)
+    let moved = moved.map(|host| Endpoint { host, ..tables::moved(&row) });
+    let outcome = match &moved {
+        Some(row) => maps.endpoints.put(&key, row),
+        None => maps.endpoints.remove(&key).map(drop),
     };
-    match outcome {
-        Ok(()) if moved => forget_moved(maps, key, moved_row),
-        Ok(()) => {}
-        Err(error) => warn!(vni = key.vni, address = %key.address, %error, "endpoint not removed"),
+    match (outcome, moved) {
+        (Ok(()), Some(row)) => forget_moved(maps, key, row),
+        (Ok(()), None) => {}
+        (Err(error), _) => {
+            warn!(vni = key.vni, address = %key.address, %error, "endpoint not removed");
+        }
     }
 }
 

@@ -3,8 +3,11 @@
 use mizar_packet::Address;
 use mizar_packet::tables::{NetworkIndex, RouteKey, SLOTS};
 use mizar_vpc::tables::{Gone, holders_row, network_key, routes};
-use mizar_vpc::{IndexedRows, Name, NetworkId, RowKey, VpcRows, VpcUpdate};
+use mizar_vpc::{
+    IndexedRows, Name, NetworkId, PortMigration, PortRow, RowKey, Slot, VpcRows, VpcUpdate,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Rows that are to be looked at.
 #[derive(Debug, Default)]
@@ -15,10 +18,23 @@ pub(super) struct Scope {
     pub(super) ports: BTreeSet<Name>,
     /// What the rows had in the tables before. What they have no more goes.
     pub(super) gone: Gone,
+    /// Where what still comes for endpoints goes, of those that may leave.
+    pub(super) successors: BTreeMap<Address, Successor>,
     /// Networks whose index nobody may need any more.
     pub(super) keys: Vec<RouteKey>,
     /// Networks that are new, or have other prefixes or gateways: their ports depend on them.
     moved: BTreeSet<NetworkId>,
+}
+
+/// Where what still comes for an endpoint goes once it has left.
+#[derive(Clone, Debug)]
+pub(super) struct Successor {
+    /// Its network.
+    pub(super) network: NetworkId,
+    /// The host that it was about to move to.
+    pub(super) target: Option<IpAddr>,
+    /// Its bouncers, for a host that does not know the network any more.
+    pub(super) bouncers: Vec<IpAddr>,
 }
 
 impl Scope {
@@ -32,7 +48,9 @@ impl Scope {
     ) -> Self {
         if update.base.is_none() {
             let ports = rows.rows().ports.keys().cloned().collect();
-            return Self { all: true, ports, ..Self::default() };
+            let mut scope = Self { all: true, ports, ..Self::default() };
+            rows.rows().ports.values().for_each(|old| scope.note_successors(old, rows.rows()));
+            return scope;
         }
         let mut scope = Self::default();
         for id in update.networks.upserts.keys().chain(&update.networks.removals) {
@@ -44,8 +62,10 @@ impl Scope {
             }
         }
         for name in update.ports.upserts.keys().chain(&update.ports.removals) {
-            let old = rows.rows().ports.get(name).into_iter();
-            scope.gone.endpoints.extend(old.flat_map(|row| row.addresses().map(Address::from)));
+            if let Some(old) = rows.rows().ports.get(name) {
+                scope.gone.endpoints.extend(old.addresses().map(Address::from));
+                scope.note_successors(old, rows.rows());
+            }
             scope.ports.insert(name.clone());
         }
         if !scope.networks.is_empty() {
@@ -95,6 +115,18 @@ impl Scope {
             RowKey::Port(name) => self.ports.contains(name),
             // Those that could not be written are tried with each update.
             RowKey::Held(_) => true,
+        }
+    }
+
+    /// Notes where what comes for an endpoint goes, should it have left.
+    fn note_successors(&mut self, old: &PortRow, rows: &VpcRows) {
+        let target = old.migration.and_then(PortMigration::target);
+        let network = old.network;
+        let holders = rows.networks.get(&network).map(|network| &network.holders);
+        for address in old.addresses() {
+            let bouncers = holders.into_iter().flat_map(|it| it.holders(Slot::of(address)));
+            let successor = Successor { network, target, bouncers: bouncers.collect() };
+            self.successors.insert(Address::from(address), successor);
         }
     }
 

@@ -366,6 +366,7 @@ pub(crate) fn port(namespace: &Path, last: u8, generation: Generation) -> PortRo
             netns: namespace.to_owned(),
             interface: "eth0".to_owned(),
         },
+        migration: None,
     }
 }
 

@@ -201,6 +201,7 @@ fn endpoint(vpc: &Name, name: &str, host: &Name, watched: bool) -> Result<Manife
     }
     let netns = format!("/run/netns/{name}").into();
     let spec = EndpointSpec {
+        migration: None,
         network: "net".parse()?,
         host: host.clone(),
         v4: None,

@@ -54,7 +54,7 @@ pub(super) async fn make(
     let attachment = mizar_lab::add_guest(lab, vpc, name).await?;
     let (v4, v6, mac) = (None, None, None);
     let (network, host) = (network.clone(), host.clone());
-    let spec = EndpointSpec { network, host, v4, v6, mac, attachment };
+    let spec = EndpointSpec { network, host, v4, v6, mac, attachment, migration: None };
     let metadata = Metadata::new(Some(vpc.clone()), name.clone());
     Ok(Manifest::Endpoint(Object::new(metadata, spec)))
 }

@@ -11,6 +11,7 @@ mod declared;
 mod demo;
 mod frames;
 mod host_endpoints;
+mod migrations;
 mod outages;
 mod pairs;
 mod partitions;

@@ -129,18 +129,30 @@ pub(crate) struct Numbered {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     sender: JoinHandle<()>,
-    receiver: JoinHandle<HashSet<u64>>,
+    receivers: Vec<JoinHandle<HashSet<u64>>>,
     over: Arc<AtomicBool>,
 }
 
 impl Numbered {
     /// From one guest to another one's address, one each `interval`.
     pub(crate) fn start(from: &Guest, to: &Guest, address: IpAddr, interval: Duration) -> Self {
-        const PORT: u16 = 5002;
-        let receiving = to.place().datagrams((address, PORT));
+        Self::start_to_any(from, &[to.place()], address, interval)
+    }
+
+    /// The same, to whichever of these places has the address just then.
+    pub(crate) fn start_to_any(
+        from: &Guest,
+        to: &[Place],
+        address: IpAddr,
+        interval: Duration,
+    ) -> Self {
+        // Whoever listens at all addresses of IPv6 has the port of both families.
+        let port = if address.is_ipv4() { 5002 } else { 5003 };
         let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
+        let receiving = to.iter().map(|place| place.datagrams((any, port)));
+        let receiving: Vec<_> = receiving.collect();
         let sending = from.place().datagrams((any, 0));
-        sending.connect((address, PORT)).unwrap();
+        sending.connect((address, port)).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let over = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
@@ -148,11 +160,12 @@ impl Numbered {
             let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
             move || send_numbers(&sending, interval, &stop, &sent)
         });
-        let receiver = thread::spawn({
+        let receivers = receiving.into_iter().map(|socket| {
             let over = Arc::clone(&over);
-            move || receive_numbers(&receiving, &over)
+            thread::spawn(move || receive_numbers(&socket, &over))
         });
-        Self { stop, sent, sender, receiver, over }
+        let receivers = receivers.collect();
+        Self { stop, sent, sender, receivers, over }
     }
 
     /// Waits until so many more have been sent.
@@ -172,7 +185,8 @@ impl Numbered {
         // What is under way by now arrives by then.
         thread::sleep(Duration::from_millis(500));
         self.over.store(true, Ordering::Relaxed);
-        let received = self.receiver.join().expect("receiving");
+        let received = self.receivers.into_iter().map(|it| it.join().expect("receiving"));
+        let received: HashSet<u64> = received.flatten().collect();
         let sent = self.sent.load(Ordering::Relaxed);
         (sent, (0..sent).filter(|number| !received.contains(number)).collect())
     }

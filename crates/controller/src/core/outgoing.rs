@@ -5,12 +5,11 @@
 
 use super::{Core, Outlet};
 use crate::cursor::Cursor;
-use crate::desk::Keys;
+use crate::desk::{About, Keys};
 use crate::gate::Place;
 use crate::time::Time;
 use mizar_proto::ControllerMessage;
-use mizar_vpc::catalog::VpcEntry;
-use mizar_vpc::{Batch, HostConfig, Name, Row, RowKey, Vni, VpcUpdate};
+use mizar_vpc::{Batch, HostConfig, Name, Row, RowKey, View, Vni, VpcUpdate};
 use std::time::Duration;
 
 /// Most rows in one message: far below the 4 MiB that a message may have.
@@ -128,12 +127,11 @@ impl Core {
     /// turn.
     fn begin(&mut self, place: Place) {
         let (host, vni) = &place;
-        let vpc = self.catalog.vpc(*vni);
-        let lives = lives(vpc, host);
-        let Some(sent) = self.desk.send(host, *vni, self.generation, lives) else {
+        let view = View { catalog: &self.catalog, maps: &self.maps };
+        let about = about(view, *vni, host);
+        let Some(sent) = self.desk.send(host, *vni, self.generation, about) else {
             return self.gate.leave(&place);
         };
-        let view = self.view();
         let loses_network = match &sent.keys {
             Keys::All => true,
             Keys::Some(keys) => keys.iter().any(|key| {
@@ -196,7 +194,8 @@ impl Core {
         let room = self.batch_rows.saturating_sub(keys.len());
         self.add_rows(place, keys, sending.is_late, &mut update);
         if sending.rest.is_empty() && !sending.frame.removed {
-            let late = self.desk.late(host, *vni, lives(self.catalog.vpc(*vni), host));
+            let view = View { catalog: &self.catalog, maps: &self.maps };
+            let late = self.desk.late(host, *vni, about(view, *vni, host));
             let late = late.ok_or(Halt::Anew)?;
             if !late.is_empty() && sending.number > 0 && !self.view().is_told(*vni, host) {
                 return Err(Halt::Anew);
@@ -276,10 +275,16 @@ impl Core {
     }
 }
 
-/// Says whether an endpoint of a VPC shall be on a host.
-fn lives<'a>(vpc: Option<&'a VpcEntry>, host: &'a Name) -> impl Fn(&Name) -> bool + 'a {
-    move |endpoint| {
-        let endpoint = vpc.and_then(|vpc| vpc.endpoint_named(endpoint));
-        endpoint.is_some_and(|(_, endpoint)| endpoint.host == *host)
+/// Knows what the rows of a host in a VPC are about.
+fn about<'a>(view: View<'a>, vni: Vni, host: &'a Name) -> impl Fn(&RowKey) -> About<'a> {
+    let vpc = view.catalog.vpc(vni);
+    move |key| {
+        let endpoint = match key {
+            RowKey::Port(name) => vpc.and_then(|it| it.endpoint_named(name)).map(|(_, it)| it),
+            RowKey::Held(address) => vpc.and_then(|it| it.endpoint_at(*address)),
+            RowKey::Network(_) if view.row(vni, host, key).is_none() => return About::LeftNetwork,
+            RowKey::Network(_) => None,
+        };
+        endpoint.map_or(About::Other, About::Endpoint)
     }
 }

@@ -3,7 +3,7 @@
 use super::Core;
 use super::outlet::{Messages, outlet};
 use crate::cursor::Cursor;
-use crate::desk::{Keys, SessionId};
+use crate::desk::{Keys, Move, Moves, SessionId};
 use crate::time::Time;
 use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
 use mizar_vpc::{Name, RowKey, Standing, View, Vni};
@@ -47,7 +47,7 @@ impl Core {
         self.forget_sendings(host);
         let view = View { catalog: &self.catalog, maps: &self.maps };
         let digest_of = |vni| self.digests.digest(view, vni, host);
-        let (session, known, left) = self.desk.open(hello, &told, digest_of, now);
+        let (session, known, moves) = self.desk.open(hello, &told, digest_of, now);
         let (outlet, messages) = outlet();
         outlet.send(ControllerMessage::Config(config));
         self.outgoing.insert(host.clone(), outlet);
@@ -55,7 +55,7 @@ impl Core {
         self.set_alive(host);
         let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
         self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
-        self.send_to_new_hosts(left);
+        self.resume(moves);
         self.planner.look_at_moving();
         // What it still has from before is acknowledged by its coming.
         for vni in if was_silent { told.into_iter().collect() } else { known } {
@@ -93,19 +93,26 @@ impl Core {
 
     /// A stream has ended.
     pub fn close(&mut self, host: &Name, session: SessionId, now: Time) {
-        let Some(left) = self.desk.close(host, session) else { return };
+        let Some(moves) = self.desk.close(host, session) else { return };
         info!(%host, "agent gone");
         self.outgoing.remove(host);
         self.forget_sendings(host);
-        self.send_to_new_hosts(left);
+        self.resume(moves);
         self.tell_host(host, now);
     }
 
-    /// Who waited for another host to let an endpoint go waits no longer.
-    fn send_to_new_hosts(&mut self, left: Vec<(Vni, Name)>) {
-        for (vni, name) in left {
-            let to = self.endpoint(vni, &name).map(|endpoint| endpoint.host.clone());
-            self.unsent.extend(to.map(|host| (host, vni)));
+    /// Who waited for a host before he was told of a move waits no longer.
+    fn resume(&mut self, moves: Moves) {
+        for ((vni, name), how) in moves {
+            let Some(endpoint) = self.endpoint(vni, &name) else { continue };
+            let mut hosts = vec![endpoint.host.clone()];
+            if let Move::Arrives { from, .. } = how {
+                hosts.push(from);
+                if let Some(map) = self.view().map(vni, endpoint.network) {
+                    hosts.extend(endpoint.slots().flat_map(|slot| map.keepers(slot)).cloned());
+                }
+            }
+            self.unsent.extend(hosts.into_iter().map(|host| (host, vni)));
         }
     }
 
@@ -129,7 +136,7 @@ impl Core {
                 let state = self.desk.host(host).and_then(|state| state.vpcs.get(&vni));
                 let mended: BTreeSet<_> =
                     state.into_iter().flat_map(|it| it.errors.keys().cloned()).collect();
-                let left = self.desk.leaving(host, vni);
+                let mut moves = self.desk.moving(host, vni);
                 let keys = self.desk.acknowledge(host, (vni, generation), &applied);
                 if keys.is_some() && !self.view().is_told(vni, host) {
                     self.desk.drop_vpc(host, vni);
@@ -141,18 +148,18 @@ impl Core {
                 let keys = match keys {
                     Some(Keys::Some(keys)) => keys,
                     Some(Keys::All) => {
-                        let (mut keys, all) = self.awaited(host, vni);
+                        let (keys, all) = self.awaited(host, vni);
                         if !all {
                             self.follow_all(host, vni, now);
                         }
-                        // Their new hosts wait no longer.
-                        keys.extend(left.into_iter().map(RowKey::Port));
                         keys
                     }
                     None => BTreeSet::new(),
                 };
                 let keys: BTreeSet<_> = keys.into_iter().chain(failed).chain(mended).collect();
-                self.follow_keys(host, vni, &keys, now);
+                self.follow_keys(vni, &keys, now);
+                moves.retain(|(place, _)| !self.desk.is_moving(place));
+                self.resume(moves);
             }
         }
         self.planner.look_at_moving_of(vni);
@@ -199,14 +206,14 @@ impl Core {
             return self.follows.clear();
         }
         let keys = cursor.take(self.view(), place.1, FOLLOWED).into_iter().collect();
-        self.follow_keys(&place.0, place.1, &keys, now);
+        self.follow_keys(place.1, &keys, now);
         if !cursor.is_empty() {
             self.follows.insert(place, cursor);
         }
     }
 
-    /// Rows have come to a host: endpoints may have become ready, and others may follow.
-    fn follow_keys(&mut self, host: &Name, vni: Vni, keys: &BTreeSet<RowKey>, now: Time) {
+    /// Rows have come to a host: endpoints may have become ready.
+    fn follow_keys(&mut self, vni: Vni, keys: &BTreeSet<RowKey>, now: Time) {
         for key in keys {
             let Some(vpc) = self.catalog.vpc(vni) else { return };
             let endpoint = match key {
@@ -216,14 +223,6 @@ impl Core {
             };
             if let Some(name) = endpoint.map(|it| it.name.clone()) {
                 self.progress_of(vni, &name, now);
-            }
-            if let RowKey::Port(name) = key
-                && let Some((_, endpoint)) =
-                    self.catalog.vpc(vni).and_then(|it| it.endpoint_named(name))
-                && endpoint.host != *host
-            {
-                // The host that it has moved to may have waited.
-                self.unsent.insert((endpoint.host.clone(), vni));
             }
         }
     }

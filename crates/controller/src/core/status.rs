@@ -175,6 +175,7 @@ impl Core {
 
     fn endpoint_status(&self, record: &EndpointRecord, now: Time) -> EndpointStatus {
         let (attached, bounced) = (self.attached(record), self.bounced(record, now));
+        let prepared = record.migration.as_ref().map(|it| self.has_port(record, &it.host));
         let phase = phase(&attached, &bounced);
         let ready = Fact {
             status: if phase == Phase::Ready {
@@ -191,18 +192,26 @@ impl Core {
             v4: record.v4,
             v6: record.v6,
             mac: Some(record.mac),
-            conditions: vec![
-                attached.condition("Attached"),
-                bounced.condition("Bounced"),
-                ready.condition("Ready"),
-            ],
+            conditions: [
+                Some(attached.condition("Attached")),
+                Some(bounced.condition("Bounced")),
+                prepared.map(|prepared| prepared.condition(EndpointStatus::PREPARED)),
+                Some(ready.condition("Ready")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             timings: self.timings.of(record.vni, &record.name),
         }
     }
 
     /// Whether the endpoint's host has it.
     fn attached(&self, endpoint: &EndpointRecord) -> Fact {
-        let host = &endpoint.host;
+        self.has_port(endpoint, &endpoint.host)
+    }
+
+    /// Whether a host has the endpoint's interface.
+    fn has_port(&self, endpoint: &EndpointRecord, host: &Name) -> Fact {
         let key = RowKey::Port(endpoint.name.clone());
         match self.desk.row(host, endpoint.vni, &key) {
             RowState::There => Fact::yes(),

@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::access;
+use crate::desk::Move;
 use crate::engine::{Change, Effect, Outcome, Refusal, RefusalKind, Write, Written};
 use crate::marks::{self, Mark};
 use crate::planner::Due;
@@ -255,7 +256,12 @@ impl Core {
         if let (Some(before), Some(after)) = (changed.endpoint_before(), changed.endpoint_after())
             && before.host != after.host
         {
-            self.desk.leave(after.vni, after.name.clone(), &before.host);
+            let how = if before.migrates_to(&after.host) {
+                Move::Arrives { at: after.host.clone(), from: before.host.clone() }
+            } else {
+                Move::Leaves(before.host.clone())
+            };
+            self.desk.begin_move(after.vni, after.name.clone(), how);
         }
         match (&changed.before, &changed.after) {
             (before, Some(Record::Endpoint(it))) => {
@@ -266,6 +272,7 @@ impl Core {
                 self.look_at_size(it.vni, it.network);
             }
             (Some(Record::Endpoint(it)), None) => {
+                self.desk.end_move(it.vni, &it.name);
                 self.timings.forget(it.vni, &it.name);
                 self.look_at_size(it.vni, it.network);
             }

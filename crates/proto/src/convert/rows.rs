@@ -5,7 +5,8 @@ use crate::error::{At, FieldError, FieldProblem, Within};
 use crate::pb;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mizar_vpc::{
-    Attachment, HeldRow, HostConfig, Name, NetworkId, NetworkRow, PortRow, SlotHolders,
+    Attachment, HeldRow, HostConfig, Name, NetworkId, NetworkRow, PortMigration, PortRow,
+    SlotHolders,
 };
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -89,6 +90,10 @@ pub(super) fn port_message((name, row): (Name, PortRow)) -> pb::Port {
         v6: row.v6.map(|v6| v6.octets().to_vec()),
         generation: row.generation.get(),
         attachment: Some(attachment_message(row.attachment)),
+        migration: row.migration.map(|migration| match migration {
+            PortMigration::To(host) => pb::port::Migration::MigratesTo(octets(host)),
+            PortMigration::Here => pb::port::Migration::MigratesHere(true),
+        }),
     }
 }
 
@@ -99,6 +104,16 @@ pub(super) fn read_port(message: pb::Port) -> Result<(Name, PortRow), FieldError
         return Err(FieldProblem::Missing).at("v4");
     }
     let attachment = message.attachment.ok_or(FieldProblem::Missing).at("attachment")?;
+    let migration = match message.migration {
+        None => None,
+        Some(pb::port::Migration::MigratesTo(host)) => {
+            Some(PortMigration::To(underlay(&host).at("migrates_to")?))
+        }
+        Some(pb::port::Migration::MigratesHere(true)) => Some(PortMigration::Here),
+        Some(pb::port::Migration::MigratesHere(false)) => {
+            return Err(FieldProblem::Missing).at("migrates_here");
+        }
+    };
     let row = PortRow {
         network: network_id(message.network).at("network")?,
         mac: mac(&message.mac).at("mac")?,
@@ -106,6 +121,7 @@ pub(super) fn read_port(message: pb::Port) -> Result<(Name, PortRow), FieldError
         v6,
         generation: generation(message.generation).at("generation")?,
         attachment: read_attachment(attachment).within("attachment")?,
+        migration,
     };
     let attachment = if row.attachment.is_host() { "host" } else { "veth" };
     row.check_attachment().at(attachment).within("attachment")?;

@@ -44,6 +44,7 @@ fn port() -> pb::Port {
             netns: b"/run/netns/a".to_vec(),
             interface: "eth0".to_owned(),
         })),
+        migration: None,
     }
 }
 
@@ -270,6 +271,10 @@ fn ports_are_refused_by_field() {
         "v6: 10.0.0.5 is an IPv4 address in 16 bytes: send its 4 bytes",
     );
     with(|p| p.generation = 0, "generation: it is missing: it must be set");
+    with(
+        |p| p.migration = Some(pb::port::Migration::MigratesHere(false)),
+        "migrates_here: it is missing: it must be set",
+    );
     with(|p| p.attachment = None, "attachment: it is missing: it must be set");
     let veth = |netns: &str, interface: &str| {
         Some(pb::port::Attachment::Veth(pb::Veth {

@@ -33,8 +33,9 @@ pub enum DividerStep {
 /// every host that may send to them has acknowledged the present dividers, or was waited for long
 /// enough.
 ///
-/// If nobody takes the place of dividers that are silent or cordoned, they stay; if they are gone
-/// for good, a host that takes nothing otherwise does.
+/// If nobody takes the place of dividers that are silent or cordoned, they stay; if there are none,
+/// or they are gone for good, a host that takes nothing otherwise does, one of those that are asked
+/// for before others: endpoints of a VPC without dividers would not reach its other networks.
 pub fn assign_dividers(
     key: u64,
     asked: &Bouncers,
@@ -54,8 +55,8 @@ pub fn assign_dividers(
     let is_new = |host: &&Name| !(before.contains(host) || (spare.contains(host) && knows(host)));
     let is_heard = |host: &Name| fleet.get(host).is_some_and(Candidate::is_alive);
     let dividers = if wanted.is_empty() && left.is_empty() {
-        let anybody = anybody(key, fleet).filter(|_| !before.is_empty());
-        anybody.into_iter().map(|member| member.name.clone()).collect()
+        let somebody = named(asked, fleet).or_else(|| Some(anybody(key, fleet)?.name));
+        somebody.into_iter().cloned().collect()
     } else if wanted.is_empty()
         || (wanted.iter().any(|it| is_new(&it)) && left.iter().any(is_heard))
     {
@@ -79,6 +80,13 @@ pub fn assign_dividers(
         true if is_stuck => DividerStep::Stuck(Stuck::NoHost),
         true => DividerStep::Keep,
     }
+}
+
+/// One of the hosts that are asked for, though it takes nothing: one that is heard, if any is.
+fn named<'a>(asked: &Bouncers, fleet: &'a Fleet) -> Option<&'a Name> {
+    let Bouncers::Hosts(hosts) = asked else { return None };
+    let there = hosts.iter().filter_map(|host| fleet.get(host));
+    there.min_by_key(|host| !host.is_alive()).map(|host| &host.name)
 }
 
 /// So many dividers, by name: those that divide, or are spare ones, before others.

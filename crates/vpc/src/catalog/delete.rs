@@ -65,9 +65,13 @@ impl Catalog {
                 let Some(host) = self.host(name) else { return (Vec::new(), 0) };
                 let endpoints = host.vpcs().filter_map(|vni| self.vpc(vni)).flat_map(|vpc| {
                     let ids = host.endpoints(vpc.record().vni);
-                    ids.filter_map(|id| vpc.endpoint(id)).map(|it| self.endpoint_ref(vpc, it))
+                    let live = ids.filter_map(|id| vpc.endpoint(id)).filter(|it| it.host == *name);
+                    live.map(|it| self.endpoint_ref(vpc, it))
                 });
-                (endpoints.take(most).collect(), host.endpoint_count())
+                let mut endpoints: Vec<_> = endpoints.collect();
+                let count = endpoints.len() as u64;
+                endpoints.truncate(most);
+                (endpoints, count)
             }
             Kind::Tenant => {
                 let vpcs = self.vpcs_of(name);
@@ -105,10 +109,19 @@ impl Catalog {
         }
     }
 
-    /// What names a host for a role: it has to be changed, not deleted.
+    /// What names a host for a role, or as the one that it is about to move to: it has to be
+    /// changed, not deleted.
     fn roles_of(&self, reference: &Ref) -> Vec<Ref> {
-        let host = (reference.kind == Kind::Host).then(|| self.host(&reference.name)).flatten();
-        host.into_iter().flat_map(|host| host.named_by().cloned()).collect()
+        let name = &reference.name;
+        let host = (reference.kind == Kind::Host).then(|| self.host(name)).flatten();
+        let Some(host) = host else { return Vec::new() };
+        let vpcs = host.vpcs().filter_map(|vni| self.vpc(vni));
+        let migrating = vpcs.flat_map(|vpc| {
+            let endpoints = host.endpoints(vpc.record().vni).filter_map(|id| vpc.endpoint(id));
+            let migrating = endpoints.filter(|endpoint| endpoint.migrates_to(name));
+            migrating.map(|it| self.endpoint_ref(vpc, it))
+        });
+        host.named_by().cloned().chain(migrating).collect()
     }
 
     fn endpoint_ref(&self, vpc: &super::VpcEntry, endpoint: &super::EndpointRecord) -> Ref {

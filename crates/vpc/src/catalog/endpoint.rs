@@ -2,7 +2,7 @@
 
 use super::change::{Asked, check_fixed};
 use super::{Catalog, EndpointRecord, NetworkEntry, NetworkRecord, Record, Refused, VpcEntry};
-use crate::manifest::EndpointSpec;
+use crate::manifest::{EndpointSpec, Migration};
 use crate::prefix::{check_usable, overlap};
 use crate::{AttachmentError, Kind, Mac, Name, Problem, Ref, Slot};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -26,13 +26,14 @@ impl Catalog {
         let network = vpc.network_named(&spec.network);
         let network =
             network.ok_or_else(|| at("spec.network", unknown("network", &spec.network)))?;
-        let host = self.host(&spec.host);
-        let host = host.ok_or_else(|| at("spec.host", unknown("host", &spec.host)))?;
-        let moves = before.is_none_or(|before| before.host != spec.host);
-        if moves && host.record.spec.cordoned {
-            return Err(at("spec.host", Problem::Cordoned(spec.host.clone())));
-        }
+        let had = |host: &Name| before.is_some_and(|before| before.hosts().any(|it| it == host));
+        self.check_host(asked, vpc, "spec.host", &spec.host, had(&spec.host))?;
         self.check_attachment(asked, network.record(), spec)?;
+        if let Some(migration) = &spec.migration {
+            let had = had(&migration.host);
+            self.check_host(asked, vpc, "spec.migration.host", &migration.host, had)?;
+            check_migration(asked, network.record(), spec, migration)?;
+        }
         self.check_grant(asked, vpc, spec, before)?;
         let choice = Choice { asked, vpc, network, before, spec };
         let (v4, v6) = (choice.v4()?, choice.v6()?);
@@ -45,18 +46,53 @@ impl Catalog {
             revision,
             vni: vpc.record().vni,
             network: network.record().id,
-            host: host.record.name.clone(),
+            host: spec.host.clone(),
             v4,
             v6,
             mac,
             asked: asked_bits(spec),
             generation: asked.at,
             attachment: spec.attachment.clone(),
+            migration: spec.migration.clone(),
         };
         if let Some(before) = before.filter(|before| before.is_where(&record)) {
             record.generation = before.generation;
         }
         Ok(record.into())
+    }
+
+    /// Refuses a host that there is not, and one that takes no endpoints or that the tenant may not
+    /// use, unless the endpoint has an interface there already.
+    fn check_host(
+        &self,
+        asked: &Asked,
+        vpc: &VpcEntry,
+        field: &str,
+        name: &Name,
+        had: bool,
+    ) -> Result<(), Refused> {
+        let at = |problem| Err(Refused::field(&asked.reference, field, problem));
+        let Some(host) = self.host(name) else {
+            return at(Problem::Unknown { kind: "host", name: name.to_string() });
+        };
+        if had {
+            return Ok(());
+        }
+        if host.record.spec.cordoned {
+            return at(Problem::Cordoned(name.clone()));
+        }
+        let tenant = vpc.record().spec.tenant.as_ref();
+        let granted = tenant.and_then(|tenant| self.tenants.get(tenant));
+        match granted.map(|entry| &entry.record) {
+            Some(tenant) if !tenant.spec.hosts.selects(&host.record.labels) => {
+                at(Problem::NotGranted {
+                    host: name.clone(),
+                    tenant: tenant.name.clone(),
+                    selector: tenant.spec.hosts.to_string(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses an attachment that cannot be, or that would cut a host off from the underlay.
@@ -111,21 +147,12 @@ impl Catalog {
     ) -> Result<(), Refused> {
         let at = |field: &str, problem| Err(Refused::field(&asked.reference, field, problem));
         let is_new = before.is_none();
-        let moves = before.is_none_or(|before| before.host != spec.host);
-        let attaches = before.is_none_or(|before| before.attachment != spec.attachment);
+        let attaches = before
+            .is_none_or(|before| before.host != spec.host || before.attachment != spec.attachment);
         let Some(tenant) = vpc.record().spec.tenant.as_ref() else { return Ok(()) };
         let Some(entry) = self.tenants.get(tenant) else { return Ok(()) };
         let granted = &entry.record.spec;
-        let labels = self.host(&spec.host).map(|host| &host.record.labels);
-        if moves && labels.is_some_and(|labels| !granted.hosts.selects(labels)) {
-            let problem = Problem::NotGranted {
-                host: spec.host.clone(),
-                tenant: tenant.clone(),
-                selector: granted.hosts.to_string(),
-            };
-            return at("spec.host", problem);
-        }
-        if (moves || attaches) && spec.attachment.is_host() && !granted.host_endpoints {
+        if attaches && spec.attachment.is_host() && !granted.host_endpoints {
             return at("spec.attachment", Problem::NoHostEndpoints(tenant.clone()));
         }
         let count: u64 = self.vpcs_of(tenant).map(VpcEntry::endpoint_count).sum();
@@ -142,6 +169,27 @@ impl EndpointRecord {
         (&self.host, self.v4, self.v6, self.mac, &self.attachment)
             == (&other.host, other.v4, other.v6, other.mac, &other.attachment)
     }
+}
+
+/// Refuses a migration that leads nowhere, or of what cannot move.
+fn check_migration(
+    asked: &Asked,
+    network: &NetworkRecord,
+    spec: &EndpointSpec,
+    migration: &Migration,
+) -> Result<(), Refused> {
+    let at = |field: &str, problem| Refused::field(&asked.reference, field, problem);
+    if migration.host == spec.host {
+        return Err(at("spec.migration.host", Problem::LivesThere(spec.host.clone())));
+    }
+    if spec.attachment.is_host() {
+        return Err(at("spec.migration", Problem::HostMoves));
+    }
+    if migration.attachment.is_host() {
+        return Err(at("spec.migration.attachment", Problem::HostMoves));
+    }
+    let checked = migration.attachment.check(network.spec.v4.is_some(), network.spec.v6.is_some());
+    checked.map_err(|error| at("spec.migration.attachment", error.into()))
 }
 
 /// What the addresses of one endpoint are chosen from.

@@ -37,5 +37,6 @@ fn endpoint_spec(record: &EndpointRecord, network: Name) -> EndpointSpec {
         v6: record.v6.filter(|_| asked(EndpointRecord::ASKED_V6)),
         mac: asked(EndpointRecord::ASKED_MAC).then_some(record.mac),
         attachment: record.attachment.clone(),
+        migration: record.migration.clone(),
     }
 }

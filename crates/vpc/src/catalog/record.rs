@@ -1,8 +1,9 @@
 //! Resources as they stand: what was asked for, and what was chosen.
 
-use crate::manifest::{FleetSpec, HostSpec, NetworkSpec, TenantSpec, VpcSpec};
+use crate::manifest::{FleetSpec, HostSpec, Migration, NetworkSpec, TenantSpec, VpcSpec};
 use crate::{Attachment, Generation, Kind, Labels, Mac, Name, NetworkId, Vni};
 use serde::{Deserialize, Serialize};
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Derives what every record has.
@@ -118,6 +119,8 @@ records! {
         pub generation: Generation,
         /// How it is attached.
         pub attachment: Attachment,
+        /// Where it is about to move.
+        pub migration: Option<Box<Migration>>,
     }
 }
 
@@ -138,6 +141,17 @@ impl EndpointRecord {
     pub const ASKED_V6: u8 = 2;
     /// The MAC address was asked for.
     pub const ASKED_MAC: u8 = 4;
+
+    /// The hosts that have its interface: the one that it lives on, and the one that it is about to
+    /// move to.
+    pub fn hosts(&self) -> impl Iterator<Item = &Name> {
+        iter::once(&self.host).chain(self.migration.iter().map(|migration| &migration.host))
+    }
+
+    /// Whether it is about to move to a host.
+    pub fn migrates_to(&self, host: &Name) -> bool {
+        self.migration.as_ref().is_some_and(|migration| migration.host == *host)
+    }
 
     /// Whether this was asked for.
     pub const fn asked_for(&self, what: u8) -> bool {

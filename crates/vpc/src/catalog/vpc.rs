@@ -31,7 +31,7 @@ pub struct VpcEntry {
 pub struct NetworkEntry {
     record: NetworkRecord,
     slots: Vec<Vec<EndpointId>>,
-    /// The hosts that its endpoints live on, with how many of them do.
+    /// The hosts that its endpoints live on or are about to move to, with how many of them do.
     hosts: BTreeMap<Name, u32>,
     endpoints: u64,
     rows: u64,
@@ -229,12 +229,12 @@ impl NetworkEntry {
         self.rows
     }
 
-    /// The hosts that its endpoints live on.
+    /// The hosts that its endpoints live on or are about to move to.
     pub fn hosts(&self) -> impl Iterator<Item = &Name> {
         self.hosts.keys()
     }
 
-    /// How many of its endpoints live on a host.
+    /// How many of its endpoints live on a host or are about to.
     pub fn endpoints_on(&self, host: &Name) -> u32 {
         self.hosts.get(host).copied().unwrap_or(0)
     }
@@ -248,7 +248,9 @@ impl NetworkEntry {
         for slot in record.slots() {
             self.slots[slot.index()].push(id);
         }
-        *self.hosts.entry(record.host.clone()).or_default() += 1;
+        for host in record.hosts() {
+            *self.hosts.entry(host.clone()).or_default() += 1;
+        }
         self.endpoints += 1;
         self.rows += record.addresses().count() as u64;
         if let (Some(prefix), Some(v4)) = (self.record.spec.v4, record.v4) {
@@ -272,10 +274,12 @@ impl NetworkEntry {
                 slot.swap_remove(at);
             }
         }
-        if let Some(count) = self.hosts.get_mut(&record.host) {
-            *count -= 1;
-            if *count == 0 {
-                self.hosts.remove(&record.host);
+        for host in record.hosts() {
+            if let Some(count) = self.hosts.get_mut(host) {
+                *count -= 1;
+                if *count == 0 {
+                    self.hosts.remove(host);
+                }
             }
         }
         self.endpoints -= 1;
@@ -295,24 +299,32 @@ impl EndpointId {
 impl Catalog {
     pub(super) fn put_endpoint(&mut self, record: EndpointRecord) {
         let vni = record.vni;
-        let (Some(vpc), Some(host)) = (self.vpcs.get_mut(&vni), self.hosts.get_mut(&record.host))
-        else {
-            return;
+        let is_known = record.hosts().all(|host| self.hosts.contains_key(host));
+        let Some(vpc) = self.vpcs.get_mut(&vni).filter(|_| is_known) else { return };
+        let hosts: [Option<Name>; 2] = {
+            let mut hosts = record.hosts().cloned();
+            [hosts.next(), hosts.next()]
         };
         let id = vpc.insert(record);
-        host.vpcs.entry(vni).or_default().insert(id);
+        for host in hosts.into_iter().flatten() {
+            if let Some(host) = self.hosts.get_mut(&host) {
+                host.vpcs.entry(vni).or_default().insert(id);
+            }
+        }
         self.endpoints += 1;
     }
 
     pub(super) fn take_endpoint(&mut self, vni: Vni, name: &Name) -> Option<EndpointRecord> {
         let (id, record) = self.vpcs.get_mut(&vni)?.remove(name)?;
         self.endpoints -= 1;
-        if let Some(host) = self.hosts.get_mut(&record.host)
-            && let Some(vpc) = host.vpcs.get_mut(&vni)
-        {
-            vpc.remove(&id);
-            if vpc.is_empty() {
-                host.vpcs.remove(&vni);
+        for host in record.hosts() {
+            if let Some(host) = self.hosts.get_mut(host)
+                && let Some(vpc) = host.vpcs.get_mut(&vni)
+            {
+                vpc.remove(&id);
+                if vpc.is_empty() {
+                    host.vpcs.remove(&vni);
+                }
             }
         }
         Some(record)

@@ -116,6 +116,10 @@ specs! {
         pub mac: Option<Mac>,
         /// How it is attached.
         pub attachment: Attachment,
+        /// The host that it is about to move to, and how it is attached there: that is done already,
+        /// while it lives where it lives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub migration: Option<Box<Migration>>,
     }
 
     /// Who holds the slots of a network.
@@ -124,6 +128,17 @@ specs! {
         /// Counts its changes.
         pub epoch: u64,
     }
+}
+
+/// Where an endpoint is about to move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Migration {
+    /// The host that it is going to live on.
+    pub host: Name,
+    /// How it is attached there.
+    pub attachment: Attachment,
 }
 
 /// Which hosts have a role.

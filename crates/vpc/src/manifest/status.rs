@@ -124,6 +124,17 @@ statuses! {
     }
 }
 
+impl EndpointStatus {
+    /// The condition of one that is about to move: its interface is there already.
+    pub const PREPARED: &str = "Prepared";
+
+    /// Whether the host that it is about to move to has its interface.
+    pub fn is_prepared(&self) -> bool {
+        let is_so = |it: &Condition| it.status == ConditionStatus::True;
+        self.conditions.iter().any(|it| it.r#type == Self::PREPARED && is_so(it))
+    }
+}
+
 /// All of an endpoint's status in one word.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -164,7 +175,8 @@ impl fmt::Display for Phase {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Ready`.
+    /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Prepared` (the host
+    /// that it is about to move to has its interface), `Ready`.
     pub r#type: String,
     /// Whether it is so.
     pub status: ConditionStatus,

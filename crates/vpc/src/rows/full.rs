@@ -1,7 +1,7 @@
 //! All rows of all hosts, computed from nothing but the present state.
 
-use super::{HeldRow, HostRows, NetworkRow, VpcRows, divider_order};
-use crate::catalog::{Catalog, VpcEntry};
+use super::{HeldRow, HostRows, NetworkRow, PortRow, VpcRows, divider_order};
+use crate::catalog::{Catalog, EndpointRecord, VpcEntry};
 use crate::{Name, Slot, SlotMaps, VpcSlotMaps};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,7 +21,8 @@ pub struct RowsError {
 ///
 /// In each VPC,
 /// - a host with endpoints knows them, their networks, and the dividers: itself first if it is one,
-///   the others in an order of its own, so that load spreads;
+///   the others in an order of its own, so that load spreads; so does one that endpoints are about
+///   to move to;
 /// - a keeper of slots, however far it is with taking them over or giving them up, knows their
 ///   networks, and the addresses in these slots but for those of endpoints that live on itself;
 /// - a former keeper knows the networks that it kept slots of, so that it can forward;
@@ -69,7 +70,7 @@ fn of_vpc<'a>(
             holders: map.by_address(underlay)?,
         };
         let endpoints = vpc.endpoints_after(None).filter(|endpoint| endpoint.network == *id);
-        let live = endpoints.map(|endpoint| &endpoint.host);
+        let live = endpoints.flat_map(EndpointRecord::hosts);
         let keep = map.hosts().chain(map.former());
         for host in live.chain(keep).chain(divide.iter().copied()) {
             hosts.entry(host).or_default().networks.insert(*id, row.clone());
@@ -83,11 +84,13 @@ fn of_vpc<'a>(
                 hosts.entry(keeper).or_default().held.insert(address, held);
             }
         }
-        let ports = &mut hosts.entry(&endpoint.host).or_default().ports;
-        ports.insert(endpoint.name.clone(), endpoint.into());
+        for host in endpoint.hosts() {
+            let row = PortRow::of(endpoint, host, |host| underlay(host).ok());
+            hosts.entry(host).or_default().ports.insert(endpoint.name.clone(), row);
+        }
     }
     let dividers = maps.dividers.iter().map(underlay).collect::<Result<Vec<IpAddr>, _>>()?;
-    let live: BTreeSet<_> = vpc.endpoints_after(None).map(|endpoint| &endpoint.host).collect();
+    let live: BTreeSet<_> = vpc.endpoints_after(None).flat_map(EndpointRecord::hosts).collect();
     for (host, rows) in &mut hosts {
         rows.quota = record.spec.quota();
         if live.contains(host) {

@@ -38,8 +38,9 @@ impl<'a> View<'a> {
             }
             RowKey::Port(name) => {
                 let (_, endpoint) = vpc.endpoint_named(name)?;
-                let lives = endpoint.host == *host && self.map(vni, endpoint.network).is_some();
-                lives.then(|| Row::Port(endpoint.into()))
+                let is_there = endpoint.hosts().any(|it| it == host)
+                    && self.map(vni, endpoint.network).is_some();
+                is_there.then(|| Row::Port(self.port_row(endpoint, host)))
             }
             RowKey::Held(address) => {
                 let endpoint = vpc.endpoint_at(*address).filter(|it| it.host != *host)?;
@@ -57,7 +58,7 @@ impl<'a> View<'a> {
         let ports = ids.filter_map(|id| vpc.endpoint(id));
         // Who sends into a network must know who holds its slots.
         let ports = ports.filter(|endpoint| self.map(vni, endpoint.network).is_some());
-        let ports = ports.map(|endpoint| (endpoint.name.clone(), endpoint.into()));
+        let ports = ports.map(|endpoint| (endpoint.name.clone(), self.port_row(endpoint, host)));
         let known = vpc.networks().filter(|network| self.knows(vpc, network, host));
         let networks = known.filter_map(|network| {
             let record = network.record();
@@ -169,6 +170,10 @@ impl<'a> View<'a> {
             }
         }
         held.into_iter().collect()
+    }
+
+    fn port_row(self, endpoint: &EndpointRecord, host: &Name) -> PortRow {
+        PortRow::of(endpoint, host, |host| self.underlay(host))
     }
 
     fn held_row(self, endpoint: &EndpointRecord) -> Option<HeldRow> {

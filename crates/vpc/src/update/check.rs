@@ -133,7 +133,7 @@ pub(super) fn check(rows: &VpcRows, update: &VpcUpdate) -> Result<(), UpdateErro
     let ports = if update.is_empty() { Ports::default() } else { after.ports()? };
     for &address in update.held.upserts.keys() {
         check_held(&places, address)?;
-        if let Some(port) = ports.addresses.get(&address) {
+        if let Some((port, _)) = ports.addresses.get(&address).filter(|(_, row)| row.lives_here()) {
             return Err(taken(RowKey::Held(address), &address, RowKey::Port((*port).clone())));
         }
     }
@@ -251,7 +251,7 @@ struct After<'a> {
 /// Who has which address.
 #[derive(Default)]
 struct Ports<'a> {
-    addresses: BTreeMap<IpAddr, &'a Name>,
+    addresses: BTreeMap<IpAddr, (&'a Name, &'a PortRow)>,
     macs: BTreeMap<Mac, &'a Name>,
 }
 
@@ -279,10 +279,10 @@ impl<'a> After<'a> {
             let key = || RowKey::Port(name.clone());
             check_port(self.network(row.network), name, row)?;
             for address in row.addresses() {
-                if let Some(by) = ports.addresses.insert(address, name) {
+                if let Some((by, _)) = ports.addresses.insert(address, (name, row)) {
                     return Err(taken(key(), &address, RowKey::Port(by.clone())));
                 }
-                if self.stays_held(address) {
+                if row.lives_here() && self.stays_held(address) {
                     return Err(taken(key(), &address, RowKey::Held(address)));
                 }
             }

@@ -4,6 +4,7 @@
 //! `MIZAR_BLESS=1` to write down anew what is answered.
 
 use super::*;
+use mizar_vpc::PortMigration;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -54,6 +55,10 @@ impl World {
                 self.check_rows();
                 String::new()
             }
+            "step" => {
+                self.step(&name(rest), true);
+                String::new()
+            }
             "wait" => {
                 self.wait(rest.parse().unwrap());
                 String::new()
@@ -102,7 +107,13 @@ impl World {
             let _ = writeln!(text, "network {id}: {:?} held by {hosts:?}", network.v4);
         }
         for (port, row) in &rows.ports {
-            let _ = writeln!(text, "port {port}: {:?} {:?} {}", row.v4, row.v6, row.mac);
+            let migration = match row.migration {
+                None => String::new(),
+                Some(PortMigration::To(host)) => format!(", about to move to {host}"),
+                Some(PortMigration::Here) => ", about to move here".to_owned(),
+            };
+            let (v4, v6, mac) = (row.v4, row.v6, row.mac);
+            let _ = writeln!(text, "port {port}: {v4:?} {v6:?} {mac}{migration}");
         }
         for (address, row) in &rows.held {
             let _ = writeln!(text, "held {address}: {} at {}", row.host, row.generation);

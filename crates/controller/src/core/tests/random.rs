@@ -2,6 +2,7 @@
 
 use super::*;
 use mizar_vpc::catalog::Record;
+use mizar_vpc::manifest::{EndpointSpec, Migration};
 use proptest::prelude::*;
 
 /// Something that happens.
@@ -9,6 +10,9 @@ use proptest::prelude::*;
 enum Event {
     Put(u8, u8),
     Delete(u8),
+    /// An endpoint is about to move, or stays after all.
+    Migrate(u8, Option<u8>),
+    Switch(u8),
     Network(u8, bool),
     Roles(u8),
     Cordon(u8, bool),
@@ -24,6 +28,9 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => (0..10u8, 0..6u8).prop_map(|(endpoint, host)| Event::Put(endpoint, host)),
         4 => (0..10u8).prop_map(Event::Delete),
+        5 => (0..10u8, proptest::option::weighted(0.8, 0..6u8))
+            .prop_map(|(endpoint, host)| Event::Migrate(endpoint, host)),
+        3 => (0..10u8).prop_map(Event::Switch),
         2 => (0..2u8, any::<bool>()).prop_map(|(network, there)| Event::Network(network, there)),
         2 => (0..6u8).prop_map(Event::Roles),
         1 => (0..6u8, any::<bool>()).prop_map(|(host, is)| Event::Cordon(host, is)),
@@ -51,6 +58,18 @@ impl World {
                 let yaml = endpoint_yaml(&format!("e{endpoint}"), host.as_str());
                 let _ = self.try_write(vec![Change::Apply(manifest(&yaml))]);
             }
+            Event::Migrate(endpoint, host) => {
+                let host = host.map(|host| self.number(host));
+                self.change_endpoint(*endpoint, |spec| {
+                    let attachment = spec.attachment.clone();
+                    spec.migration = host.map(|host| Box::new(Migration { host, attachment }));
+                });
+            }
+            Event::Switch(endpoint) => self.change_endpoint(*endpoint, |spec| {
+                if let Some(migration) = spec.migration.take() {
+                    (spec.host, spec.attachment) = (migration.host, migration.attachment);
+                }
+            }),
             Event::Delete(endpoint) => {
                 let name_ = name(&format!("e{endpoint}"));
                 let _ = self.delete(Ref::in_vpc(Kind::Endpoint, name("blue"), name_), false);
@@ -101,6 +120,15 @@ impl World {
                 self.turn();
             }
         }
+    }
+
+    fn change_endpoint(&mut self, endpoint: u8, change: impl FnOnce(&mut EndpointSpec)) {
+        let reference = Ref::in_vpc(Kind::Endpoint, name("blue"), name(&format!("e{endpoint}")));
+        let Some(record) = self.core.catalog.record(&reference) else { return };
+        let Some(Manifest::Endpoint(mut it)) = self.core.catalog.manifest(&record) else { return };
+        it.metadata.resource_version = None;
+        change(&mut it.spec);
+        let _ = self.try_write(vec![Change::Apply(Manifest::Endpoint(it))]);
     }
 
     fn change_roles(&mut self, host: u8) {

@@ -191,7 +191,10 @@ fn thousands_come_back_at_once() {
     world.check_rows();
     let after = (updates(&world, &remember[1..]), updates(&world, &forget));
     assert_eq!(after.0 - before.0, 1, "who had a position was told of the new endpoint alone");
-    assert_eq!(after.1 - before.1, forget.len() + 1, "each of the others everything once");
+    let told = after.1 - before.1;
+    // The bouncer among them gets the new endpoint with everything, or after it.
+    let wanted = forget.len()..=forget.len() + 1;
+    assert!(wanted.contains(&told), "each of the others everything once: {told} of {wanted:?}");
     assert_eq!(world.phase(&format!("on-{}", hosts[count - 1])), Phase::Ready);
 }
 

@@ -97,7 +97,7 @@ fn dividers_that_nobody_can_replace_stay() {
     let assign =
         |maps: &_, fleet: &_| assign_dividers(7, &Bouncers::Auto, maps, fleet, |_| true, true);
     assert_eq!(assign(&maps, &fleet), stuck);
-    assert_eq!(assign(&VpcSlotMaps::default(), &fleet), stuck);
+    assert_eq!(assign(&VpcSlotMaps::default(), &Fleet::default()), stuck);
     change(&mut fleet, &before.dividers[1], |host| host.standing = Standing::Alive);
     assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
     assert_eq!(maps.dividers, before.dividers[1..]);
@@ -115,4 +115,15 @@ fn when_all_dividers_are_gone_a_host_that_takes_nothing_divides() {
     change(&mut fleet, &left, |host| host.cordoned = true);
     assert!(step(&Bouncers::Auto, &mut maps, &fleet, true));
     assert_eq!((maps.dividers, maps.spare_dividers), (vec![left], Vec::new()));
+}
+
+#[test]
+fn a_vpc_s_first_dividers_are_those_asked_for_though_they_are_cordoned() {
+    let mut fleet: Fleet = (0..3).map(|n| host(n, 1)).collect();
+    let asked: Vec<_> = fleet.hosts().take(2).map(|host| host.name.clone()).collect();
+    change(&mut fleet, &asked[0], |host| host.standing = Standing::Silent);
+    change(&mut fleet, &asked[1], |host| host.cordoned = true);
+    let mut maps = VpcSlotMaps::default();
+    assert!(step(&Bouncers::Hosts(asked.clone()), &mut maps, &fleet, true));
+    assert_eq!(maps.dividers, asked[1..]);
 }

@@ -137,7 +137,7 @@ impl Node {
                 Endpoint { generation, kind: Endpoint::HELD, host, vpc, ..Endpoint::NOWHERE };
             self.tables.endpoints.insert((vni.get(), Address::from(*address)), held);
         }
-        for (name, row) in &rows.ports {
+        for (name, row) in rows.ports.iter().filter(|(_, row)| row.lives_here()) {
             let interface = self.guests.len() as u32 + 1;
             let (generation, mac) = (row.generation.get(), row.mac.octets());
             let kind = Endpoint::LOCAL;

@@ -5,7 +5,7 @@ use crate::assign::{
 };
 use crate::catalog::{Mode, Record};
 use crate::example::{at, endpoint, fleet, host, name, network, vpc};
-use crate::manifest::RoleSpec;
+use crate::manifest::{EndpointSpec, Migration, RoleSpec};
 use crate::rows::{View, VpcRows};
 use crate::{
     Candidate, Catalog, Fleet, IndexedRows, Kind, Manifest, Name, NetworkId, Ref, SlotMaps,
@@ -21,6 +21,10 @@ pub(super) enum Event {
     /// An endpoint comes, or moves: VPC, network, number, host.
     Put(usize, usize, u8, u8),
     Delete(usize, u8),
+    /// An endpoint is about to move to a host, or stays after all: VPC, number, host.
+    Migrate(usize, u8, Option<u8>),
+    /// One that is about to move moves.
+    Switch(usize, u8),
     /// A network comes, with these families, or goes with all its endpoints.
     Network(usize, usize, Option<(bool, bool)>),
     /// A network's bouncers are others; how many hold each slot.
@@ -56,6 +60,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         10 => (0..2usize, 0..2usize, 0..6u8, any::<u8>())
             .prop_map(|(vpc, network, number, host)| Event::Put(vpc, network, number, host)),
         3 => (0..2usize, 0..6u8).prop_map(|(vpc, number)| Event::Delete(vpc, number)),
+        5 => (0..2usize, 0..6u8, proptest::option::weighted(0.8, any::<u8>()))
+            .prop_map(|(vpc, number, host)| Event::Migrate(vpc, number, host)),
+        3 => (0..2usize, 0..6u8).prop_map(|(vpc, number)| Event::Switch(vpc, number)),
         2 => (0..2usize, 0..2usize, proptest::option::weighted(0.8, families()))
             .prop_map(|(vpc, network, families)| Event::Network(vpc, network, families)),
         1 => any::<u8>().prop_map(Event::Leave),
@@ -127,6 +134,18 @@ impl World {
             Event::Delete(vpc, number) => {
                 self.delete(Kind::Endpoint, Some(VPCS[*vpc]), &format!("e{number}"));
             }
+            Event::Migrate(vpc, number, host) => {
+                let host = host.map(|host| self.pick(host));
+                self.change_endpoint(*vpc, *number, |spec| {
+                    let attachment = spec.attachment.clone();
+                    spec.migration = host.map(|host| Box::new(Migration { host, attachment }));
+                });
+            }
+            Event::Switch(vpc, number) => self.change_endpoint(*vpc, *number, |spec| {
+                if let Some(migration) = spec.migration.take() {
+                    (spec.host, spec.attachment) = (migration.host, migration.attachment);
+                }
+            }),
             Event::Network(vpc, number, Some(families)) => {
                 let path = path(*vpc, NETWORKS[*number]);
                 self.apply(&network(&path, |spec| {
@@ -271,6 +290,15 @@ impl World {
                 self.epochs.remove(&(it.vni, it.id));
             }
         }
+    }
+
+    fn change_endpoint(&mut self, vpc: usize, number: u8, change: impl FnOnce(&mut EndpointSpec)) {
+        let name_ = name(format!("e{number}"));
+        self.change(&Ref::in_vpc(Kind::Endpoint, name(VPCS[vpc]), name_), |manifest| {
+            if let Manifest::Endpoint(it) = manifest {
+                change(&mut it.spec);
+            }
+        });
     }
 
     fn change(&mut self, reference: &Ref, change: impl FnOnce(&mut Manifest)) {
