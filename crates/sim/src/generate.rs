@@ -233,9 +233,10 @@ impl Script<'_> {
         self.step(at + lasts, other);
     }
 
-    /// So many hosts are not heard that it is no coincidence, until they would have been missed.
+    /// So many hosts are not heard that it is no coincidence: for longer than a lease, and less long
+    /// than former holders of slots are kept for senders that cannot be told.
     fn silence(&mut self, at: u64) {
-        let lasts = self.random.range(14_000, 40_000);
+        let lasts = self.random.range(14_000, 26_000);
         for host in 0..self.scenario.hosts.len() {
             if self.random.chance(80) {
                 self.step(at, Action::Mute(host, true));
