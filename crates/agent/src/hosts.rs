@@ -167,6 +167,11 @@ impl Hosts {
         Ok(index)
     }
 
+    /// This host's underlay address.
+    pub(crate) fn own(&self) -> Address {
+        self.lock().own
+    }
+
     /// The row of a host that has one, with its index.
     pub(crate) fn find(&self, address: Address) -> Option<(HostIndex, Host)> {
         let index = self.lock().indices.get(&address)?;

@@ -36,18 +36,30 @@ pub fn learn<T: Tables>(
     if bounced {
         tables.count(vpc, Counter::Path(Path::ArrivedBounced));
     }
-    let Some(index) = host_row(tables, config, host) else { return Ok(()) };
+    let (row, old) = (tables.host_index(&host), tables.learned(&key));
+    if let Some(old) = &old {
+        if generation < old.generation {
+            tables.count(vpc, Counter::Path(Path::LearnRefused));
+            return Ok(());
+        }
+        if !bounced && generation == old.generation && row == Some(old.host) {
+            return Ok(());
+        }
+    }
+    // From here on something is written, or the agent told.
+    let keys = tables.vpc(incoming.vni).map(|vpc| &vpc.keys);
+    if !keys.is_some_and(|it| it.believe_location(&key, location.host, generation, location.tag)) {
+        tables.count(vpc, Counter::Path(Path::TagRefused));
+        return Ok(());
+    }
+    let Some(index) = known(tables, config, host, row) else { return Ok(()) };
     let now = tables.now();
-    let Some(old) = tables.learned(&key) else {
+    let Some(old) = old else {
         want(tables, config, index, now);
         let row = first(config, now, generation, index, vpc, bounced);
         insert(tables, incoming.vni, &key, &row);
         return Ok(());
     };
-    if generation < old.generation {
-        tables.count(vpc, Counter::Path(Path::LearnRefused));
-        return Ok(());
-    }
     let mut row = Learned { generation, host: index, ..old };
     let moved = row != old;
     if moved || bounced {
@@ -86,7 +98,7 @@ pub fn learn_notice<T: Tables>(
     if tables.endpoint(key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
         return;
     }
-    let Some(index) = host_row(tables, config, host) else { return };
+    let Some(index) = known(tables, config, host, tables.host_index(&host)) else { return };
     let now = tables.now();
     match tables.learned(key) {
         None => {
@@ -140,10 +152,14 @@ fn want<T: Tables>(tables: &T, config: &Config, index: HostIndex, now: u64) {
     }
 }
 
-/// The row of a host, which the agent is asked to make if there is none.
+/// The row of a host other than this one; the agent is asked to make it if there is none.
 #[inline(always)]
-fn host_row<T: Tables>(tables: &T, config: &Config, host: Address) -> Option<HostIndex> {
-    let index = tables.host_index(&host);
+fn known<T: Tables>(
+    tables: &T,
+    config: &Config,
+    host: Address,
+    index: Option<HostIndex>,
+) -> Option<HostIndex> {
     if index.is_none() {
         tables.tell(&Event { kind: Event::NEW_HOST, underlay: host, ..Event::NOTHING });
     }

@@ -57,6 +57,7 @@ mod slot;
 mod slot_map;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategy;
+mod tag_keys;
 mod update;
 mod vni;
 
@@ -84,6 +85,7 @@ pub use rows::{
 };
 pub use slot::Slot;
 pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};
+pub use tag_keys::{TagKey, TagKeys};
 pub use update::{
     Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,
 };

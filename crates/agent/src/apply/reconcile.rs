@@ -10,6 +10,7 @@ use crate::ports;
 use crate::probe::LEASE;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Endpoint, EndpointKey, VpcIndex};
 use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, RowKey, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,7 +166,13 @@ impl Applier {
             work.errors.insert(RowKey::Port(name.clone()), problem);
             return;
         };
-        let place = Place { vpc, network: network_index, guest_mtu: self.guest_mtu };
+        let place = Place {
+            vpc,
+            network: network_index,
+            guest_mtu: self.guest_mtu,
+            underlay: self.hosts.own(),
+            keys: rows.keys.map_or(Keys::NONE, Keys::from),
+        };
         let (row, endpoints) = plan::port(vni.get(), port, network, attached.interface, place);
         let current = self.installed.entry(vni.get()).or_default();
         let written = install::write_port(&self.maps, vni.get(), current, (&row, &endpoints));

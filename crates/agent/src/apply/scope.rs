@@ -49,6 +49,10 @@ impl Scope {
             scope.gone.endpoints.extend(old.flat_map(|row| row.addresses().map(Address::from)));
             scope.ports.insert(name.clone());
         }
+        if update.keys != rows.rows().keys {
+            // All that they say is signed anew.
+            scope.ports.extend(rows.rows().ports.keys().cloned());
+        }
         if !scope.networks.is_empty() {
             // What failed may have failed for want of a network.
             scope.add_failed(failed);

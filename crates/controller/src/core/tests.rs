@@ -3,6 +3,7 @@ use crate::engine::{Change, Event, Filter, List, Refusal, RefusalKind, Watch, Wr
 use mizar_identity::Identity;
 use mizar_proto::{
     Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PROTOCOL, Position, RowError,
+    TAGS,
 };
 use mizar_store::Memory;
 use mizar_vpc::manifest::{EndpointStatus, Phase};
@@ -127,6 +128,7 @@ impl World {
             protocol: PROTOCOL,
             version: "test".to_owned(),
             underlay: None,
+            tags: TAGS,
             positions: positions.collect(),
         };
         state.assembly = Assembly::default();
