@@ -24,6 +24,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::warn;
 
+mod keys;
 mod outgoing;
 mod outlet;
 mod plan;
@@ -34,6 +35,7 @@ mod status;
 mod tests;
 mod write;
 
+use keys::Keys;
 use outgoing::{BATCH_ROWS, Sending};
 pub(crate) use outlet::Messages;
 use outlet::Outlet;
@@ -69,6 +71,7 @@ pub(crate) struct Core {
     desk: Desk,
     digests: Digests,
     planner: Planner,
+    keys: Keys,
     timings: Timings,
     loads: Loads,
     pub(crate) metrics: Arc<Metrics>,
@@ -113,6 +116,8 @@ impl Core {
             result?;
         }
         let generation = begin(&*store)?;
+        let ring = store.get(records::KEYRING)?;
+        let ring = ring.map(|entry| records::read_keyring(&entry.value)).transpose()?;
         let digests = Digests::of(&catalog);
         let planner = Planner::new(&catalog, &maps, generation, now);
         Ok(Self {
@@ -123,6 +128,7 @@ impl Core {
             desk: Desk::default(),
             digests,
             planner,
+            keys: Keys::new(ring, generation, now),
             timings: Timings::default(),
             loads: Loads::default(),
             metrics: Arc::new(Metrics::new()),

@@ -66,6 +66,15 @@ impl Key {
         siphash(self.0, &[u64::from_le_bytes(*b"mizarkey")])
     }
 
+    /// The key of a VPC, or of VNI 0 for the fleet, that follows from a secret which is used for
+    /// nothing else; none from none.
+    pub fn derive(self, vni: u32) -> Self {
+        if self.is_none() {
+            return self;
+        }
+        Self([0, 1].map(|half| siphash(self.0, &[vni.into(), half])))
+    }
+
     /// For one endpoint's location. The host is the underlay address that the option names.
     #[inline(always)]
     fn location(&self, key: &EndpointKey, host: [u8; 4], generation: u64) -> u64 {
@@ -131,13 +140,21 @@ impl Keys {
         generation: u64,
         tag: Tag,
     ) -> bool {
-        self.believe(tag, |secret| secret.location(key, host, generation))
+        if !self.are_required() {
+            return true;
+        }
+        let secret = self.key_of(tag);
+        !secret.is_none() && agree(secret.location(key, host, generation), tag)
     }
 
     /// Whether a control message is to be believed.
     #[inline(always)]
     pub fn believe_control(&self, frame: &ControlFrame) -> bool {
-        self.believe(frame.message.tag, |secret| secret.control(frame))
+        if !self.are_required() {
+            return true;
+        }
+        let secret = self.key_of(frame.message.tag);
+        !secret.is_none() && agree(secret.control(frame), frame.message.tag)
     }
 
     fn sign(&self, hash: impl FnOnce(&Key) -> u64) -> Tag {
@@ -149,15 +166,16 @@ impl Keys {
         (hash(key) & !EPOCH | epoch).to_le_bytes()
     }
 
+    /// The key that a tag names.
     #[inline(always)]
-    fn believe(&self, tag: Tag, hash: impl FnOnce(&Key) -> u64) -> bool {
-        if self.stage != Self::REQUIRED {
-            return true;
-        }
-        let tag = u64::from_le_bytes(tag);
-        let key = &self.keys[(tag & EPOCH) as usize];
-        !key.is_none() && (hash(key) ^ tag) & !EPOCH == 0
+    fn key_of(&self, tag: Tag) -> &Key {
+        &self.keys[(u64::from_le_bytes(tag) & EPOCH) as usize]
     }
+}
+
+#[inline(always)]
+fn agree(hash: u64, tag: Tag) -> bool {
+    (hash ^ u64::from_le_bytes(tag)) & !EPOCH == 0
 }
 
 impl fmt::Debug for Key {
@@ -266,5 +284,16 @@ mod tests {
         assert!(!format!("{:?}", keys(7)).contains("0707"));
         assert_ne!(key(7).fingerprint(), key(8).fingerprint());
         assert_eq!(Key::new(key(7).bytes()), key(7));
+    }
+
+    #[test]
+    fn what_follows_from_a_secret_differs_from_vpc_to_vpc_and_none_follows_from_none() {
+        let mut derived: Vec<_> = (0..100).map(|vni| key(7).derive(vni).bytes()).collect();
+        derived.push(key(8).derive(0).bytes());
+        derived.push(key(7).bytes());
+        derived.sort_unstable();
+        derived.dedup();
+        assert_eq!(derived.len(), 102);
+        assert!(Key::NONE.derive(5).is_none());
     }
 }

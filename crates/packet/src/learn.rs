@@ -2,27 +2,24 @@
 
 use crate::bounce::teacher;
 use crate::count::{Counter, Path};
-use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, VpcIndex};
+use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, Vpc, VpcIndex};
 use crate::wire::geneve::Location;
 use crate::wire_in::{Incoming, is_fleet};
 use crate::{Address, Reason, Tables, choose};
 
-/// Learns from a packet that carries its sender's location. Writes only what changes.
+/// Refuses a location that no host of the fleet would send.
 ///
 /// # Errors
 /// [`Reason::InnerSource`] if the inner source is an endpoint of this very host,
 /// [`Reason::ForeignSource`] if the location is outside the fleet.
 #[inline(always)]
-pub fn learn<T: Tables>(
+pub fn check<T: Tables>(
     tables: &T,
     config: &Config,
     incoming: &Incoming,
     location: &Location,
-    vpc: VpcIndex,
 ) -> Result<(), Reason> {
-    let generation = location.generation.get();
-    let host = teacher(location);
-    if generation == 0 {
+    if location.generation.get() == 0 {
         return Ok(());
     }
     if !is_fleet(config, location.host) {
@@ -32,56 +29,83 @@ pub fn learn<T: Tables>(
     if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
         return Err(Reason::InnerSource);
     }
+    Ok(())
+}
+
+/// Learns from a packet that carries its sender's location, which was checked. Writes only what
+/// changes, and only if it is signed as it has to be.
+#[inline(always)]
+pub fn learn<T: Tables>(
+    tables: &T,
+    config: &Config,
+    incoming: &Incoming,
+    location: &Location,
+    vpc: VpcIndex,
+) {
+    let generation = location.generation.get();
+    let host = teacher(location);
+    if generation == 0 {
+        return;
+    }
+    let key = EndpointKey::new(incoming.vni, incoming.flow.src);
     let bounced = incoming.sender() != host;
     if bounced {
         tables.count(vpc, Counter::Path(Path::ArrivedBounced));
     }
-    let (row, old) = (tables.host_index(&host), tables.learned(&key));
-    if let Some(old) = &old {
-        if generation < old.generation {
-            tables.count(vpc, Counter::Path(Path::LearnRefused));
-            return Ok(());
-        }
-        if !bounced && generation == old.generation && row == Some(old.host) {
-            return Ok(());
-        }
+    let index = tables.host_index(&host);
+    if let Some(row) = tables.learned(&key)
+        && !bounced
+        && generation == row.generation
+        && index == Some(row.host)
+    {
+        return;
     }
     // From here on something is written, or the agent told.
-    let keys = tables.vpc(incoming.vni).map(|vpc| &vpc.keys);
-    if !keys.is_some_and(|it| it.believe_location(&key, location.host, generation, location.tag)) {
+    let Some(of) = tables.vpc(key.vni).filter(|of| is_signed(of, &key, location)) else {
         tables.count(vpc, Counter::Path(Path::TagRefused));
-        return Ok(());
-    }
-    let Some(index) = known(tables, config, host, row) else { return Ok(()) };
+        return;
+    };
+    let Some(index) = known(tables, config, host, index) else { return };
     let now = tables.now();
-    let Some(old) = old else {
+    // Looked up again, and changed in place: the kernel programs' stack has no room for a row
+    // meanwhile, nor for two.
+    let Some(mut row) = tables.learned(&key) else {
         want(tables, config, index, now);
         let row = first(config, now, generation, index, vpc, bounced);
-        insert(tables, incoming.vni, &key, &row);
-        return Ok(());
+        insert(tables, of, &key, &row);
+        return;
     };
-    let mut row = Learned { generation, host: index, ..old };
-    let moved = row != old;
+    if generation < row.generation {
+        tables.count(vpc, Counter::Path(Path::LearnRefused));
+        return;
+    }
+    let moved = generation != row.generation || index != row.host;
+    (row.generation, row.host) = (generation, index);
     if moved || bounced {
         want(tables, config, index, now);
     }
     // A remote that sends direct knows where its peer is, whatever it teaches: if two hosts taught
     // because they are taught, they would never end.
-    let due = bounced && old.teach_until < now + u64::from(config.teach / 2);
+    let due = bounced && row.teach_until < now + u64::from(config.teach / 2);
     if moved || due {
         row.teach_until = now + u64::from(config.teach);
     }
-    if bounced {
-        watch(tables, config, incoming, host, now, &mut row);
-    }
-    if row != old {
+    let local = incoming.flow.dst;
+    let watched = bounced && watch(tables, config, (&key, local, host), now, &mut row);
+    if moved || due || watched {
         let written = tables.learn(&key, &row);
         if moved {
             let path = if written { Path::Learned } else { Path::LearnRefused };
             tables.count(vpc, Counter::Path(path));
         }
     }
-    Ok(())
+}
+
+/// Whether a location comes from a host of the VPC.
+#[inline(always)]
+fn is_signed(vpc: &Vpc, key: &EndpointKey, location: &Location) -> bool {
+    let Location { host, generation, tag, .. } = *location;
+    vpc.keys.believe_location(key, host, generation.get(), tag)
 }
 
 /// Learns from a notice that an endpoint is on a host: as from a packet, but nothing has come that
@@ -106,7 +130,7 @@ pub fn learn_notice<T: Tables>(
                 teach_until: 0,
                 ..first(config, now, generation, index, vpc.index, false)
             };
-            insert(tables, key.vni, key, &row);
+            insert(tables, vpc, key, &row);
         }
         Some(old) => {
             let row = Learned { generation, host: index, ..old };
@@ -139,7 +163,7 @@ pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) 
         }
         None => {
             let row = first(config, now, 0, 0, vpc.index, false);
-            insert(tables, key.vni, key, &Learned { teach_until: until, ..row });
+            insert(tables, vpc, key, &Learned { teach_until: until, ..row });
         }
     }
 }
@@ -186,38 +210,38 @@ fn first(
 }
 
 #[inline(always)]
-fn insert<T: Tables>(tables: &T, vni: u32, key: &EndpointKey, row: &Learned) {
-    let claimed = tables.vpc(vni).is_some_and(|vpc| tables.claim_learned(vpc));
-    let written = claimed && tables.learn(key, row);
+fn insert<T: Tables>(tables: &T, vpc: &Vpc, key: &EndpointKey, row: &Learned) {
+    let written = tables.claim_learned(vpc) && tables.learn(key, row);
     let path = if written { Path::Learned } else { Path::LearnRefused };
     tables.count(row.vpc, Counter::Path(path));
 }
 
 /// Watches a remote that keeps coming by way of bouncers although this host could be reached
-/// direct: nothing goes back to it, so it has to be told. At most once a second.
+/// direct: nothing goes back to it, so it has to be told. At most once a second. Whether the row is
+/// another one.
 #[inline(always)]
 fn watch<T: Tables>(
     tables: &T,
     config: &Config,
-    incoming: &Incoming,
-    host: Address,
+    (remote, local, host): (&EndpointKey, Address, Address),
     now: u64,
     row: &mut Learned,
-) {
+) -> bool {
     if now < row.notice_at {
-        return;
+        return false;
     }
     if row.notice_at + u64::from(config.teach) < now {
         row.notice_at = now + u64::from(config.notice_delay);
-        return;
+        return true;
     }
     row.notice_at = now + u64::from(config.teach);
     tables.tell(&Event {
         kind: Event::NOTICE,
-        vni: incoming.vni,
+        vni: remote.vni,
         underlay: host,
-        local: incoming.flow.dst,
-        remote: incoming.flow.src,
+        local,
+        remote: remote.address,
         ..Event::NOTHING
     });
+    true
 }

@@ -216,7 +216,10 @@ impl World {
 
     /// Every host that has a stream has just what it should.
     fn check_rows(&self) {
-        let all = mizar_vpc::rows(&self.core.catalog, &self.core.maps).unwrap();
+        let mut all = mizar_vpc::rows(&self.core.catalog, &self.core.maps).unwrap();
+        for (vni, rows) in all.values_mut().flatten() {
+            rows.keys = self.core.keys.of_vpc(*vni);
+        }
         for (host, state) in self.hosts.iter().filter(|(_, state)| state.stream.is_some()) {
             let has = state.rows.iter().map(|(vni, (_, rows))| (*vni, rows.clone()));
             let should = all.get(host).cloned().unwrap_or_default();

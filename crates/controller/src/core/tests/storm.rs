@@ -68,7 +68,6 @@ fn of_very_much_only_a_little_is_built_at_a_time() {
     let hello = Hello {
         host: h1.clone(),
         protocol: PROTOCOL,
-        TAGS,
         version: "test".to_owned(),
         underlay: None,
         tags: TAGS,
