@@ -23,17 +23,15 @@ pub fn arrive<F: Frame, T: Tables>(
 ) -> Result<Verdict, Reason> {
     let flow = &incoming.flow;
     check_inner(frame, flow)?;
-    if let Some(located) = &incoming.location {
-        learn::check(tables, config, incoming, &located.option)?;
-    }
     propagate_ecn(frame, incoming)?;
     frame.unwrap(Outer::LEN + incoming.outer.geneve.options_len(), flow.ethertype)?;
     frame.store(0, &Ethernet::new(endpoint.mac, ethernet::GATEWAY, flow.ethertype))?;
-    tables.count(endpoint.vpc, Counter::Path(Path::Arrived));
     // Last, when least else has to be kept: the kernel programs' stack is short.
     if let Some(located) = &incoming.location {
+        learn::check(tables, config, incoming, &located.option)?;
         learn::learn(tables, config, incoming, &located.option, endpoint.vpc);
     }
+    tables.count(endpoint.vpc, Counter::Path(Path::Arrived));
     let Endpoint { interface, flags, .. } = *endpoint;
     Ok(Verdict::Deliver(Delivery { interface, vni: incoming.vni, flags }))
 }

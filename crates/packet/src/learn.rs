@@ -53,8 +53,8 @@ pub fn learn<T: Tables>(
         tables.count(vpc, Counter::Path(Path::ArrivedBounced));
     }
     let index = tables.host_index(&host);
-    if let Some(row) = tables.learned(&key)
-        && !bounced
+    if !bounced
+        && let Some(row) = tables.learned(&key)
         && generation == row.generation
         && index == Some(row.host)
     {
