@@ -115,8 +115,10 @@ impl Driver {
                 info!("connected to the controller");
                 self.standing.send_modify(|standing| standing.connected = true);
             }
-            StreamEvent::Message(ControllerMessage::Config(config)) => self.on_config(config),
-            StreamEvent::Message(ControllerMessage::Update(batch)) => self.on_batch(batch),
+            StreamEvent::Message(message) => match *message {
+                ControllerMessage::Config(config) => self.on_config(config),
+                ControllerMessage::Update(batch) => self.on_batch(batch),
+            },
             StreamEvent::Malformed { about, problem } => {
                 error!(problem, "message refused");
                 if let Some(about) = about {

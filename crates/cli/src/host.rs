@@ -122,7 +122,7 @@ async fn set(client: &Client, reference: &Ref, cordoned: bool) -> Result<bool> {
     Ok(true)
 }
 
-fn is_conflict(error: &ClientError) -> bool {
+pub(crate) fn is_conflict(error: &ClientError) -> bool {
     let kind = error.problem().and_then(|problem| problem.kind());
     matches!(kind, Some(ProblemKind::Conflict | ProblemKind::Precondition))
 }
