@@ -1,8 +1,8 @@
 //! The secrets from which the keys of keyed tags follow, and how they turn.
 //!
 //! There are three, of the epochs before, at and after the present one, and from each follow a key
-//! for every VPC and one for the fleet: one small record turns the keys of all. Hosts are told keys,
-//! never secrets.
+//! for every VPC and one for the fleet: one small record turns the keys of all. Hosts are told
+//! keys, never secrets.
 //!
 //! Each step leads to a state in which hosts that have taken it and hosts that have not understand
 //! each other. So a step needs no moment that all share: only the next one has to wait for those
