@@ -23,6 +23,8 @@ pub(super) struct Keys {
     /// Whoever has everything up to there has these keys.
     generation: Generation,
     told: Time,
+    /// Whether all hosts have taken them. Those that come later get them with all else.
+    are_everywhere: bool,
     /// What the controller's time is at its beginning, since 1970.
     began: Duration,
 }
@@ -30,7 +32,8 @@ pub(super) struct Keys {
 impl Keys {
     /// As they were stored.
     pub(super) fn new(ring: Option<Keyring>, generation: Generation, now: Time) -> Self {
-        Self { ring, generation, told: now, began: Duration::ZERO }
+        let (are_everywhere, began) = (false, Duration::ZERO);
+        Self { ring, generation, told: now, are_everywhere, began }
     }
 
     /// The keys of a VPC; None: nothing is signed.
@@ -41,6 +44,11 @@ impl Keys {
     /// Those of the fleet.
     pub(super) fn of_fleet(&self) -> Option<TagKeys> {
         self.ring.as_ref()?.keys(0)
+    }
+
+    /// Whether hosts that lack them are waited for no longer.
+    fn are_late(&self, now: Time) -> bool {
+        now.since(self.told) >= PATIENCE
     }
 
     fn since_1970(&self, now: Time) -> Duration {
@@ -68,6 +76,11 @@ impl Core {
     pub(super) fn turn_keys(&mut self, now: Time) {
         let mut draft = Draft::default();
         self.first_keys(&mut draft, now);
+        // A look at all hosts, until the first that lacks them; and not for ever.
+        if !self.keys.are_everywhere && !self.keys.are_late(now) {
+            let lacks = self.without_keys().next().is_some();
+            self.keys.are_everywhere = !lacks;
+        }
         if draft.keyring.is_none() {
             draft.keyring = self.next_ring(now);
         }
@@ -84,6 +97,7 @@ impl Core {
         info!(epoch = ring.epoch, stage = ?ring.stage, "keyed tags");
         self.keys.ring = Some(ring);
         (self.keys.generation, self.keys.told) = (at, now);
+        self.keys.are_everywhere = false;
         for (host, vnis) in self.desk.mark_frames() {
             if self.outgoing.contains_key(&host) {
                 self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), vni)));
@@ -99,7 +113,8 @@ impl Core {
     /// How far keyed tags are.
     pub(super) fn tags_status(&self) -> TagsStatus {
         let Some(ring) = &self.keys.ring else { return TagsStatus::default() };
-        let waiting = self.without_keys().take(NAMED).map(|(name, _)| name.clone()).collect();
+        let named = if self.keys.are_everywhere { 0 } else { NAMED };
+        let waiting = self.without_keys().take(named).cloned().collect();
         TagsStatus { epoch: ring.epoch, stage: ring.stage, waiting }
     }
 
@@ -107,23 +122,21 @@ impl Core {
         let (ring, fleet) = (self.keys.ring.as_ref()?, self.catalog.fleet()?);
         let next = ring.next(&fleet.spec.tags, self.keys.since_1970(now));
         let next = next.inspect_err(|problem| error!(%problem, "keys do not turn")).ok()??;
-        let is_late = now.since(self.keys.told) >= PATIENCE;
-        let waits = |(_, state): (&Name, Option<&HostState>)| {
-            // Those of which it would be required to sign must know how.
-            let cannot = next.requires(ring) && state.is_some_and(|it| !it.knows_tags());
-            cannot || !is_late
-        };
-        (!self.without_keys().any(waits)).then_some(next)
+        // Those of whom it would be required to sign must know how, however long that takes.
+        let cannot = |state: &HostState| state.session.is_some() && !state.knows_tags();
+        if next.requires(ring) && self.desk.hosts().any(|(_, state)| cannot(state)) {
+            return None;
+        }
+        (self.keys.are_everywhere || self.keys.are_late(now)).then_some(next)
     }
 
-    /// The hosts that have not taken the last step, with what is known of their streams.
-    fn without_keys(&self) -> impl Iterator<Item = (&Name, Option<&HostState>)> {
+    /// The hosts that have not taken the last step.
+    fn without_keys(&self) -> impl Iterator<Item = &Name> {
         let hosts = self.catalog.hosts().map(|host| &host.record().name);
-        let hosts = hosts.map(|name| {
+        hosts.filter(|name| {
             let state = self.desk.host(name).filter(|state| state.session.is_some());
-            (name, state)
-        });
-        hosts.filter(|(name, state)| !state.is_some_and(|state| self.has_keys(name, state)))
+            !state.is_some_and(|state| self.has_keys(name, state))
+        })
     }
 
     fn has_keys(&self, host: &Name, state: &HostState) -> bool {
