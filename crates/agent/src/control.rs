@@ -1,10 +1,12 @@
 //! Control messages to other hosts: echoes, notices, invalidations.
 
 use crate::hosts::Hosts;
+use crate::kernel::Maps;
 use crate::packet_socket::PacketSocket;
 use mizar_packet::Address;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Config, Host};
-use mizar_packet::wire::oam::{ControlFrame, Message};
+use mizar_packet::wire::oam::{self, ControlFrame, Message};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,7 @@ const REMEMBERED: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: PacketSocket,
+    maps: Arc<Maps>,
     hosts: Arc<Hosts>,
     mac: [u8; 6],
     underlay: Address,
@@ -31,9 +34,10 @@ pub(crate) struct Control {
 
 impl Control {
     /// A sender from this host, as its configuration describes it.
-    pub(crate) fn open(config: &Config, hosts: Arc<Hosts>) -> io::Result<Self> {
+    pub(crate) fn open(config: &Config, maps: Arc<Maps>, hosts: Arc<Hosts>) -> io::Result<Self> {
         Ok(Self {
             socket: PacketSocket::open(config.nic, config.mark)?,
+            maps,
             hosts,
             mac: config.nic_mac,
             underlay: config.underlay,
@@ -42,9 +46,15 @@ impl Control {
         })
     }
 
-    /// Sends an echo to a host. Not limited: the caller paces.
-    pub(crate) fn echo(&self, to: &Host, cookie: u64, now: u64) -> io::Result<()> {
-        self.send(to, Message::echo(cookie, now))
+    /// The keys of what is not of one VPC.
+    pub(crate) fn keys(&self) -> Keys {
+        self.maps.config.get(&0).ok().flatten().map_or(Keys::NONE, |config| config.keys)
+    }
+
+    /// Sends an echo to a host, signed with the fleet's keys: to one that does not know this host
+    /// yet, it is of use only then. Not limited: the caller paces.
+    pub(crate) fn echo(&self, to: &Host, cookie: u64, now: u64, keys: &Keys) -> io::Result<()> {
+        self.send(to, Message::echo(cookie, now), keys)
     }
 
     /// Tells a host about an endpoint, unless it was told so just now.
@@ -65,16 +75,23 @@ impl Control {
         }
         match self.hosts.find(to) {
             Some((_, row)) if row.is_resolved() => {
-                self.send(&row, Message::about(kind, vni, endpoint, host, generation))
+                let keys = if oam::is_of_vpc(kind) {
+                    let vpc = self.maps.vpcs.get(&vni).ok().flatten();
+                    vpc.map_or(Keys::NONE, |vpc| vpc.keys)
+                } else {
+                    self.keys()
+                };
+                self.send(&row, Message::about(kind, vni, endpoint, host, generation), &keys)
             }
             _ => Ok(()),
         }
     }
 
-    fn send(&self, to: &Host, message: Message) -> io::Result<()> {
+    fn send(&self, to: &Host, message: Message, keys: &Keys) -> io::Result<()> {
         let source = (self.mac, self.underlay.v4_octets());
         let destination = (to.next_hop, to.address.v4_octets());
-        let frame = ControlFrame::new(source, destination, self.tos, message);
+        let mut frame = ControlFrame::new(source, destination, self.tos, message);
+        keys.sign_control(&mut frame);
         match self.socket.send(frame.as_bytes()) {
             // The queue of the NIC is full: what is lost here is asked for again.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),

@@ -17,8 +17,9 @@ use crate::stream::StreamEvent;
 use crate::usage::Used;
 use mizar_packet::Reason;
 use mizar_packet::count::Counter;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::Config;
-use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError};
+use mizar_proto::{Ack, AgentMessage, Applied, ControllerMessage, Hello, PROTOCOL, RowError, TAGS};
 use mizar_vpc::{Assembly, Batch, Generation, HostConfig, Name, Vni};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -114,8 +115,10 @@ impl Driver {
                 info!("connected to the controller");
                 self.standing.send_modify(|standing| standing.connected = true);
             }
-            StreamEvent::Message(ControllerMessage::Config(config)) => self.on_config(config),
-            StreamEvent::Message(ControllerMessage::Update(batch)) => self.on_batch(batch),
+            StreamEvent::Message(message) => match *message {
+                ControllerMessage::Config(config) => self.on_config(config),
+                ControllerMessage::Update(batch) => self.on_batch(batch),
+            },
             StreamEvent::Malformed { about, problem } => {
                 error!(problem, "message refused");
                 if let Some(about) = about {
@@ -152,6 +155,7 @@ impl Driver {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             underlay: Some(self.parts.underlay.into()),
+            tags: TAGS,
             positions: self.parts.applier.positions_with(held.as_ref()),
         };
         self.say = Some(say);
@@ -174,7 +178,9 @@ impl Driver {
             None => info!(underlay = %config.underlay, fleet = ?config.fleet, "configured"),
             Some(problem) => error!(problem, "configuration refused"),
         }
-        self.standing.send_modify(|standing| standing.config = Some(config));
+        // Nobody who asks how this host stands is told keys.
+        let shown = HostConfig { keys: None, ..config };
+        self.standing.send_modify(|standing| standing.config = Some(shown));
     }
 
     fn take_config(&self, config: &HostConfig) -> Result<(), String> {
@@ -194,6 +200,7 @@ impl Driver {
         let changed = maps.change_config(|row| {
             first = row.fleet == Config::EMPTY.fleet && row.fleet != fleet;
             row.fleet = fleet;
+            row.keys = config.keys.map_or(Keys::NONE, Keys::from);
         });
         changed.map_err(|error| error_chain(&error))?;
         if first {

@@ -187,9 +187,9 @@ impl Hosts {
         Ok(index)
     }
 
-    /// Whether this is this host's own address.
-    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
-        self.lock().own == address.into()
+    /// This host's underlay address.
+    pub(crate) fn own(&self) -> Address {
+        self.lock().own
     }
 
     /// The row of a host that has one, with its index.

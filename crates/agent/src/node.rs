@@ -131,7 +131,7 @@ impl Node {
         }
         let hz = clock.hz();
         info!(nic = nic.name, %mode, reason, hz, %underlay, guest_mtu, "programs attached");
-        let control = Control::open(&row, Arc::clone(&hosts));
+        let control = Control::open(&row, Arc::clone(&maps), Arc::clone(&hosts));
         let control = Arc::new(control.map_err(system("open a raw packet socket"))?);
         let prober = Prober::new(Arc::clone(&maps), Arc::clone(&control), clock, row.echo_cookie);
         let trampoline = kernel.trampoline().try_clone_to_owned();

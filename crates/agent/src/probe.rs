@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::kernel::Maps;
 use mizar_packet::count::{Counter, Path};
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Host, HostIndex};
 use mizar_packet::upkeep::{IN_USE, LEASE, LONGEST_PAUSE, PROBE_TICK, is_probe_due};
 use std::sync::Arc;
@@ -68,23 +69,24 @@ impl Prober {
     /// Probes one host now, whatever its stamps say.
     pub(crate) fn probe(&self, index: HostIndex) {
         if let Ok(Some(row)) = self.maps.hosts.get(&index) {
-            self.send(&row);
+            self.send(&row, &self.control.keys());
         }
     }
 
     fn probe_due<'a>(&self, rows: impl Iterator<Item = &'a Host>) {
         let now = self.clock.now();
         let (in_use, lease) = (self.clock.jiffies(IN_USE), self.clock.jiffies(LEASE));
+        let keys = self.control.keys();
         for row in rows.filter(|row| is_probe_due(row, now, in_use, lease)) {
-            self.send(row);
+            self.send(row, &keys);
         }
     }
 
-    fn send(&self, row: &Host) {
+    fn send(&self, row: &Host, keys: &Keys) {
         if !row.is_resolved() {
             return;
         }
-        if let Err(error) = self.control.echo(row, self.cookie, self.clock.now()) {
+        if let Err(error) = self.control.echo(row, self.cookie, self.clock.now(), keys) {
             debug!(host = %row.address, %error, "echo not sent");
         }
     }

@@ -35,7 +35,7 @@ pub(crate) enum StreamEvent {
     /// The controller has accepted it.
     Open,
     /// A message has come.
-    Message(ControllerMessage),
+    Message(Box<ControllerMessage>),
     /// A message has come that breaks a rule.
     Malformed {
         /// The update that it is of, as far as that can be read.
@@ -110,7 +110,7 @@ fn read(message: pb::ControllerMessage) -> StreamEvent {
         _ => None,
     };
     match ControllerMessage::try_from(message) {
-        Ok(message) => StreamEvent::Message(message),
+        Ok(message) => StreamEvent::Message(Box::new(message)),
         Err(problem) => StreamEvent::Malformed { about, problem: problem.to_string() },
     }
 }

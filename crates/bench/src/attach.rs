@@ -104,7 +104,7 @@ impl Host {
         )?;
         let mut cloud = Cloud::new()?;
         let fleet = vec!["100.64.0.0/16".parse()?];
-        let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet };
+        let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet, keys: None };
         let stream = cloud.start(&underlay, config, "auto", &[])?;
         let (guests, guest) = (Vec::new(), Namespace::new()?);
         let held = network::held(THERE, HELD)?;

@@ -107,8 +107,8 @@ fn host() -> Result<(Cloud, Stream, Namespace)> {
          ethtool -K nic gro on tx off tso off; ip link set nic up; ip link set far up",
     )?;
     let mut cloud = Cloud::new()?;
-    let config =
-        HostConfig { name: "h1".parse()?, underlay: HERE, fleet: vec!["100.64.0.0/16".parse()?] };
+    let fleet = vec!["100.64.0.0/16".parse()?];
+    let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet, keys: None };
     let stream = cloud.start(&host, config, "auto", &[])?;
     Ok((cloud, stream, host))
 }

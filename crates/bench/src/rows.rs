@@ -31,7 +31,7 @@ pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measuremen
     )?;
     let mut cloud = Cloud::new()?;
     let fleet = vec!["100.64.0.0/16".parse()?];
-    let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet };
+    let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet, keys: None };
     let mut stream = cloud.start(&host, config, "auto", &[])?;
     let (mut all, mut kernel) = (Vec::new(), Vec::new());
     let mut revision = 1;

@@ -20,6 +20,7 @@ mod exit;
 mod files;
 mod get;
 mod host;
+mod keys;
 mod lab;
 mod logging;
 mod output;
@@ -93,6 +94,9 @@ enum Command {
     Host(host::Command),
     /// Show which hosts carry most
     Top(top::Args),
+    /// Have hosts sign with other keys
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Make a CA, and certificates for people and hosts
     #[command(subcommand)]
     Pki(pki::Command),
@@ -134,6 +138,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Endpoint(command) => endpoint::run(&command).await.map(done),
             Command::Host(command) => host::run(&command).await.map(done),
             Command::Top(args) => top::run(&args).await.map(done),
+            Command::Keys(command) => keys::run(&command).await.map(done),
             Command::Pki(command) => pki::run(&command).await.map(done),
             Command::Config(command) => config::run(&command).map(done),
             Command::Completion(args) => completion::run(&args, Cli::command()).map(done),

@@ -26,6 +26,7 @@ use tracing::warn;
 pub use crate::desk::SessionId;
 pub use crate::time::Time;
 
+mod keys;
 mod outgoing;
 mod outlet;
 mod plan;
@@ -36,6 +37,7 @@ mod status;
 mod tests;
 mod write;
 
+use keys::Keys;
 use outgoing::{BATCH_ROWS, Sending};
 pub use outlet::Messages;
 use outlet::Outlet;
@@ -72,6 +74,7 @@ pub struct Core {
     desk: Desk,
     digests: Digests,
     planner: Planner,
+    keys: Keys,
     timings: Timings,
     loads: Loads,
     pub(crate) metrics: Arc<Metrics>,
@@ -116,6 +119,8 @@ impl Core {
             result?;
         }
         let generation = begin(&*store)?;
+        let ring = store.get(records::KEYRING)?;
+        let ring = ring.map(|entry| records::read_keyring(&entry.value)).transpose()?;
         let digests = Digests::of(&catalog);
         let planner = Planner::new(&catalog, &maps, generation, now);
         Ok(Self {
@@ -126,6 +131,7 @@ impl Core {
             desk: Desk::default(),
             digests,
             planner,
+            keys: Keys::new(ring, generation, now),
             timings: Timings::default(),
             loads: Loads::default(),
             metrics: Arc::new(Metrics::new()),

@@ -57,6 +57,8 @@ pub(crate) struct HostState {
     pub(crate) session: Option<SessionId>,
     pub(crate) heard: Time,
     pub(crate) version: String,
+    /// Version of the keyed tags that its agent knows; 0: none.
+    pub(crate) tags: u32,
     pub(crate) vpcs: BTreeMap<Vni, Progress>,
 }
 
@@ -101,10 +103,12 @@ impl Desk {
             session: None,
             heard: now,
             version: String::new(),
+            tags: 0,
             vpcs: BTreeMap::new(),
         });
         (state.session, state.heard) = (Some(session), now);
         state.version.clone_from(&hello.version);
+        state.tags = hello.tags;
         let vnis: BTreeSet<Vni> = told.iter().chain(hello.positions.keys()).copied().collect();
         state.vpcs.retain(|vni, _| vnis.contains(vni));
         let mut known = Vec::new();
@@ -160,6 +164,15 @@ impl Desk {
         if let Some(state) = self.hosts.get_mut(host) {
             state.vpcs.entry(vni).or_insert_with(Progress::untold).dirty.touch();
         }
+    }
+
+    /// What hosts are told of all VPCs apart from rows became another; all places.
+    pub(crate) fn mark_frames(&mut self) -> Vec<(Name, Vec<Vni>)> {
+        let hosts = self.hosts.iter_mut().map(|(host, state)| {
+            state.vpcs.values_mut().for_each(|progress| progress.dirty.touch());
+            (host.clone(), state.vpcs.keys().copied().collect())
+        });
+        hosts.collect()
     }
 
     /// An endpoint moves. A host without a stream is not waited for.

@@ -18,6 +18,7 @@ mod desk;
 mod digests;
 pub mod engine;
 mod gate;
+mod keyring;
 mod load;
 mod marks;
 mod metrics;

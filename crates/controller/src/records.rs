@@ -7,12 +7,14 @@
 //! | `n` VNI name, `e` VNI name | a network, an endpoint |
 //! | `j` number, `r` identity | a join token, a revocation: the office's own |
 //! | `s` VNI network, `d` VNI | a slot map, a VPC's dividers |
+//! | `k` | the keyring: whoever reads it can sign as any host |
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
 //! form. Endpoints, of which there are many, are written field by field, and those that are hosts
 //! themselves, or about to move, have versions of their own; the others as MessagePack with the names of their
 //! fields, so that a later version may add some.
 
+use crate::keyring::{self, Keyring};
 use ipnet::IpNet;
 use mizar_vpc::catalog::{EndpointRecord, Record};
 use mizar_vpc::manifest::Migration;
@@ -108,6 +110,26 @@ pub(crate) fn slot_map_value(map: &SlotMap) -> Box<[u8]> {
 pub(crate) fn dividers_value(maps: &VpcSlotMaps) -> Box<[u8]> {
     let VpcSlotMaps { dividers, spare_dividers, .. } = maps.clone();
     packed(&Dividers { dividers, spare_dividers })
+}
+
+/// The key of the keyring.
+pub(crate) const KEYRING: &[u8] = b"k";
+
+/// The value of the keyring.
+pub(crate) fn keyring_value(ring: &Keyring) -> Box<[u8]> {
+    packed(&keyring::Record::from(ring))
+}
+
+/// Reads the keyring.
+pub(crate) fn read_keyring(value: &[u8]) -> Result<Keyring, RecordError> {
+    let key = || KEYRING.escape_ascii().to_string();
+    match value.split_first() {
+        Some((&VERSION, rest)) => unpacked::<keyring::Record>(rest)
+            .map(Keyring::from)
+            .map_err(|problem| RecordError::Damaged { key: key(), problem }),
+        Some((&version, _)) => Err(RecordError::Version { key: key(), version }),
+        None => Err(RecordError::Damaged { key: key(), problem: "it is empty".into() }),
+    }
 }
 
 /// Reads what is stored under a key.

@@ -7,7 +7,7 @@ use crate::fabric::host_address;
 use crate::layout::Layout;
 use crate::topology::{self, Attach, Hosts, Topology};
 use mizar_vpc::manifest::{
-    EndpointSpec, FleetSpec, HostSpec, Metadata, NetworkSpec, Object, RoleSpec, VpcSpec,
+    EndpointSpec, FleetSpec, HostSpec, Metadata, NetworkSpec, Object, RoleSpec, TagsSpec, VpcSpec,
 };
 use mizar_vpc::{Attachment, Labels, Manifest, Mtu, Name, Replicas};
 use std::collections::BTreeMap;
@@ -145,7 +145,8 @@ fn manifests(topology: &Topology) -> Result<Vec<Planned>, Error> {
     mtu(topology)?;
     let mut planned = Vec::new();
     let (mut networks, mut endpoints) = (Vec::new(), Vec::new());
-    let fleet = FleetSpec { prefixes: vec![value("fleet", FLEET, "prefix")?] };
+    let fleet =
+        FleetSpec { prefixes: vec![value("fleet", FLEET, "prefix")?], tags: TagsSpec::default() };
     let metadata = Metadata::new(None, parse("fleet", "fleet")?);
     planned.push((Manifest::Fleet(Object::new(metadata, fleet)), place(0, "fleet")));
     for (index, name) in (0..).zip(host_names(topology)?) {

@@ -1,4 +1,4 @@
-//! A packet has come to its destination's host: check, learn, unwrap, deliver.
+//! A packet has come to its destination's host: check, unwrap, learn, deliver.
 
 use crate::count::{Counter, Path};
 use crate::flow::Flow;
@@ -24,11 +24,13 @@ pub fn arrive<F: Frame, T: Tables>(
     let flow = &incoming.flow;
     check_inner(frame, flow)?;
     propagate_ecn(frame, incoming)?;
-    if let Some(located) = &incoming.location {
-        learn::learn(tables, config, incoming, &located.option, endpoint.vpc)?;
-    }
     frame.unwrap(Outer::LEN + incoming.outer.geneve.options_len(), flow.ethertype)?;
     frame.store(0, &Ethernet::new(endpoint.mac, ethernet::GATEWAY, flow.ethertype))?;
+    // Last, when least else has to be kept: the kernel programs' stack is short.
+    if let Some(located) = &incoming.location {
+        learn::check(tables, config, incoming, &located.option)?;
+        learn::learn(tables, config, incoming, &located.option, endpoint.vpc);
+    }
     tables.count(endpoint.vpc, Counter::Path(Path::Arrived));
     let Endpoint { interface, flags, .. } = *endpoint;
     Ok(Verdict::Deliver(Delivery { interface, vni: incoming.vni, flags }))

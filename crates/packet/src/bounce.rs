@@ -157,9 +157,12 @@ fn insert_marked<F: Frame>(
     marks: u8,
 ) -> Result<(), Reason> {
     const ADDED: u16 = Location::LEN as u16;
-    if outer.geneve.options_len() + Location::LEN > 252 {
+    if incoming.outer.geneve.options_len() + Location::LEN > 252 {
         return Err(Reason::BadOption);
     }
+    // Read again: the kernel programs' stack is too short to keep what is seldom needed.
+    let Outer { udp, geneve, .. } = frame.load(0)?;
+    (outer.udp, outer.geneve) = (udp, geneve);
     let mut location = Location::new(incoming.outer.ip.src, 0);
     location.header.kind |= marks;
     frame.extend(Location::LEN)?;

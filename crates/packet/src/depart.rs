@@ -299,6 +299,7 @@ fn send<F: Frame>(
     }
     let mut location = Location::new(spec.src, port.generation);
     location.header.kind |= choice.marks;
+    location.tag = if flow.is_v4() { port.v4_tag } else { port.v6_tag };
     frame.wrap(Outer::LEN + OPTION_ROOM)?;
     frame.store(0, &WrappedTeaching { outer, location, inner })
 }

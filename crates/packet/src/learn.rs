@@ -2,27 +2,24 @@
 
 use crate::bounce::teacher;
 use crate::count::{Counter, Path};
-use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, VpcIndex};
+use crate::tables::{Config, Endpoint, EndpointKey, Event, HostIndex, Learned, Vpc, VpcIndex};
 use crate::wire::geneve::{ASKS, Location};
 use crate::wire_in::{Incoming, is_fleet};
 use crate::{Address, Reason, Tables, choose};
 
-/// Learns from a packet that carries its sender's location. Writes only what changes.
+/// Refuses a location that no host of the fleet would send.
 ///
 /// # Errors
 /// [`Reason::InnerSource`] if the inner source is an endpoint of this very host,
 /// [`Reason::ForeignSource`] if the location is outside the fleet.
 #[inline(always)]
-pub fn learn<T: Tables>(
+pub fn check<T: Tables>(
     tables: &T,
     config: &Config,
     incoming: &Incoming,
     location: &Location,
-    vpc: VpcIndex,
 ) -> Result<(), Reason> {
-    let generation = location.generation.get();
-    let host = teacher(location);
-    if generation == 0 {
+    if location.generation.get() == 0 {
         return Ok(());
     }
     if !is_fleet(config, location.host) {
@@ -32,44 +29,84 @@ pub fn learn<T: Tables>(
     if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
         return Err(Reason::InnerSource);
     }
-    if incoming.sender() != host {
+    Ok(())
+}
+
+/// Learns from a packet that carries its sender's location, which was checked. Writes only what
+/// changes, and only if it is signed as it has to be.
+#[inline(always)]
+pub fn learn<T: Tables>(
+    tables: &T,
+    config: &Config,
+    incoming: &Incoming,
+    location: &Location,
+    vpc: VpcIndex,
+) {
+    let generation = location.generation.get();
+    let host = teacher(location);
+    if generation == 0 {
+        return;
+    }
+    let key = EndpointKey::new(incoming.vni, incoming.flow.src);
+    let bounced = incoming.sender() != host;
+    if bounced {
         tables.count(vpc, Counter::Path(Path::ArrivedBounced));
     }
-    let asks = incoming.sender() != host || incoming.marks() & ASKS != 0;
-    let Some(index) = host_row(tables, config, host) else { return Ok(()) };
+    let asks = bounced || incoming.marks() & ASKS != 0;
+    let index = tables.host_index(&host);
+    if !asks
+        && let Some(row) = tables.learned(&key)
+        && generation == row.generation
+        && index == Some(row.host)
+    {
+        return;
+    }
+    // From here on something is written, or the agent told.
+    let Some(of) = tables.vpc(key.vni).filter(|of| is_signed(of, &key, location)) else {
+        tables.count(vpc, Counter::Path(Path::TagRefused));
+        return;
+    };
+    let Some(index) = known(tables, config, host, index) else { return };
     let now = tables.now();
-    let Some(old) = tables.learned(&key) else {
+    // Looked up again, and changed in place: the kernel programs' stack has no room for a row
+    // meanwhile, nor for two.
+    let Some(mut row) = tables.learned(&key) else {
         want(tables, config, index, now);
         let row = first(config, now, generation, index, vpc, asks);
-        insert(tables, incoming.vni, &key, &row);
-        return Ok(());
+        insert(tables, of, &key, &row);
+        return;
     };
-    if generation < old.generation {
+    if generation < row.generation {
         tables.count(vpc, Counter::Path(Path::LearnRefused));
-        return Ok(());
+        return;
     }
-    let mut row = Learned { generation, host: index, ..old };
-    let moved = row != old;
+    let moved = generation != row.generation || index != row.host;
+    (row.generation, row.host) = (generation, index);
     if moved || asks {
         want(tables, config, index, now);
     }
     // A remote that sends direct knows where its peer is, whatever it teaches: if two hosts taught
     // because they are taught, they would never end.
-    let due = asks && old.teach_until < now + u64::from(config.teach / 2);
+    let due = asks && row.teach_until < now + u64::from(config.teach / 2);
     if moved || due {
         row.teach_until = now + u64::from(config.teach);
     }
-    if asks {
-        watch(tables, config, incoming, host, now, &mut row);
-    }
-    if row != old {
+    let local = incoming.flow.dst;
+    let watched = asks && watch(tables, config, (&key, local, host), now, &mut row);
+    if moved || due || watched {
         let written = tables.learn(&key, &row);
         if moved {
             let path = if written { Path::Learned } else { Path::LearnRefused };
             tables.count(vpc, Counter::Path(path));
         }
     }
-    Ok(())
+}
+
+/// Whether a location comes from a host of the VPC.
+#[inline(always)]
+fn is_signed(vpc: &Vpc, key: &EndpointKey, location: &Location) -> bool {
+    let Location { host, generation, tag, .. } = *location;
+    vpc.keys.believe_location(key, host, generation.get(), tag)
 }
 
 /// Learns from a notice that an endpoint is on a host: as from a packet, but nothing has come that
@@ -86,7 +123,7 @@ pub fn learn_notice<T: Tables>(
     if tables.endpoint(key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
         return;
     }
-    let Some(index) = host_row(tables, config, host) else { return };
+    let Some(index) = known(tables, config, host, tables.host_index(&host)) else { return };
     let now = tables.now();
     match tables.learned(key) {
         None => {
@@ -94,7 +131,7 @@ pub fn learn_notice<T: Tables>(
                 teach_until: 0,
                 ..first(config, now, generation, index, vpc.index, false)
             };
-            insert(tables, key.vni, key, &row);
+            insert(tables, vpc, key, &row);
         }
         Some(old) => {
             let row = Learned { generation, host: index, ..old };
@@ -128,7 +165,7 @@ pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) 
         }
         None => {
             let row = first(config, now, 0, 0, vpc.index, false);
-            insert(tables, key.vni, key, &Learned { teach_until: until, ..row });
+            insert(tables, vpc, key, &Learned { teach_until: until, ..row });
         }
     }
 }
@@ -141,10 +178,14 @@ fn want<T: Tables>(tables: &T, config: &Config, index: HostIndex, now: u64) {
     }
 }
 
-/// The row of a host, which the agent is asked to make if there is none.
+/// The row of a host other than this one; the agent is asked to make it if there is none.
 #[inline(always)]
-fn host_row<T: Tables>(tables: &T, config: &Config, host: Address) -> Option<HostIndex> {
-    let index = tables.host_index(&host);
+fn known<T: Tables>(
+    tables: &T,
+    config: &Config,
+    host: Address,
+    index: Option<HostIndex>,
+) -> Option<HostIndex> {
     if index.is_none() {
         tables.tell(&Event { kind: Event::NEW_HOST, underlay: host, ..Event::NOTHING });
     }
@@ -171,38 +212,38 @@ fn first(
 }
 
 #[inline(always)]
-fn insert<T: Tables>(tables: &T, vni: u32, key: &EndpointKey, row: &Learned) {
-    let claimed = tables.vpc(vni).is_some_and(|vpc| tables.claim_learned(vpc));
-    let written = claimed && tables.learn(key, row);
+fn insert<T: Tables>(tables: &T, vpc: &Vpc, key: &EndpointKey, row: &Learned) {
+    let written = tables.claim_learned(vpc) && tables.learn(key, row);
     let path = if written { Path::Learned } else { Path::LearnRefused };
     tables.count(row.vpc, Counter::Path(path));
 }
 
 /// Watches a remote that keeps coming by way of bouncers although this host could be reached
-/// direct: nothing goes back to it, so it has to be told. At most once a second.
+/// direct: nothing goes back to it, so it has to be told. At most once a second. Whether the row is
+/// another one.
 #[inline(always)]
 fn watch<T: Tables>(
     tables: &T,
     config: &Config,
-    incoming: &Incoming,
-    host: Address,
+    (remote, local, host): (&EndpointKey, Address, Address),
     now: u64,
     row: &mut Learned,
-) {
+) -> bool {
     if now < row.notice_at {
-        return;
+        return false;
     }
     if row.notice_at + u64::from(config.teach) < now {
         row.notice_at = now + u64::from(config.notice_delay);
-        return;
+        return true;
     }
     row.notice_at = now + u64::from(config.teach);
     tables.tell(&Event {
         kind: Event::NOTICE,
-        vni: incoming.vni,
+        vni: remote.vni,
         underlay: host,
-        local: incoming.flow.dst,
-        remote: incoming.flow.src,
+        local,
+        remote: remote.address,
         ..Event::NOTHING
     });
+    true
 }

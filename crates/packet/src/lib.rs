@@ -35,11 +35,13 @@ pub mod divide;
 mod flow;
 mod frame;
 pub mod function;
+pub mod keys;
 pub mod learn;
 #[cfg(any(test, feature = "std"))]
 pub mod memory;
 mod mss;
 pub mod programs;
+mod siphash;
 pub mod table;
 pub mod tables;
 pub mod upkeep;

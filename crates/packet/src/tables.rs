@@ -6,12 +6,13 @@
 //! the programs that read them, possibly of another build: [`LAYOUT`] is part of the maps' pin path
 //! and changes with any of them.
 
+use crate::keys::{Keys, Tag};
 use crate::wire::ipv4;
 use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every layout in this module and in [`crate::table`].
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// Slots of a network's endpoint table.
 pub const SLOTS: usize = 256;
@@ -47,6 +48,8 @@ rows! {
         pub fleet: [FleetPrefix; FLEET_PREFIXES],
         /// Proof that an echo reply answers an echo of this agent.
         pub echo_cookie: u64,
+        /// The keys of what hosts say to each other that is not of one VPC.
+        pub keys: Keys,
         /// Until when the agent answers for the next hops of hosts' rows, in jiffies. From then on,
         /// frames are sent by what the kernel itself knows of its neighbours.
         pub vouched_until: u64,
@@ -143,6 +146,10 @@ rows! {
         pub v6_gateway: Address,
         /// Generation of the endpoint.
         pub generation: u64,
+        /// The tag of its location by its IPv4 address.
+        pub v4_tag: Tag,
+        /// The tag of its location by its IPv6 address.
+        pub v6_tag: Tag,
         /// VNI of its VPC.
         pub vni: u32,
         /// Row of its VPC in the counters.
@@ -199,6 +206,8 @@ rows! {
         pub quota: u32,
         /// The dividers, in order of preference: 0 ends the list.
         pub dividers: [HostIndex; DIVIDERS],
+        /// Its keys.
+        pub keys: Keys,
     }
 
     /// Tokens of one endpoint for packets that are not sent direct.
@@ -354,6 +363,7 @@ impl Config {
         underlay: Address::NONE,
         fleet: [FleetPrefix { network: !0, mask: 0 }; FLEET_PREFIXES],
         echo_cookie: 0,
+        keys: Keys::NONE,
         vouched_until: 0,
         lease: 0,
         longest_pause: 0,
@@ -384,13 +394,13 @@ impl Config {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 144);
+    assert!(size_of::<Config>() == 216);
     assert!(size_of::<Host>() == 40);
     assert!(size_of::<EndpointKey>() == 24);
     assert!(size_of::<Endpoint>() == 32);
-    assert!(size_of::<Port>() == 96);
+    assert!(size_of::<Port>() == 112);
     assert!(size_of::<Learned>() == 40);
-    assert!(size_of::<Vpc>() == 40);
+    assert!(size_of::<Vpc>() == 112);
 };
 
 /// What asks the agent to do something that the kernel programs cannot: the room for one event.

@@ -164,6 +164,7 @@ reasons! {
     CriticalOption = "critical_option", "a critical option that nobody here knows";
     BadOption = "bad_option", "an option runs over the end of the options";
     BadOam = "bad_oam", "a control message that is not one of ours";
+    BadTag = "bad_tag", "a control message that nobody who has the key has signed";
     InnerNotIp = "inner_not_ip", "what is inside is neither IPv4 nor IPv6";
     InnerSource = "inner_source", "the inner source is this host's own or no endpoint's address";
     InnerRouterMessage = "inner_router_message", "what is inside only routers and servers send";

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 mod beat;
+mod keys;
 mod message;
 mod report;
 mod rows;

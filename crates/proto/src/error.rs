@@ -44,6 +44,9 @@ pub enum FieldProblem {
     /// The bytes of a MAC address are too few or too many.
     #[error("a MAC address of {0} bytes: it must have 6")]
     MacLength(usize),
+    /// The bytes of a key are too few or too many, or all zeros.
+    #[error("no key: it must have 16 bytes, not all of them zero")]
+    Key,
     /// The length of a prefix is longer than its address.
     #[error("a prefix length of {length}: it must be from 0 to {longest}")]
     PrefixLength {

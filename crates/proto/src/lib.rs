@@ -25,7 +25,7 @@ mod report;
 pub use error::{FieldError, FieldProblem};
 pub use message::{
     Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Load, Outcome, PROTOCOL,
-    PortReport, Position, RowError, Step, Steps, Usage,
+    PortReport, Position, RowError, Step, Steps, TAGS, Usage,
 };
 pub use report::{
     Counters, HostStatus, MapDump, NicMode, PortState, PortStatus, Status, VpcCounters,

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Version of the protocol between controllers and agents.
 pub const PROTOCOL: u32 = 2;
+/// Version of the keyed tags that agents sign and check.
+pub const TAGS: u32 = 1;
 
 /// From an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Hello {
     pub version: String,
     /// Its underlay address; None from an agent of protocol 1.
     pub underlay: Option<IpAddr>,
+    /// The [`TAGS`] that it knows; 0: none.
+    pub tags: u32,
     /// Where it stands in each VPC that it has rows of.
     pub positions: BTreeMap<Vni, Position>,
 }

@@ -85,12 +85,13 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
     let position = (any::<Generation>(), option::of(1..u64::MAX))
         .prop_map(|(generation, digest)| Position { generation, digest: digest.map(Digest::from) });
     let positions = btree_map(any::<Vni>(), position, 0..5);
-    let hello = (any::<Name>(), 1..5u32, underlay(), positions).prop_map(
-        |(host, protocol, underlay, positions)| Hello {
+    let hello = (any::<Name>(), 1..5u32, underlay(), 0..3u32, positions).prop_map(
+        |(host, protocol, underlay, tags, positions)| Hello {
             host,
             protocol,
             version: "0.1.0".to_owned(),
             underlay: Some(underlay.into()),
+            tags,
             positions,
         },
     );

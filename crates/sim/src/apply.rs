@@ -6,9 +6,11 @@
 //! the checks and the assembly of updates, and the rows that they become.
 
 use crate::defect::Defect;
+use crate::host::underlay;
 use crate::scenario::HostId;
 use crate::world::{Task, World};
 use mizar_packet::Address;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Endpoint, EndpointKey};
 use mizar_packet::upkeep::LEASE;
 use mizar_proto::{Ack, AgentMessage, Applied, Outcome, Position};
@@ -256,7 +258,13 @@ impl World {
         else {
             return;
         };
-        let place = Place { vpc, network: index, guest_mtu: crate::host::GUEST_MTU };
+        let place = Place {
+            vpc,
+            network: index,
+            guest_mtu: crate::host::GUEST_MTU,
+            underlay: underlay(id).into(),
+            keys: rows.keys.map_or(Keys::NONE, Keys::from),
+        };
         let (row, endpoints) = tables::port(vni.get(), port, network, guest.interface, place);
         host.tables.rows.ports.insert(row.interface, row);
         for (address, endpoint) in &endpoints {

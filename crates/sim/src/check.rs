@@ -7,10 +7,12 @@
 //! 3. every endpoint of a VPC reaches every other, at once, and directly after 4 s.
 
 use crate::controller;
+use crate::host::underlay;
 use crate::scenario::{ADDRESSES, Action, Class, EndpointId, Flow, HostId};
 use crate::streams::Stream;
 use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::Address;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Endpoint, EndpointKey};
 use mizar_vpc::tables::{self, VpcTables};
 use mizar_vpc::{Vni, VpcRows};
@@ -255,7 +257,13 @@ impl World {
                 continue;
             };
             let guest_mtu = crate::host::GUEST_MTU;
-            let place = tables::Place { vpc, network: *index, guest_mtu };
+            let place = tables::Place {
+                vpc,
+                network: *index,
+                guest_mtu,
+                underlay: underlay(id).into(),
+                keys: rows.keys.map_or(Keys::NONE, Keys::from),
+            };
             let (row, endpoints) = tables::port(vni.get(), port, network, guest.interface, place);
             desired.ports.insert(row.interface, row);
             desired.endpoints.extend(endpoints);

@@ -8,7 +8,7 @@
 //! to the protocol.
 
 use crate::rows::{HeldRow, NetworkRow, PortMigration, PortRow, VpcRows};
-use crate::{Attachment, Name, NetworkId, Slot};
+use crate::{Attachment, Name, NetworkId, Slot, TagKey, TagKeys};
 use ipnet::IpNet;
 use std::fmt;
 use std::iter::Sum;
@@ -35,6 +35,15 @@ impl Digest {
     fn of_frame(dividers: &[IpAddr], quota: u32) -> Self {
         let hasher = Hasher::new(Kind::Frame).number(quota.into()).number(dividers.len() as u64);
         dividers.iter().fold(hasher, |hasher, divider| hasher.address(*divider)).finish()
+    }
+
+    /// The digest of [`VpcRows::keys`], from which nobody learns them. Without keys it is that of
+    /// nothing: so it was before there were any.
+    pub fn of_keys(keys: Option<&TagKeys>) -> Self {
+        let Some(keys) = keys else { return Self::default() };
+        let hasher = Hasher::new(Kind::Keys).number(keys.epoch).number(keys.required.into());
+        let of = keys.keys().map(TagKey::fingerprint);
+        of.into_iter().fold(hasher, Hasher::number).finish()
     }
 
     fn of_network(id: NetworkId, row: &NetworkRow) -> Self {
@@ -73,13 +82,14 @@ impl Digest {
 }
 
 impl VpcRows {
-    /// The digest of all rows, of the dividers in their order, and of the quota.
+    /// The digest of all rows, of the dividers in their order, of the quota and the keys.
     pub fn digest(&self) -> Digest {
         let networks = self.networks.iter().map(|(id, row)| Digest::of_network(*id, row));
         let ports = self.ports.iter().map(|(name, row)| Digest::of_port(name, row));
         let held = self.held.iter().map(|(address, row)| Digest::of_held(*address, row));
         let rows: Digest = networks.chain(ports).chain(held).sum();
-        rows + Digest::of_frame(&self.dividers, self.quota)
+        let frame = Digest::of_frame(&self.dividers, self.quota);
+        rows + frame + Digest::of_keys(self.keys.as_ref())
     }
 }
 
@@ -116,6 +126,7 @@ enum Kind {
     Network = 2,
     Port = 3,
     Held = 4,
+    Keys = 5,
 }
 
 /// Hashes words: each is mixed in whole before the next one. Not against forgers: both ends of
@@ -218,6 +229,7 @@ mod tests {
             prop_assert!(less(|rows| _ = rows.held.pop_last()));
             prop_assert!(less(|rows| rows.dividers.reverse()));
             prop_assert!(less(|rows| rows.quota ^= 1));
+            prop_assert!(less(|rows| rows.keys = None));
         }
     }
 

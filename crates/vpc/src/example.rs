@@ -1,7 +1,7 @@
 //! Resources for tests.
 
 use crate::catalog::Mode;
-use crate::manifest::{EndpointSpec, FleetSpec, HostSpec, NetworkSpec, Object, VpcSpec};
+use crate::manifest::{EndpointSpec, FleetSpec, HostSpec, NetworkSpec, Object, TagsSpec, VpcSpec};
 use crate::{
     Attachment, Catalog, Changed, Generation, Manifest, Metadata, Name, NetworkId, SlotMap,
     SlotMaps, Vni, VpcSlotMaps,
@@ -26,7 +26,10 @@ pub(crate) fn metadata(path: &str) -> Metadata {
 
 pub(crate) fn fleet() -> Manifest {
     let prefixes = vec!["192.0.2.0/24".parse().unwrap()];
-    Manifest::Fleet(Object::new(metadata("fleet"), FleetSpec { prefixes }))
+    Manifest::Fleet(Object::new(
+        metadata("fleet"),
+        FleetSpec { prefixes, tags: TagsSpec::default() },
+    ))
 }
 
 /// `h1` at 192.0.2.1, and so on.

@@ -1,6 +1,6 @@
 //! What a host must know apart from VPCs.
 
-use crate::Name;
+use crate::{Name, TagKeys};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -13,4 +13,6 @@ pub struct HostConfig {
     pub underlay: IpAddr,
     /// The prefixes of the fleet's underlay: no other outer source is accepted.
     pub fleet: Vec<IpNet>,
+    /// The keys of what hosts say to each other that is not of one VPC; None: nothing is signed.
+    pub keys: Option<TagKeys>,
 }

@@ -58,6 +58,7 @@ mod slot_map;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategy;
 pub mod tables;
+mod tag_keys;
 mod update;
 mod vni;
 
@@ -86,6 +87,7 @@ pub use rows::{
 };
 pub use slot::Slot;
 pub use slot_map::{HolderState, SlotMap, SlotMapBytesError, SlotMapError, SlotMaps, VpcSlotMaps};
+pub use tag_keys::{TagKey, TagKeys};
 pub use update::{
     Assembly, Batch, BatchError, Changes, IndexedRows, RowKey, UpdateError, VpcUpdate,
 };

@@ -21,12 +21,12 @@ mod status;
 
 pub use read::Head;
 pub use spec::{
-    EndpointSpec, FleetSpec, HostSpec, Migration, NetworkSpec, RoleSpec, SlotMapSpec, TenantSpec,
-    VpcSpec,
+    EndpointSpec, FleetSpec, HostSpec, Migration, NetworkSpec, RoleSpec, SlotMapSpec, TagsSpec,
+    TenantSpec, VpcSpec,
 };
 pub use status::{
     Condition, ConditionStatus, EndpointStatus, FleetStatus, HostStatus, NetworkStatus, Phase,
-    SlotMapStatus, TenantStatus, Timing, VpcStatus,
+    SlotMapStatus, TagsStage, TagsStatus, TenantStatus, Timing, VpcStatus,
 };
 
 /// The version of the manifests.

@@ -9,7 +9,7 @@ use crate::catalog::EndpointRecord;
 use crate::rendezvous::{hash, mix, ranking};
 use crate::slot_map::check_slots;
 use crate::{
-    Attachment, AttachmentError, Generation, Mac, Name, NetworkId, Slot, SlotMapError, Vni,
+    Attachment, AttachmentError, Generation, Mac, Name, NetworkId, Slot, SlotMapError, TagKeys, Vni,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::collections::BTreeMap;
@@ -32,6 +32,9 @@ pub struct VpcRows {
     pub dividers: Vec<IpAddr>,
     /// Most locations that this host may learn.
     pub quota: u32,
+    /// The keys of the VPC's locations; None: nothing is signed. Planning knows none: whoever
+    /// sends rows adds them.
+    pub keys: Option<TagKeys>,
     /// The networks that this host sends to, bounces or divides for.
     pub networks: BTreeMap<NetworkId, NetworkRow>,
     /// The endpoints that live on this host, or are about to move to it.

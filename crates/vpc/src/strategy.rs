@@ -111,11 +111,21 @@ pub fn host_config() -> impl Strategy<Value = HostConfig> {
     let v6 = any::<[u16; 7]>()
         .prop_map(|[b, c, d, e, f, g, h]| IpAddr::from([0x2001, b, c, d, e, f, g, h]));
     let prefix = (prop_oneof![v4, v6], 0..=32u8);
-    (name(), vec(prefix, 1..=4)).prop_map(|(name, prefixes)| {
+    (name(), vec(prefix, 1..=4), option::of(tag_keys())).prop_map(|(name, prefixes, keys)| {
         let fleet = prefixes
             .iter()
             .map(|&(address, length)| ipnet::IpNet::new_assert(address, length).trunc());
-        HostConfig { name, underlay: prefixes[0].0, fleet: fleet.collect() }
+        let (underlay, fleet) = (prefixes[0].0, fleet.collect());
+        HostConfig { name, underlay, fleet, keys }
+    })
+}
+
+/// Keys of few epochs; all bytes of a key are the same.
+pub fn tag_keys() -> impl Strategy<Value = TagKeys> {
+    (1..4u64, any::<bool>()).prop_map(|(epoch, required)| {
+        let key = |epoch: u64| TagKey::new([epoch as u8; 16]);
+        let [before, present, after] = [key(epoch - 1), key(epoch), key(epoch + 1)];
+        TagKeys { epoch, before, present, after, required }
     })
 }
 
@@ -127,15 +137,16 @@ pub fn vpc_rows() -> impl Strategy<Value = VpcRows> {
     let ports = btree_map(0..8u8, port, 0..6);
     let held = btree_map(100..120u8, (any::<Index>(), host(), generation()), 0..12);
     let dividers = subsequence((1..20).collect::<Vec<u8>>(), 0..=8);
-    (dividers, any::<u32>(), networks, ports, held).prop_map(
-        |(dividers, quota, networks, ports, held)| {
+    let keys = option::of(tag_keys());
+    (dividers, any::<u32>(), keys, networks, ports, held).prop_map(
+        |(dividers, quota, keys, networks, ports, held)| {
             let networks = networks
                 .into_iter()
                 .map(|(number, (families, holders))| network_row(number, families, holders));
             let networks: BTreeMap<_, _> = networks.collect();
             let ids: Vec<_> = networks.keys().copied().collect();
             let pick = |index: Index| (!ids.is_empty()).then(|| ids[index.index(ids.len())]);
-            let mut rows = VpcRows { quota, ..VpcRows::default() };
+            let mut rows = VpcRows { quota, keys, ..VpcRows::default() };
             rows.dividers = dividers.into_iter().map(underlay).collect();
             for (number, (index, mac, single, generation, attachment, migration)) in ports {
                 let Some(network) = pick(index) else { continue };

@@ -6,9 +6,10 @@
 use crate::{HeldRow, NetworkId, NetworkRow, PortRow, Slot, VpcRows};
 use ipnet::IpNet;
 use mizar_packet::Address;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{
-    DIVIDERS, Endpoint, Holders, HostIndex, NetworkIndex, Port, REPLICAS, Route, RouteKey, SLOTS,
-    Vpc, VpcIndex,
+    DIVIDERS, Endpoint, EndpointKey, Holders, HostIndex, NetworkIndex, Port, REPLICAS, Route,
+    RouteKey, SLOTS, Vpc, VpcIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -49,6 +50,10 @@ pub struct Place {
     pub network: NetworkIndex,
     /// Largest IP packet of guests, in bytes.
     pub guest_mtu: u16,
+    /// This host's underlay address.
+    pub underlay: Address,
+    /// What its locations are signed with.
+    pub keys: Keys,
 }
 
 /// Keys of rows that go, table by table.
@@ -126,6 +131,7 @@ pub fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
             index: assigned.vpc,
             quota: rows.quota,
             dividers: list::<DIVIDERS>(rows.dividers.iter().copied(), assigned),
+            keys: rows.keys.map_or(Keys::NONE, Keys::from),
         }),
         ..VpcTables::default()
     };
@@ -170,11 +176,18 @@ pub fn port(
     let (v6_network, v6_prefix) = network
         .v6
         .map_or((Address::NONE, 0), |prefix| (prefix.network().into(), prefix.prefix_len()));
+    // An address that it does not have is in no location.
+    let tag = |address| {
+        let key = EndpointKey::new(vni, address);
+        place.keys.sign_location(&key, place.underlay.v4_octets(), generation)
+    };
     let row = Port {
         v6: or_none(port.v6),
         v6_network,
         v6_gateway: or_none(network.v6_gateway),
         generation,
+        v4_tag: port.v4.map_or([0; 8], |v4| tag(v4.into())),
+        v6_tag: port.v6.map_or([0; 8], |v6| tag(v6.into())),
         vni,
         vpc: place.vpc,
         network: place.network,
@@ -241,7 +254,7 @@ fn or_zero(address: Option<Ipv4Addr>) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Attachment, Generation, SlotHolders};
+    use crate::{Attachment, Generation, SlotHolders, TagKey, TagKeys};
     use proptest::prelude::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
@@ -311,12 +324,24 @@ mod tests {
             attachment: Attachment::Veth { netns: "/run/netns/a".into(), interface: "e".into() },
             migration: None,
         };
-        let place = Place { vpc: 3, network: 5, guest_mtu: 1426 };
+        let keys = TagKeys {
+            epoch: 5,
+            before: TagKey::NONE,
+            present: TagKey::new([5; 16]),
+            after: TagKey::new([6; 16]),
+            required: true,
+        };
+        let keys = Keys::from(keys);
+        let place = Place { vpc: 3, network: 5, guest_mtu: 1426, underlay: HERE.into(), keys };
         let (row, endpoints) = super::port(VNI, &port, &rows.networks[&NetworkId::MIN], 42, place);
         assert_eq!((row.vni, row.vpc, row.network, row.interface), (VNI, 3, 5, 42));
         assert_eq!((row.v4, row.v4_network, row.v4_prefix), ([10, 1, 2, 3], [10, 1, 0, 0], 16));
         assert_eq!((row.v4_gateway, row.v6_gateway), ([10, 1, 0, 1], Address::NONE));
         assert_eq!((row.v6_prefix, row.mtu), (64, 1426));
+        for (address, tag) in [(Address::v4(row.v4), row.v4_tag), (row.v6, row.v6_tag)] {
+            let key = EndpointKey::new(VNI, address);
+            assert!(keys.believe_location(&key, [100, 64, 0, 1], row.generation, tag));
+        }
         assert_eq!(endpoints.len(), 2);
         for endpoint in endpoints.values() {
             assert_eq!((endpoint.kind, endpoint.interface), (Endpoint::LOCAL, 42));

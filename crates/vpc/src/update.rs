@@ -1,6 +1,6 @@
 //! Brings a host from one state of one VPC to another.
 
-use crate::{Generation, HeldRow, Name, NetworkId, NetworkRow, PortRow, Vni, VpcRows};
+use crate::{Generation, HeldRow, Name, NetworkId, NetworkRow, PortRow, TagKeys, Vni, VpcRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -28,6 +28,8 @@ pub struct VpcUpdate {
     pub dividers: Vec<IpAddr>,
     /// As in [`VpcRows::quota`].
     pub quota: u32,
+    /// As in [`VpcRows::keys`].
+    pub keys: Option<TagKeys>,
     /// Changes of [`VpcRows::networks`].
     pub networks: Changes<NetworkId, NetworkRow>,
     /// Changes of [`VpcRows::ports`].
@@ -62,6 +64,7 @@ impl VpcUpdate {
         Self {
             dividers: rows.dividers,
             quota: rows.quota,
+            keys: rows.keys,
             networks: rows.networks.into(),
             ports: rows.ports.into(),
             held: rows.held.into(),
@@ -78,6 +81,7 @@ impl VpcUpdate {
         Self {
             dividers: new.dividers.clone(),
             quota: new.quota,
+            keys: new.keys,
             networks: Changes::between(&old.networks, &new.networks),
             ports: Changes::between(&old.ports, &new.ports),
             held: Changes::between(&old.held, &new.held),
@@ -115,7 +119,7 @@ impl VpcUpdate {
         self.networks.len() + self.ports.len() + self.held.len()
     }
 
-    /// Whether this changes no rows. It may still change dividers, quota or generation.
+    /// Whether this changes no rows. It may still change dividers, quota, keys or generation.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -129,6 +133,7 @@ impl VpcUpdate {
             removed: false,
             dividers: Vec::new(),
             quota: 0,
+            keys: None,
             networks: Changes::default(),
             ports: Changes::default(),
             held: Changes::default(),
@@ -153,6 +158,7 @@ impl VpcRows {
         if !update.removed {
             self.dividers = update.dividers;
             self.quota = update.quota;
+            self.keys = update.keys;
             update.networks.apply(&mut self.networks);
             update.ports.apply(&mut self.ports);
             update.held.apply(&mut self.held);

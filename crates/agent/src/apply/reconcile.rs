@@ -9,6 +9,7 @@ use crate::kernel::Maps;
 use crate::ports;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
+use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Endpoint, EndpointKey, HostIndex, RouteKey, VpcIndex};
 use mizar_packet::upkeep::LEASE;
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
@@ -171,7 +172,13 @@ impl Applier {
             let error = error_chain(&error);
             warn!(%vni, endpoint = %name, error, "the host that it is about to move to is not added");
         }
-        let place = Place { vpc, network: network_index, guest_mtu: self.guest_mtu };
+        let place = Place {
+            vpc,
+            network: network_index,
+            guest_mtu: self.guest_mtu,
+            underlay: self.hosts.own(),
+            keys: rows.keys.map_or(Keys::NONE, Keys::from),
+        };
         let (row, endpoints) = tables::port(vni.get(), port, network, attached.interface, place);
         let current = self.installed.entry(vni.get()).or_default();
         let written = install::write_port(&self.maps, vni.get(), current, (&row, &endpoints));
@@ -271,7 +278,10 @@ impl Applier {
     fn successor(&self, scope: &Scope, address: Address, rows: &VpcRows) -> HostIndex {
         let Some(successor) = scope.successors.get(&address) else { return 0 };
         let asked = rows.networks.contains_key(&successor.network);
-        let bouncer = successor.bouncers.iter().find(|host| !asked && !self.hosts.is_own(**host));
+        let bouncer = successor
+            .bouncers
+            .iter()
+            .find(|host| !asked && self.hosts.own() != Address::from(**host));
         let host = successor.target.as_ref().or(bouncer);
         host.and_then(|host| self.hosts.expect(*host).ok()).unwrap_or(0)
     }

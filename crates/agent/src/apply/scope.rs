@@ -68,6 +68,10 @@ impl Scope {
             }
             scope.ports.insert(name.clone());
         }
+        if update.keys != rows.rows().keys {
+            // All that they say is signed anew.
+            scope.ports.extend(rows.rows().ports.keys().cloned());
+        }
         if !scope.networks.is_empty() {
             // What failed may have failed for want of a network.
             scope.add_failed(failed);

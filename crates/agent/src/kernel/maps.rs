@@ -6,6 +6,7 @@ use super::table::{CounterTable, RawRows, Table, TableError, memory};
 use aya::maps::MapData;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
+use mizar_packet::keys::Keys;
 use mizar_packet::table::Shape;
 use mizar_packet::tables::{
     Config, EndpointKey, Holders, Host, LAYOUT, Learned, Route, RouteKey, SLOTS, Vpc,
@@ -179,15 +180,22 @@ impl Maps {
     }
 
     /// Rows of one of the [`DUMPED`] tables as bytes, for whoever computes with the same layouts.
+    /// Keys are not shown: the rows say that nothing has to be signed.
     pub fn raw(&self, name: &str) -> Option<Result<RawRows, TableError>> {
         Some(match name {
-            CONFIG => self.config.raw(),
+            CONFIG => self.config.rows().map(|rows| {
+                let shown = |(key, row)| (key, Config { keys: Keys::NONE, ..row });
+                RawRows::of(rows.into_iter().map(shown))
+            }),
             PORTS => self.ports.raw(),
             ENDPOINTS => Ok(self.endpoints.raw()),
             LEARNED => self.learned.raw(),
             HOSTS => self.hosts.raw(),
             HOST_INDEX => self.host_index.raw(),
-            VPCS => self.vpcs.raw(),
+            VPCS => self.vpcs.rows().map(|rows| {
+                let shown = |(key, row)| (key, Vpc { keys: Keys::NONE, ..row });
+                RawRows::of(rows.into_iter().map(shown))
+            }),
             ROUTES => self.routes.raw(),
             HOLDERS => self.holders.raw(),
             BUCKETS => self.ports.raw_buckets(),

@@ -4,6 +4,7 @@
 //! the few jiffies that pass between the two runs of a frame never decide anything.
 
 use crate::random::Random;
+use mizar_packet::keys::{Key, Keys};
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{
     Bucket, Config, Endpoint, FleetPrefix, Holders, Host, Learned, Port, Route, Vpc,
@@ -88,6 +89,7 @@ fn config(random: &mut Random, now: u64) -> Config {
     Config {
         underlay: Address::v4(underlay(OWN_HOST)),
         fleet,
+        keys: keys(random, 0),
         echo_cookie: 0x0123_4567_89ab_cdef,
         // Mostly the agent answers for next hops.
         vouched_until: if random.one_in(6) { now - TICK } else { now + 20 * TICK },
@@ -108,6 +110,16 @@ fn config(random: &mut Random, now: u64) -> Config {
     }
 }
 
+/// Keys of a VPC, or of the fleet: mostly tags are required.
+fn keys(random: &mut Random, of: u8) -> Keys {
+    let [before, present, after] = [4, 5, 6].map(|epoch| Key::new([of | epoch << 4; 16]));
+    let after = if random.one_in(4) { Key::NONE } else { after };
+    match random.below(6) {
+        0 => Keys::NONE,
+        required => Keys::new(5, [before, present, after], required != 1),
+    }
+}
+
 fn vpcs(random: &mut Random, tables: &mut MemoryTables) {
     for (vpc, &vni) in VNIS[..2].iter().enumerate() {
         let index = vpc as u32 + 1;
@@ -117,7 +129,8 @@ fn vpcs(random: &mut Random, tables: &mut MemoryTables) {
                 *divider = host_index(random);
             }
             let quota = random.pick(&[0, 2, 1000, 1000]);
-            tables.vpcs.insert(vni, Vpc { index, quota, dividers });
+            let keys = keys(random, index as u8);
+            tables.vpcs.insert(vni, Vpc { index, quota, dividers, keys });
         }
         tables.learned_count.get_mut().insert(index, random.below(3) as u64);
         for subnet in SUBNETS {
@@ -190,6 +203,8 @@ fn port(random: &mut Random) -> Port {
         v6_network: Address::v6(v6(1, 0)),
         v6_gateway: some(random, v6(1, 1)),
         generation: generation(random),
+        v4_tag: random.number().to_le_bytes(),
+        v6_tag: random.number().to_le_bytes(),
         vni: VNIS[0],
         vpc: 1,
         network: network(0, 1),

@@ -14,7 +14,9 @@ use mizar_packet::count::PER_VPC;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::programs::{self, Tag};
 use mizar_packet::table::Shape;
-use mizar_packet::tables::{Bucket, Config, Endpoint, EndpointKey, Event, Host, Learned, SLOTS};
+use mizar_packet::tables::{
+    Bucket, Config, Endpoint, EndpointKey, Event, Host, Learned, Port, SLOTS, Vpc,
+};
 use mizar_packet::wire::{Ethernet, Ipv4, Ipv6};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -64,13 +66,13 @@ impl Disturbance {
 pub(crate) struct Kernel {
     object: Ebpf,
     config: Array<MapData, [u8; size_of::<Config>()]>,
-    ports: Array<MapData, [u8; 96]>,
+    ports: Array<MapData, [u8; size_of::<Port>()]>,
     endpoints: Arc<EndpointTable>,
     learned: Rows<24, 40>,
     learned_count: Array<MapData, u64>,
     hosts: Array<MapData, [u8; 40]>,
     host_index: Rows<16, 4>,
-    vpcs: Rows<4, 40>,
+    vpcs: Rows<4, { size_of::<Vpc>() }>,
     routes: LpmTrie<MapData, [u8; 20], [u8; 8]>,
     holders: Array<MapData, [u8; 16]>,
     held: Vec<u32>,
@@ -173,7 +175,7 @@ impl Kernel {
             key
         };
         for index in 0..PORTS {
-            let port = tables.ports.get(&index).map_or([0; 96], row);
+            let port = tables.ports.get(&index).map_or([0; size_of::<Port>()], row);
             self.ports.set(index, port, 0).unwrap();
             let bucket = tables.buckets.borrow().get(&index).map_or([0; 16], row);
             self.buckets.set(index, bucket, 0).unwrap();

@@ -4,7 +4,9 @@ use crate::hosts::{OWN_HOST, TICK, VNIS, some_host, underlay};
 use crate::packets::{Content, content, endpoint, odd_address, packet};
 use crate::random::Random;
 use mizar_packet::Address;
+use mizar_packet::keys::{Keys, Tag};
 use mizar_packet::memory::MemoryTables;
+use mizar_packet::tables::EndpointKey;
 use mizar_packet::wire::geneve::{self, Location, MISSED, Outer, OuterSpec, STALE};
 use mizar_packet::wire::icmpv4::Icmpv4;
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
@@ -43,14 +45,14 @@ fn tunnelled(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
     };
     let inner = inner(random, src);
     let sender = some_host(random, tables);
-    let options = match &known {
-        Some(known) => known.option.as_bytes().to_vec(),
-        None => options(random, tables, sender),
-    };
     let vni = match &known {
         Some(known) => known.vni,
         None if random.one_in(20) => VNIS[2],
         None => random.pick(&VNIS[..2]),
+    };
+    let options = match &known {
+        Some(known) => signed(random, tables, known).as_bytes().to_vec(),
+        None => options(random, tables, sender, (vni, src)),
     };
     let foreign = random.one_in(30);
     let mut outer = Outer::new(&OuterSpec {
@@ -90,7 +92,8 @@ pub(crate) fn jumbo(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
     let packet = packet(random, src, dst, &content);
     let inner = [Ethernet::new(ethernet::GATEWAY, [4; 6], ethertype).as_bytes(), &packet].concat();
     let sender = some_host(random, tables);
-    let options = options(random, tables, sender);
+    let vni = random.pick(&VNIS[..2]);
+    let options = options(random, tables, sender, (vni, src));
     let outer = Outer::new(&OuterSpec {
         src_mac: [4; 6],
         dst_mac: [2; 6],
@@ -98,7 +101,7 @@ pub(crate) fn jumbo(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
         dst: underlay(OWN_HOST),
         tos: 0,
         hash: 7,
-        vni: random.pick(&VNIS[..2]),
+        vni,
         options_len: options.len(),
         payload_len: inner.len(),
     });
@@ -141,6 +144,24 @@ fn learned(random: &mut Random, tables: &MemoryTables) -> Option<Known> {
     Some(Known { vni, address, option: Location::new(underlay(row.host), row.generation) })
 }
 
+/// What a host of the VPC says, mostly signed as it should be.
+fn signed(random: &mut Random, tables: &MemoryTables, known: &Known) -> Location {
+    let Known { vni, address, option } = *known;
+    let keys = tables.vpcs.get(&vni).map_or(Keys::NONE, |vpc| vpc.keys);
+    let key = EndpointKey::new(vni, address);
+    let mut tag = keys.sign_location(&key, option.host, option.generation.get());
+    flaw_in_tag(random, &mut tag);
+    Location { tag, ..option }
+}
+
+fn flaw_in_tag(random: &mut Random, tag: &mut Tag) {
+    match random.below(8) {
+        0 => *tag = [0; 8],
+        1 => tag[random.below(8)] ^= 1 << random.below(8),
+        _ => {}
+    }
+}
+
 /// The frame in the tunnel.
 fn inner(random: &mut Random, src: Address) -> Vec<u8> {
     let is_v4 = src.is_v4();
@@ -158,7 +179,12 @@ fn inner(random: &mut Random, src: Address) -> Vec<u8> {
 }
 
 /// Options of a tunnelled frame: mostly none or a location.
-fn options(random: &mut Random, tables: &MemoryTables, sender: [u8; 4]) -> Vec<u8> {
+fn options(
+    random: &mut Random,
+    tables: &MemoryTables,
+    sender: [u8; 4],
+    (vni, address): (u32, Address),
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     if random.one_in(10) {
         for _ in 0..random.below(6) {
@@ -172,7 +198,8 @@ fn options(random: &mut Random, tables: &MemoryTables, sender: [u8; 4]) -> Vec<u
             _ => sender,
         };
         let generation = random.pick(&[0, 1, 2, 3, 1 << 40, (1 << 40) + 1]);
-        let mut location = Location::new(host, generation);
+        let option = Location::new(host, generation);
+        let mut location = signed(random, tables, &Known { vni, address, option });
         location.header.kind |= random.pick(&[0, 0, 0, MISSED, STALE, MISSED | STALE, 0x40]);
         bytes.extend(location.as_bytes());
     }
@@ -216,6 +243,10 @@ pub(crate) fn control(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
     };
     let src = if random.one_in(30) { [203, 0, 113, 1] } else { sender };
     let mut frame = ControlFrame::new(([4; 6], src), ([2; 6], underlay(OWN_HOST)), 0, message);
+    let keys =
+        if oam::is_of_vpc(message.kind) { tables.vpcs.get(&vni).map(|vpc| vpc.keys) } else { None };
+    keys.unwrap_or(tables.config.keys).sign_control(&mut frame);
+    flaw_in_tag(random, &mut frame.message.tag);
     frame.outer.ip.ttl = 200;
     match random.below(40) {
         0 => frame.message.version = 2,

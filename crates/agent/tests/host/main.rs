@@ -1,6 +1,7 @@
 //! An agent and the kernel of a host of its own: what it sets up, keeps, hands over and removes.
 
 mod kernel;
+mod keys;
 mod pair;
 mod resume;
 mod stack;

@@ -263,6 +263,7 @@ impl Stream {
             name: self.hello.host.clone(),
             underlay: if self.hello.host.as_str() == "h1" { HERE } else { THERE },
             fleet: vec!["100.64.0.0/10".parse().unwrap()],
+            keys: None,
         };
         self.say(ControllerMessage::Config(config)).await;
     }

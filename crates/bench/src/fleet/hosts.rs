@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 use hyper_util::rt::TokioIo;
 use mizar_proto::pb::controller_client::ControllerClient;
 use mizar_proto::{
-    Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Outcome, PROTOCOL, Position, pb,
+    Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Outcome, PROTOCOL, Position, TAGS,
+    pb,
 };
 use mizar_vpc::{Assembly, Generation, Name, Vni};
 use std::collections::BTreeMap;
@@ -127,6 +128,7 @@ fn hello((host, underlay): &(Name, IpAddr), positions: &BTreeMap<Vni, Generation
         protocol: PROTOCOL,
         version: "bench".to_owned(),
         underlay: Some(*underlay),
+        tags: TAGS,
         positions: positions.iter().map(position).collect(),
     }
 }

@@ -20,7 +20,7 @@ use hosts::Hosts;
 use mizar_controller::client::Client;
 use mizar_identity::Connector;
 use mizar_store::{Options, Redb, Store};
-use mizar_vpc::manifest::{FleetSpec, HostSpec, Metadata, Object, Phase};
+use mizar_vpc::manifest::{FleetSpec, HostSpec, Metadata, Object, Phase, TagsSpec};
 use mizar_vpc::{Kind, Manifest, Name, Ref};
 use process::Running;
 use std::collections::BTreeMap;
@@ -154,7 +154,10 @@ impl Fleet {
         let client = Client::new(Connector::local(&socket));
         let prefixes = vec!["100.64.0.0/15".parse()?];
         let metadata = Metadata::new(None, "fleet".parse()?);
-        let fleet = Manifest::Fleet(Object::new(metadata, FleetSpec { prefixes }));
+        let fleet = Manifest::Fleet(Object::new(
+            metadata,
+            FleetSpec { prefixes, tags: TagsSpec::default() },
+        ));
         client.apply(vec![fleet], false).await?;
         let names = |name: &dyn Fn(usize) -> String, count| {
             (0..count).map(|number| Ok(name(number).parse()?)).collect::<Result<Vec<Name>>>()

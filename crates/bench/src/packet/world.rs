@@ -162,6 +162,8 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         v6_network: Address::NONE,
         v6_gateway: Address::NONE,
         generation: 1,
+        v4_tag: [0; 8],
+        v6_tag: [0; 8],
         vni: DEPART,
         vpc: DEPART,
         network: 1,
@@ -175,8 +177,8 @@ fn fill_host(object: &mut Ebpf) -> Result<()> {
         v4_prefix: 8,
         v6_prefix: 64,
     };
-    let mut ports: Array<_, [u8; 96]> = map(object, "PORTS")?;
-    ports.set(config.port_row(INTERFACE), row::<96>(&port), 0)?;
+    let mut ports: Array<_, [u8; size_of::<Port>()]> = map(object, "PORTS")?;
+    ports.set(config.port_row(INTERFACE), row(&port), 0)?;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ impl Mizar {
             let host = host.record();
             let fleet = catalog.fleet().context("no fleet")?.spec.prefixes.clone();
             let (name, underlay) = (host.name.clone(), host.spec.underlay);
-            let config = HostConfig { name, underlay, fleet };
+            let config = HostConfig { name, underlay, fleet, keys: None };
             let mut stream = cloud.start(namespace, config, mode, &[])?;
             for (vni, rows) in all.get(&host.name).into_iter().flatten() {
                 let mut rows = rows.clone();

@@ -106,7 +106,7 @@ impl Host {
         let mut host = Self::new()?;
         let mut cloud = Cloud::new()?;
         let fleet = vec!["100.64.0.0/16".parse()?];
-        let config = HostConfig { name: "h1".parse()?, underlay: HERE.into(), fleet };
+        let config = HostConfig { name: "h1".parse()?, underlay: HERE.into(), fleet, keys: None };
         let mut stream = cloud.start(&host.host, config, "native", &["endpoints=262144"])?;
         for (vni, spread) in (1..).zip(spreads) {
             let (kept, flows) = spread.of_one()?;

@@ -3,8 +3,8 @@
 use crate::output::or_none;
 use mizar_vpc::manifest::{
     EndpointSpec, EndpointStatus, FleetSpec, FleetStatus, HostSpec, HostStatus, NetworkSpec,
-    NetworkStatus, Object, RoleSpec, SlotMapSpec, SlotMapStatus, TenantSpec, TenantStatus, VpcSpec,
-    VpcStatus,
+    NetworkStatus, Object, RoleSpec, SlotMapSpec, SlotMapStatus, TagsStatus, TenantSpec,
+    TenantStatus, VpcSpec, VpcStatus,
 };
 use mizar_vpc::{Attachment, Kind, Labels, Manifest};
 use std::fmt::Display;
@@ -16,7 +16,7 @@ pub(super) type Row = Vec<String>;
 const fn columns(kind: Kind) -> (&'static [&'static str], usize) {
     match kind {
         Kind::Fleet => {
-            (&["NAME", "PREFIXES", "HOSTS", "CONNECTED", "VPCS", "ENDPOINTS", "FROZEN"], 6)
+            (&["NAME", "PREFIXES", "HOSTS", "CONNECTED", "VPCS", "ENDPOINTS", "TAGS", "FROZEN"], 6)
         }
         Kind::Host => {
             (&["NAME", "UNDERLAY", "ZONE", "STATE", "ENDPOINTS", "SLOTS", "WEIGHT", "AGENT"], 6)
@@ -60,6 +60,15 @@ pub(crate) fn cells(manifest: &Manifest, wide: bool) -> Row {
     row
 }
 
+/// As in `Required, epoch 3, not yet on h4`.
+fn tags(it: &TagsStatus) -> String {
+    let stage = format!("{:?}", it.stage);
+    let epoch = if it.epoch == 0 { String::new() } else { format!(", epoch {}", it.epoch) };
+    let waiting = list(&it.waiting);
+    let waiting = if waiting == "-" { String::new() } else { format!(", not yet on {waiting}") };
+    stage + &epoch + &waiting
+}
+
 fn fleet(it: &Object<FleetSpec, FleetStatus>) -> Row {
     let status = it.status.clone().unwrap_or_default();
     vec![
@@ -69,6 +78,7 @@ fn fleet(it: &Object<FleetSpec, FleetStatus>) -> Row {
         status.connected.to_string(),
         status.vpcs.to_string(),
         status.endpoints.to_string(),
+        tags(&status.tags),
         list(&status.frozen_zones),
     ]
 }

@@ -28,6 +28,7 @@ pub(super) fn hint(reason: Reason) -> &'static str {
         Reason::ForeignSource => {
             "is every host's underlay address in the fleet's prefixes? See `mizar agent status`"
         }
+        Reason::BadTag => "have all hosts the same keys? See `mizar get fleet -o wide`",
         Reason::GatewayTraffic => "gateways answer pings, ARP, DHCP and solicitations only",
         Reason::SpoofedMac | Reason::SpoofedAddress | Reason::InnerSource => ADDRESSES,
         Reason::Multicast | Reason::LinkLocal | Reason::NotIp | Reason::InnerNotIp => UNICAST,

@@ -116,6 +116,7 @@ fn route(key: &RouteKey, route: Route) -> ((u32, Address, u8), Route) {
 mod tests {
     use super::*;
     use mizar_packet::Tables;
+    use mizar_packet::keys::Keys;
     use mizar_packet::tables::{Config, Holders, Vpc};
     use mizar_vpc::tables::route_key;
     use std::net::Ipv4Addr;
@@ -141,7 +142,8 @@ mod tests {
         let prefix = "10.0.1.0/24".parse().unwrap();
         let route = Route { network: 3, vpc: 1 };
         let holders = Holders { hosts: [2, 1, 0, 0] };
-        let vpc = Vpc { index: 1, quota: 9, dividers: [2, 0, 0, 0, 0, 0, 0, 0] };
+        let dividers = [2, 0, 0, 0, 0, 0, 0, 0];
+        let vpc = Vpc { index: 1, quota: 9, dividers, keys: Keys::NONE };
         let nobody = Host::new_zeroed();
         let other = Host { address: Address::v4([100, 64, 0, 3]), ..nobody };
         let port = Port { interface: 0x1_0002, vni: 7, ..Port::new_zeroed() };

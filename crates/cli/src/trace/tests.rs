@@ -5,6 +5,7 @@ use super::packet::{Packet, Protocol};
 use super::report::{self, Place, Trace, Verdict, Way};
 use super::walk::{End, Walk, walk};
 use super::{foretell, hint};
+use mizar_packet::keys::Keys;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{
     Config, Endpoint, FLEET_PREFIXES, FleetPrefix, Holders, Host as HostRow, Learned, Port, Route,
@@ -58,7 +59,7 @@ fn tables(own: u8) -> MemoryTables {
         ..MemoryTables::default()
     };
     let dividers = [2, 0, 0, 0, 0, 0, 0, 0];
-    tables.vpcs.insert(VNI, Vpc { index: 1, quota: 100, dividers });
+    tables.vpcs.insert(VNI, Vpc { index: 1, quota: 100, dividers, keys: Keys::NONE });
     for slot in 0..=u8::MAX {
         tables.holders.insert((NETWORK, slot), Holders { hosts: [2, 0, 0, 0] });
     }

@@ -21,6 +21,7 @@ mod relay;
 mod sizes;
 mod strange;
 mod sys;
+mod tags;
 mod told;
 mod topology;
 mod traffic;

@@ -43,6 +43,17 @@ pub(crate) fn packet_socket(interface: &str) -> io::Result<UdpSocket> {
     Ok(UdpSocket::from(socket))
 }
 
+/// Has a socket's frames carry a mark.
+pub(crate) fn set_mark(socket: &UdpSocket, mark: u32) -> io::Result<()> {
+    let length = size_of_val(&mark) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_MARK);
+    // SAFETY: the mark is as long as is said, and outlives the call.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const mark).cast(), length)
+    };
+    checked(done).map(drop)
+}
+
 /// A socket for ICMP messages over IPv4, which receives them with their IP headers, or over IPv6,
 /// which does not.
 pub(crate) fn icmp_socket(v6: bool) -> io::Result<UdpSocket> {

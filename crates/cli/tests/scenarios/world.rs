@@ -44,6 +44,7 @@ pub(crate) struct Host {
     pub(crate) namespace: PathBuf,
     pub(crate) agent: Option<i32>,
     pub(crate) log: PathBuf,
+    pub(crate) pins: PathBuf,
     pub(crate) nic_mode: Option<String>,
 }
 

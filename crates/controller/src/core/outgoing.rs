@@ -145,6 +145,7 @@ impl Core {
             self.desk.remove(host, *vni);
         } else {
             (frame.dividers, frame.quota) = (view.dividers(*vni, host), view.quota(*vni));
+            frame.keys = self.keys.of_vpc(*vni);
             rest = match sent.keys {
                 Keys::All => Cursor::all(view, *vni, host).without(&sent.except),
                 Keys::Some(keys) => Cursor::some(keys),
@@ -210,8 +211,10 @@ impl Core {
         self.metrics.sent(update.len());
         let (number, last) = (sending.number, sending.rest.is_empty());
         sending.number += 1;
-        let frame = (self.view().dividers(*vni, host), self.view().quota(*vni));
-        if last && !update.removed && (&frame.0, frame.1) != (&update.dividers, update.quota) {
+        let view = self.view();
+        let (dividers, quota) = (view.dividers(*vni, host), view.quota(*vni));
+        let is_same = dividers == update.dividers && quota == update.quota;
+        if last && !update.removed && !(is_same && self.keys.of_vpc(*vni) == update.keys) {
             self.desk.mark_frame(host, *vni);
         }
         if let Some(outlet) = self.outgoing.get(host) {
@@ -271,7 +274,8 @@ impl Core {
         let record = self.catalog.host(host)?.record();
         let fleet = self.catalog.fleet().map(|fleet| fleet.spec.prefixes.clone());
         let (name, underlay) = (record.name.clone(), record.spec.underlay);
-        Some(HostConfig { name, underlay, fleet: fleet.unwrap_or_default() })
+        let keys = self.keys.of_fleet();
+        Some(HostConfig { name, underlay, fleet: fleet.unwrap_or_default(), keys })
     }
 }
 

@@ -17,9 +17,10 @@ use tracing::{info, warn};
 
 impl Core {
     /// Plans for the networks and VPCs that a write makes, changes or deletes.
-    pub(super) fn plan_draft(&mut self, draft: &mut Draft) {
+    pub(super) fn plan_draft(&mut self, draft: &mut Draft, now: Time) {
         let mut dues = BTreeSet::new();
         let mut gone = Vec::new();
+        let mut is_new = false;
         for changed in &draft.changes {
             match (&changed.before, &changed.after) {
                 (Some(Record::Network(it)), None) => gone.push(Due::Network(it.vni, it.id)),
@@ -38,16 +39,19 @@ impl Core {
                     }
                 }
                 (_, Some(Record::Vpc(it))) => drop(dues.insert(Due::Dividers(it.vni))),
+                (None, Some(Record::Fleet(_))) => is_new = true,
                 _ => {}
             }
+        }
+        if is_new {
+            self.first_keys(draft, now);
         }
         for due in gone {
             self.drop_plan(due, draft);
         }
-        // Hosts have no say in what nobody has been told yet.
-        let now = Time::default();
         for due in dues {
-            self.step(due, draft, now);
+            // Hosts have no say in what nobody has been told yet.
+            self.step(due, draft, Time::default());
         }
     }
 
@@ -66,6 +70,7 @@ impl Core {
 
     /// What is not at rest is looked at again, and who was not heard of is declared silent.
     pub fn tick(&mut self, now: Time) {
+        self.turn_keys(now);
         self.planner.look_at_moving();
         let mut news = false;
         let mut turned = Vec::new();

@@ -6,7 +6,7 @@ use crate::cursor::Cursor;
 use crate::desk::{Keys, Move, Moves, SessionId};
 use crate::time::Time;
 use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
-use mizar_vpc::{Name, RowKey, Standing, View, Vni};
+use mizar_vpc::{Digest, Name, RowKey, Standing, View, Vni};
 use std::collections::BTreeSet;
 use tracing::{info, warn};
 
@@ -46,7 +46,10 @@ impl Core {
         let was_silent = !self.is_alive(host, now);
         self.forget_sendings(host);
         let view = View { catalog: &self.catalog, maps: &self.maps };
-        let digest_of = |vni| self.digests.digest(view, vni, host);
+        let digest_of = |vni| {
+            let keys = Digest::of_keys(self.keys.of_vpc(vni).as_ref());
+            Some(self.digests.digest(view, vni, host)? + keys)
+        };
         let (session, known, moves) = self.desk.open(hello, &told, digest_of, now);
         let (outlet, messages) = outlet();
         outlet.send(ControllerMessage::Config(config));

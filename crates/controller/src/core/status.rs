@@ -46,7 +46,7 @@ impl Core {
     }
 
     /// Tells a resource's status, if anybody may want to know.
-    fn tell_status(&mut self, reference: &Ref, now: Time) {
+    pub(super) fn tell_status(&mut self, reference: &Ref, now: Time) {
         if !self.watchers.is_anybody_interested(now) {
             return self.watchers.skip();
         }
@@ -117,6 +117,7 @@ impl Core {
             vpcs: self.catalog.vpcs().count() as u64,
             endpoints: self.catalog.endpoint_count(),
             frozen_zones: frozen.into_iter().collect(),
+            tags: self.tags_status(),
         }
     }
 

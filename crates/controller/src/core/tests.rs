@@ -3,15 +3,17 @@ use crate::engine::{Change, Event, Filter, List, Refusal, RefusalKind, Watch, Wr
 use mizar_identity::Identity;
 use mizar_proto::{
     Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PROTOCOL, Position, RowError,
+    TAGS,
 };
 use mizar_store::Memory;
 use mizar_vpc::manifest::{EndpointStatus, Phase};
-use mizar_vpc::{Assembly, Kind, Manifest, Ref, RowKey, Vni, VpcRows};
+use mizar_vpc::{Assembly, Kind, Manifest, Ref, RowKey, TagKeys, Vni, VpcRows};
 use prost::Message;
 
 mod cost;
 mod faults;
 mod golden;
+mod keys;
 mod random;
 mod storm;
 mod watching;
@@ -32,6 +34,10 @@ struct Host {
     rows: BTreeMap<Vni, (Generation, VpcRows)>,
     assembly: Assembly,
     stream: Option<Opened>,
+    /// Its agent knows nothing of tags.
+    is_old: bool,
+    /// The fleet's keys, as it was told last.
+    keys: Option<TagKeys>,
     /// Rows that it cannot install.
     fails: BTreeSet<RowKey>,
     updates: usize,
@@ -127,6 +133,7 @@ impl World {
             protocol: PROTOCOL,
             version: "test".to_owned(),
             underlay: None,
+            tags: if state.is_old { 0 } else { TAGS },
             positions: positions.collect(),
         };
         state.assembly = Assembly::default();
@@ -155,7 +162,13 @@ impl World {
         if opened.messages.has_to_ask() {
             self.core.drained(host);
         }
-        let ControllerMessage::Update(batch) = message else { return true };
+        let batch = match message {
+            ControllerMessage::Update(batch) => batch,
+            ControllerMessage::Config(config) => {
+                state.keys = config.keys;
+                return true;
+            }
+        };
         state.messages += 1;
         state.bytes += wire_size(ControllerMessage::Update(batch.clone()));
         let Some(update) = state.assembly.push(batch).unwrap() else { return true };
@@ -214,11 +227,15 @@ impl World {
 
     /// Every host that has a stream has just what it should.
     fn check_rows(&self) {
-        let all = mizar_vpc::rows(&self.core.catalog, &self.core.maps).unwrap();
+        let mut all = mizar_vpc::rows(&self.core.catalog, &self.core.maps).unwrap();
+        for (vni, rows) in all.values_mut().flatten() {
+            rows.keys = self.core.keys.of_vpc(*vni);
+        }
         for (host, state) in self.hosts.iter().filter(|(_, state)| state.stream.is_some()) {
             let has = state.rows.iter().map(|(vni, (_, rows))| (*vni, rows.clone()));
             let should = all.get(host).cloned().unwrap_or_default();
             let has: BTreeMap<_, _> = has.collect();
+            assert_eq!(state.keys, self.core.keys.of_fleet(), "the fleet's keys at {host}");
             for (vni, rows) in &should {
                 let none = VpcRows::default();
                 let other = has.get(vni).unwrap_or(&none);

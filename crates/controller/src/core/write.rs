@@ -4,6 +4,7 @@ use super::Core;
 use crate::access;
 use crate::desk::Move;
 use crate::engine::{Change, Effect, Outcome, Refusal, RefusalKind, Write, Written};
+use crate::keyring::Keyring;
 use crate::marks::{self, Mark};
 use crate::planner::Due;
 use crate::records;
@@ -29,6 +30,8 @@ pub(super) struct Draft {
     pub(super) changes: Vec<Changed>,
     pub(super) maps: Vec<MapChange>,
     pub(super) marks: Vec<Mark>,
+    /// The keys that are used from then on, if they are others.
+    pub(super) keyring: Option<Keyring>,
     outcomes: Vec<Outcome>,
 }
 
@@ -50,7 +53,7 @@ impl Core {
                 answers.push(Err(Refusal::new(RefusalKind::Unavailable, "no revisions are left")));
                 continue;
             };
-            match self.draft(&who, &write, at) {
+            match self.draft(&who, &write, (at, now)) {
                 Err(refusal) => answers.push(Err(refusal)),
                 Ok(draft) if write.dry_run || draft.is_empty() => {
                     let outcomes = self.withdraw(draft);
@@ -107,7 +110,12 @@ impl Core {
     }
 
     /// Checks a write and makes its changes; not yet on disk, and nobody is told.
-    fn draft(&mut self, who: &Identity, write: &Write, at: Generation) -> Result<Draft, Refusal> {
+    fn draft(
+        &mut self,
+        who: &Identity,
+        write: &Write,
+        (at, now): (Generation, Time),
+    ) -> Result<Draft, Refusal> {
         let mut draft = Draft::default();
         for (index, change) in write.changes.iter().enumerate() {
             let made = access::check_change(&self.catalog, who, change)
@@ -118,7 +126,7 @@ impl Core {
                 return Err(refusal);
             }
         }
-        self.plan_draft(&mut draft);
+        self.plan_draft(&mut draft, now);
         Ok(draft)
     }
 
@@ -195,6 +203,9 @@ impl Core {
     /// What a draft writes to the store.
     fn transaction(&self, draft: &Draft) -> Transaction {
         let mut transaction = Transaction::new();
+        if let Some(ring) = &draft.keyring {
+            transaction = transaction.put(records::KEYRING, records::keyring_value(ring));
+        }
         for changed in &draft.changes {
             transaction = match (&changed.after, &changed.before) {
                 (Some(after), _) => transaction.put(records::key(after), records::value(after)),
@@ -242,6 +253,9 @@ impl Core {
             self.follow(changed, now);
         }
         self.mark(draft.marks);
+        if let Some(ring) = draft.keyring {
+            self.set_keys(ring, at, now);
+        }
         self.tell_watchers(&draft.changes, &draft.outcomes);
         for change in &draft.maps {
             if let MapChange::SlotMap((vni, id), _) = change {

@@ -100,7 +100,11 @@ impl Progress {
     /// What was under way when a stream ended has to be sent again.
     pub(super) fn reopen(&mut self) {
         match self.flying.take() {
-            Some((_, Keys::Some(keys))) => keys.into_iter().for_each(|key| self.dirty.insert(key)),
+            Some((_, Keys::Some(keys))) => {
+                keys.into_iter().for_each(|key| self.dirty.insert(key));
+                // What it said apart from rows may have been lost with it.
+                self.dirty.touch();
+            }
             Some((_, Keys::All)) => self.dirty.all = true,
             None => {}
         }

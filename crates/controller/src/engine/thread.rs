@@ -11,7 +11,7 @@ use mizar_store::Store;
 use mizar_vpc::Name;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most of what came meanwhile that is taken together.
@@ -38,7 +38,9 @@ pub(crate) enum StreamCommand {
 /// The store cannot be read, or holds what this build does not understand.
 pub fn start(store: Arc<dyn Store>) -> Result<(Engine, JoinHandle<()>), CoreError> {
     let clock = Clock(Instant::now());
-    let core = Core::load(store, clock.now())?;
+    let mut core = Core::load(store, clock.now())?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    core.set_clock(since_1970, clock.now());
     let (engine, commands) = Engine::new();
     let thread = std::thread::Builder::new().name("engine".to_owned());
     let thread = thread.spawn(move || run(core, commands, clock));

@@ -11,7 +11,7 @@ use mizar_identity::pki::{Authority, Constraints, Lifetimes, Subject};
 use mizar_identity::serve::{Acceptor, Limits, bind, serve};
 use mizar_identity::{Audit, Credentials, Trust, tls};
 use mizar_proto::pb::controller_client::ControllerClient;
-use mizar_proto::{AgentMessage, ControllerMessage, Hello, PROTOCOL, pb};
+use mizar_proto::{AgentMessage, ControllerMessage, Hello, PROTOCOL, TAGS, pb};
 use mizar_store::Memory;
 use serde_json::{Value, json};
 use std::fs;
@@ -178,6 +178,7 @@ impl World {
             protocol: PROTOCOL,
             version: "test".to_owned(),
             underlay: format!("100.64.0.{}", &host[1..]).parse().ok(),
+            tags: TAGS,
             positions: std::collections::BTreeMap::new(),
         });
         let (say, said) = tokio::sync::mpsc::channel(1);

@@ -5,7 +5,7 @@ use hyper_util::rt::TokioIo;
 use mizar_identity::serve::{Acceptor, Incoming, Limits, PeerAddress, serve};
 use mizar_proto::pb::controller_client::ControllerClient;
 use mizar_proto::{
-    Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PROTOCOL, Position, pb,
+    Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PROTOCOL, Position, TAGS, pb,
 };
 use mizar_vpc::{Assembly, Generation, Vni, VpcRows};
 use std::collections::BTreeMap;
@@ -208,6 +208,7 @@ fn hello(number: usize, agent: &Mutex<Agent>) -> Hello {
         protocol: PROTOCOL,
         version: "test".to_owned(),
         underlay: Some(IpAddr::V4(Ipv4Addr::new(100, 64, high, low))),
+        tags: TAGS,
         positions: positions.collect(),
     }
 }

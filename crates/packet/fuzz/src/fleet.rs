@@ -4,6 +4,7 @@
 
 use super::source::Source;
 use mizar_packet::Address;
+use mizar_packet::keys::{Key, Keys};
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{
     Bucket, Config, Endpoint, EndpointKey, FleetPrefix, Holders, Host, Learned, Port, Route, Vpc,
@@ -20,6 +21,9 @@ pub const VNIS: [u32; 2] = [1, 0xff_ff_ff];
 pub const INTERFACES: u32 = 4;
 /// Now; rows speak of times around it.
 pub const NOW: u64 = 1 << 32;
+
+/// The keys of those that have some.
+pub const KEYS: Keys = Keys::new(5, [Key::NONE, Key::new([5; 16]), Key::new([6; 16])], true);
 
 /// Underlay address of a host.
 pub fn underlay(host: usize) -> [u8; 4] {
@@ -47,7 +51,8 @@ pub fn tables(source: &mut Source, host: usize) -> MemoryTables {
         MemoryTables { config: config(source, host), now: NOW, ..MemoryTables::default() };
     for interface in 0..INTERFACES {
         if !source.seldom(8) {
-            tables.ports.insert(interface, port(source, interface));
+            let port = port(source, interface, underlay(host));
+            tables.ports.insert(interface, port);
         }
         if source.seldom(4) {
             let bucket = Bucket { filled: time(source), tokens: u64::from(source.byte() & 1) };
@@ -83,7 +88,8 @@ fn belong(tables: &mut MemoryTables) {
 fn vpc(source: &mut Source, tables: &mut MemoryTables, vni: u32) {
     if !source.seldom(8) {
         let dividers = source.bytes::<8>().map(host_index);
-        let row = Vpc { index: vni & 3, quota: u32::from(source.byte()), dividers };
+        let (index, quota, keys) = (vni & 3, u32::from(source.byte()), tables.config.keys);
+        let row = Vpc { index, quota, dividers, keys };
         tables.vpcs.insert(vni, row);
     }
     for address in addresses() {
@@ -122,6 +128,8 @@ fn config(source: &mut Source, host: usize) -> Config {
     Config {
         underlay: Address::v4(underlay(host)),
         fleet,
+        // Every other host believes only what is signed, and that is half of the ports' locations.
+        keys: [Keys::NONE, KEYS][host & 1],
         echo_cookie: u64::from(source.byte()),
         lease: u32::from(source.byte()),
         teach: u32::from(source.byte()),
@@ -135,14 +143,16 @@ fn config(source: &mut Source, host: usize) -> Config {
     }
 }
 
-fn port(source: &mut Source, interface: u32) -> Port {
+fn port(source: &mut Source, interface: u32, host: [u8; 4]) -> Port {
     let id = source.byte();
     let own = if source.seldom(8) { [0; 4] } else { v4(id) };
-    Port {
+    let port = Port {
         v6: if source.seldom(8) { Address::NONE } else { Address::v6(v6(id)) },
         v6_network: Address::v6(v6(id & 4)),
         v6_gateway: Address::v6(v6(id & 4 | 1)),
         generation: u64::from(source.byte()),
+        v4_tag: [0; 8],
+        v6_tag: [0; 8],
         vni: source.pick(&VNIS),
         vpc: u32::from(source.byte() & 3),
         network: u32::from(id >> 2 & 1),
@@ -155,7 +165,10 @@ fn port(source: &mut Source, interface: u32) -> Port {
         mac: mac(interface),
         v4_prefix: if source.seldom(4) { source.byte() } else { 24 },
         v6_prefix: if source.seldom(4) { source.byte() } else { 64 },
-    }
+    };
+    let tag =
+        KEYS.sign_location(&EndpointKey::new(port.vni, Address::v4(own)), host, port.generation);
+    Port { v4_tag: tag, ..port }
 }
 
 fn endpoint(source: &mut Source) -> Endpoint {

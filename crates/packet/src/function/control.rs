@@ -48,6 +48,10 @@ fn message<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Re
         }
         return reply(frame, tables, config, &control);
     }
+    let of_endpoint = oam::is_of_vpc(kind) || kind == oam::INVALIDATE;
+    if of_endpoint && !is_signed(tables, config, &control) {
+        return Err(Reason::BadTag);
+    }
     let done = match kind {
         oam::ECHO_REPLY => proven(tables, config, &control),
         oam::NOTICE => notice(tables, config, &control),
@@ -63,6 +67,19 @@ fn message<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Re
         // It has done its work; there is nobody to deliver it to.
         Verdict::Consumed
     })
+}
+
+/// Whether a message comes from a host that may send it. What is to be believed of locations, only
+/// hosts of the VPC may say; that an endpoint is not with it, any of the fleet, since it may have
+/// no part in the VPC any more.
+#[inline(always)]
+fn is_signed<T: Tables>(tables: &T, config: &Config, control: &ControlFrame) -> bool {
+    let Message { kind, vni, .. } = control.message;
+    if !oam::is_of_vpc(kind) {
+        return config.keys.believe_control(control);
+    }
+    // Whatever is said of a VPC that is not here changes nothing.
+    tables.vpc(vni.get()).is_none_or(|vpc| vpc.keys.believe_control(control))
 }
 
 #[inline(always)]
@@ -81,6 +98,9 @@ fn reply<F: Frame, T: Tables>(
 ) -> Result<Verdict, Reason> {
     let sender = Address::v4(echo.outer.ip.src);
     let Some(index) = tables.host_index(&sender) else {
+        if !config.keys.believe_control(echo) {
+            return Err(Reason::BadTag);
+        }
         tables.tell(&Event { kind: Event::NEW_HOST, underlay: sender, ..Event::NOTHING });
         tables.count(0, Counter::Path(Path::OamIn));
         return Ok(Verdict::Consumed);

@@ -1,6 +1,7 @@
 //! Geneve (RFC 8926) and Mizar's options, and the outer headers over IPv4.
 
 use super::{Ethernet, Ipv4, Udp, ethernet, ipv4};
+use crate::keys::Tag;
 use zerocopy::byteorder::network_endian::{U16, U64};
 
 wire! {
@@ -48,8 +49,8 @@ wire! {
         pub host: [u8; 4],
         /// The sending endpoint's generation; 0 teaches nothing.
         pub generation: U64,
-        /// Room for a keyed tag; zero.
-        pub tag: [u8; 8],
+        /// Keyed tag, as in [`crate::keys`]; zeros where nothing is signed.
+        pub tag: Tag,
     }
 }
 
@@ -105,7 +106,7 @@ impl Geneve {
 }
 
 impl Location {
-    /// An option without marks.
+    /// An option without marks and tag.
     #[inline(always)]
     pub const fn new(host: [u8; 4], generation: u64) -> Self {
         let header = OptionHeader {

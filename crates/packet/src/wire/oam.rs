@@ -24,7 +24,8 @@ wire! {
         pub endpoint: [u8; 16],
         /// The host that the endpoint is on; zero if it is nowhere or not told.
         pub host: [u8; 16],
-        /// Room for a keyed tag; zero.
+        /// Keyed tag of the message, its sender and its addressee, as in [`crate::keys`]; zeros
+        /// where nothing is signed. An echo's reply returns it.
         pub tag: [u8; 8],
     }
 }
@@ -56,6 +57,16 @@ wire! {
 }
 
 impl Message {
+    /// Its length in words of eight bytes.
+    pub const WORDS: usize = Self::LEN / 8;
+
+    /// Its bytes, read as little-endian words.
+    #[inline(always)]
+    pub fn words(self) -> [u64; Self::WORDS] {
+        let words: [u64; Self::WORDS] = zerocopy::transmute!(self);
+        words.map(u64::from_le)
+    }
+
     /// An echo that carries this host's cookie and clock.
     pub const fn echo(cookie: u64, now: u64) -> Self {
         Self::new(ECHO, 0, cookie, now, [0; 16], [0; 16])
@@ -86,6 +97,13 @@ impl Message {
             tag: [0; 8],
         }
     }
+}
+
+/// Whether a message of this kind is signed with the keys of the VPC that it is about, since only
+/// hosts of that may say it; the others with the fleet's.
+#[inline(always)]
+pub const fn is_of_vpc(kind: u8) -> bool {
+    matches!(kind, NOTICE | UNKNOWN)
 }
 
 impl ControlFrame {

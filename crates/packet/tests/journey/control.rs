@@ -1,7 +1,8 @@
 //! What hosts tell each other, and what the underlay tells them.
 
 use crate::common::topology::{
-    BOUNCERS, GUEST_MTU, LEASE, LONGEST_PAUSE, RED, START, UNDERLAY_MTU, index, nic_mac, underlay,
+    BOUNCERS, GUEST_MTU, LEASE, LONGEST_PAUSE, RED, START, UNDERLAY_MTU, index, nic_mac, sign,
+    underlay,
 };
 use crate::common::world::{Fate, Trip, World};
 use mizar_packet::count::{Counter, Path};
@@ -16,7 +17,9 @@ const THERE: usize = BOUNCERS[0];
 /// A control message as it comes from `THERE` to `HERE`.
 fn control(message: Message) -> Vec<u8> {
     let end = |host| (nic_mac(host), underlay(host));
-    ControlFrame::new(end(THERE), end(HERE), 0, message).as_bytes().to_vec()
+    let mut frame = ControlFrame::new(end(THERE), end(HERE), 0, message);
+    sign(&mut frame);
+    frame.as_bytes().to_vec()
 }
 
 fn alive_until(world: &World) -> u64 {
@@ -34,7 +37,8 @@ fn an_echo_is_returned_to_whom_it_came_from() {
     world.dead.insert(THERE);
     let trip = world.arrive(HERE, control(Message::echo(77, 88)));
     let end = |host| (nic_mac(host), underlay(host));
-    let expected = Message { kind: oam::ECHO_REPLY, ..Message::echo(77, 88) };
+    let (echo, _) = ControlFrame::read_from_prefix(&control(Message::echo(77, 88))).unwrap();
+    let expected = Message { kind: oam::ECHO_REPLY, ..echo.message };
     let expected = ControlFrame::new(end(HERE), end(THERE), 0, expected);
     assert_eq!(trip.wires, [expected.as_bytes()]);
     assert_eq!(world.counted(HERE, Counter::Path(Path::OamIn)), 1);

@@ -1,10 +1,12 @@
 //! Learning, and what limits it.
 
 use crate::common::frames;
-use crate::common::topology::{BOUNCERS, DIVIDING, Guest, NOTICE_DELAY, RED, STAMP, TEACH, index};
+use crate::common::topology::{
+    BOUNCERS, DIVIDING, Guest, NOTICE_DELAY, RED, STAMP, TEACH, index, keys,
+};
 use crate::common::world::World;
 use mizar_packet::count::{Counter, Path};
-use mizar_packet::tables::{Bucket, Host, Learned};
+use mizar_packet::tables::{Bucket, EndpointKey, Host, Learned};
 use mizar_packet::wire::oam::{self, Message};
 use mizar_packet::{Address, Reason};
 
@@ -168,6 +170,9 @@ fn an_older_generation_never_replaces_a_newer_one() {
         let mut wire = sent.clone();
         wire[50 + 4 + 2] = host;
         wire[58..66].copy_from_slice(&generation.to_be_bytes());
+        let there = crate::common::topology::underlay(host.into());
+        let tag = keys(RED).sign_location(&EndpointKey::new(RED, key), there, generation);
+        wire[66..74].copy_from_slice(&tag);
         wire
     };
     let _ = world.arrive(a.host, with(b.generation - 1, 2));

@@ -16,5 +16,6 @@ mod history;
 mod learning;
 mod properties;
 mod rewrites;
+mod tags;
 mod underlay;
 mod ways;

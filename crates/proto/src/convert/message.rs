@@ -65,6 +65,7 @@ impl From<Hello> for pb::Hello {
             positions: hello.positions.into_iter().map(position_message).collect(),
             version: hello.version,
             underlay: hello.underlay.map(octets).unwrap_or_default(),
+            tags: hello.tags,
         }
     }
 }
@@ -87,6 +88,7 @@ impl TryFrom<pb::Hello> for Hello {
             protocol: message.protocol,
             version: message.version,
             underlay: at,
+            tags: message.tags,
             positions: rows("positions", message.positions, read_position)?,
         })
     }

@@ -6,7 +6,7 @@ use crate::pb;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mizar_vpc::{
     Attachment, HeldRow, HostConfig, Name, NetworkId, NetworkRow, PortMigration, PortRow,
-    SlotHolders,
+    SlotHolders, TagKeys,
 };
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,6 +18,7 @@ impl From<HostConfig> for pb::HostConfig {
             name: config.name.into(),
             underlay: octets(config.underlay),
             fleet: config.fleet.into_iter().map(prefix_message).collect(),
+            keys: config.keys.map(Into::into),
         }
     }
 }
@@ -38,7 +39,8 @@ impl TryFrom<pb::HostConfig> for HostConfig {
         if !fleet.iter().any(|prefix| prefix.contains(&underlay)) {
             return Err(FieldProblem::OutsideFleet(underlay)).at("underlay");
         }
-        Ok(Self { name, underlay, fleet })
+        let keys = message.keys.map(TagKeys::try_from).transpose().within("keys")?;
+        Ok(Self { name, underlay, fleet, keys })
     }
 }
 

@@ -6,9 +6,9 @@ use super::rows::{
 use super::{
     address, check_count, generation, keys, name, network_id, octets, rows, underlay, vni,
 };
-use crate::error::{At, FieldError, FieldProblem};
+use crate::error::{At, FieldError, FieldProblem, Within};
 use crate::pb;
-use mizar_vpc::{Batch, Changes, Generation, VpcUpdate};
+use mizar_vpc::{Batch, Changes, Generation, TagKeys, VpcUpdate};
 
 impl From<Batch> for pb::Update {
     fn from(batch: Batch) -> Self {
@@ -28,6 +28,7 @@ impl From<Batch> for pb::Update {
             removed_ports: update.ports.removals.into_iter().map(Into::into).collect(),
             held: update.held.upserts.into_iter().map(held_message).collect(),
             removed_held: update.held.removals.into_iter().map(octets).collect(),
+            keys: update.keys.map(Into::into),
         }
     }
 }
@@ -47,6 +48,7 @@ impl TryFrom<pb::Update> for Batch {
             removed: message.removed,
             dividers: super::list("dividers", &message.dividers, |bytes| underlay(bytes))?,
             quota: message.quota,
+            keys: message.keys.map(TagKeys::try_from).transpose().within("keys")?,
             networks: changes(
                 ("networks", rows("networks", message.networks, read_network)?),
                 keys("removed_networks", &message.removed_networks, |&id| network_id(id))?,

@@ -15,6 +15,7 @@ fn what_an_agent_says_is_refused_by_field() {
         positions: vec![position],
         version: "0.1.0".to_owned(),
         underlay: UNDERLAY.to_vec(),
+        tags: 1,
     };
     AgentMessage::try_from(send(Some(Message::Hello(hello.clone())))).unwrap();
     let host = pb::Hello { host: String::new(), ..hello.clone() };

@@ -52,6 +52,11 @@ fn held() -> pb::Held {
     pb::Held { address: vec![10, 0, 0, 6], host: UNDERLAY.to_vec(), generation: GENERATION }
 }
 
+fn keys() -> pb::TagKeys {
+    let key = |number| vec![number; 16];
+    pb::TagKeys { epoch: 2, before: key(1), present: key(2), after: key(3), required: true }
+}
+
 fn update() -> pb::Update {
     pb::Update {
         vni: 7,
@@ -68,6 +73,7 @@ fn update() -> pb::Update {
         removed_ports: vec!["b".to_owned()],
         held: vec![held()],
         removed_held: vec![vec![10, 0, 0, 9]],
+        keys: Some(keys()),
     }
 }
 
@@ -386,6 +392,7 @@ fn what_the_controller_says_is_refused_by_field() {
         name: "h1".to_owned(),
         underlay: UNDERLAY.to_vec(),
         fleet: vec![prefix(&[192, 0, 2, 0], 24)],
+        keys: None,
     };
     let send = |config| pb::ControllerMessage {
         message: Some(pb::controller_message::Message::Config(config)),

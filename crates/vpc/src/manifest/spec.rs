@@ -6,6 +6,7 @@ use crate::{Attachment, Mac, Name, Replicas, Selector, Vni};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 
 /// Derives what every spec has.
 macro_rules! specs {
@@ -25,6 +26,23 @@ specs! {
         /// The underlay prefixes that hold all hosts, 1 to 8. Packets from elsewhere are dropped.
         #[cfg_attr(feature = "schema", schemars(with = "Vec<prefix::Any>"))]
         pub prefixes: Vec<IpNet>,
+        /// How what hosts say of locations is proven to come from hosts.
+        #[serde(default, skip_serializing_if = "TagsSpec::is_usual")]
+        pub tags: TagsSpec,
+    }
+
+    /// Keyed tags: by them, hosts believe of locations only what other hosts say.
+    pub struct TagsSpec {
+        /// Whether hosts sign what they say, and believe nothing else once all do; by default yes.
+        #[serde(default = "TagsSpec::usually_enabled")]
+        pub enabled: bool,
+        /// How long a key is signed with, in hours; by default 24. It is believed for twice as long
+        /// more.
+        #[serde(default = "TagsSpec::usual_hours")]
+        pub hours: NonZeroU16,
+        /// Another number than before has the next key used at once.
+        #[serde(default)]
+        pub turn: u32,
     }
 
     /// A machine of the underlay.
@@ -153,6 +171,28 @@ pub enum RoleSpec {
     Count(u16),
     /// These.
     Hosts(Vec<Name>),
+}
+
+impl TagsSpec {
+    const HOURS: NonZeroU16 = NonZeroU16::new(24).expect("a day has hours");
+
+    fn usual_hours() -> NonZeroU16 {
+        Self::HOURS
+    }
+
+    fn usually_enabled() -> bool {
+        true
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for TagsSpec {
+    fn default() -> Self {
+        Self { enabled: true, hours: Self::HOURS, turn: 0 }
+    }
 }
 
 impl HostSpec {

@@ -17,6 +17,19 @@ macro_rules! statuses {
     )* };
 }
 
+/// What keyed tags are used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum TagsStage {
+    /// Nothing is signed, and everything believed.
+    #[default]
+    Off,
+    /// Hosts sign, and believe everything: not all of them sign yet, or will at the next step.
+    Signing,
+    /// Hosts sign, and believe only what is signed.
+    Required,
+}
+
 statuses! {
     /// How the fleet stands.
     pub struct FleetStatus {
@@ -31,6 +44,20 @@ statuses! {
         /// Zones in which so many hosts fell silent at once that nothing is reassigned.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub frozen_zones: Vec<String>,
+        /// How far keyed tags are.
+        pub tags: TagsStatus,
+    }
+
+    /// How far keyed tags are.
+    pub struct TagsStatus {
+        /// Which keys are signed with; each is one later than that before. 0: none yet.
+        pub epoch: u64,
+        /// What is so.
+        pub stage: TagsStage,
+        /// Hosts that have yet to take the last step, of which the next one has to wait for those
+        /// that are there: the first ten.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub waiting: Vec<Name>,
     }
 
     /// How a host stands.

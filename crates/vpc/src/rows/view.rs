@@ -67,6 +67,7 @@ impl<'a> View<'a> {
         let rows = VpcRows {
             dividers: self.dividers(vni, host),
             quota: self.quota(vni),
+            keys: None,
             networks: networks.collect(),
             ports: ports.collect(),
             held: self.held(vpc, host),

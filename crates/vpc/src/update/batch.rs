@@ -51,6 +51,7 @@ impl VpcUpdate {
             removed: self.removed,
             dividers: self.dividers,
             quota: self.quota,
+            keys: self.keys,
             ..Self::empty(self.vni, self.generation, self.base)
         };
         let (mut networks, mut old_networks) = self.networks.into_iters();
@@ -136,7 +137,7 @@ impl Part {
 impl VpcUpdate {
     fn is_same_update(&self, other: &Self) -> bool {
         let of = |update: &Self| (update.generation, update.base, update.removed, update.quota);
-        of(self) == of(other) && self.dividers == other.dividers
+        of(self) == of(other) && self.dividers == other.dividers && self.keys == other.keys
     }
 
     /// The whole, without what is said in vain: what everything does not name goes anyway.

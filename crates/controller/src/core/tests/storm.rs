@@ -70,6 +70,7 @@ fn of_very_much_only_a_little_is_built_at_a_time() {
         protocol: PROTOCOL,
         version: "test".to_owned(),
         underlay: None,
+        tags: TAGS,
         positions: BTreeMap::new(),
     };
     let mut opened = world.core.open(&hello, world.time()).unwrap();

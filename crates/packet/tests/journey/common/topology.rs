@@ -3,11 +3,15 @@
 //! Seven hosts: 0 to 2 with guests, 3 and 4 bouncers, 5 and 6 dividers. Two VPCs with the same
 //! addresses, two dual-stack networks each: 10.0.N.0/24 and fd00:N::/64, gateways at .1 and ::1.
 
+use mizar_packet::Address;
+use mizar_packet::keys::{Key, Keys, Tag};
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{
-    Config, DIVIDERS, Endpoint, FleetPrefix, Holders, Host, Port, REPLICAS, Route, SLOTS, Vpc,
+    Config, DIVIDERS, Endpoint, EndpointKey, FleetPrefix, Holders, Host, Port, REPLICAS, Route,
+    SLOTS, Vpc,
 };
-use mizar_packet::{Address, wire::geneve};
+use mizar_packet::wire::geneve;
+use mizar_packet::wire::oam::{self, ControlFrame};
 
 /// Jiffies are milliseconds.
 pub(crate) const HZ: u32 = 1000;
@@ -131,6 +135,8 @@ impl Guest {
             v6_network: Address::v6(v6(self.network, 0)),
             v6_gateway: Address::v6(self.v6_gateway()),
             generation: self.generation,
+            v4_tag: self.tag(Address::v4(self.v4)),
+            v6_tag: self.tag(Address::v6(self.v6)),
             vni: self.vni,
             vpc: vpc_index(self.vni),
             network: network_index(self.vni, self.network),
@@ -144,6 +150,12 @@ impl Guest {
             v4_prefix: 24,
             v6_prefix: 64,
         }
+    }
+
+    /// What its host signs an address of it with.
+    pub(crate) fn tag(&self, address: Address) -> Tag {
+        let key = EndpointKey::new(self.vni, address);
+        keys(self.vni).sign_location(&key, underlay(self.host), self.generation)
     }
 
     fn local(&self) -> Endpoint {
@@ -177,6 +189,27 @@ impl Guest {
             call((self.vni, address));
         }
     }
+}
+
+/// The present epoch of all keys.
+pub(crate) const EPOCH: u64 = 6;
+
+/// The keys of a VPC; of VNI 0, those of the fleet.
+pub(crate) fn keys(vni: u32) -> Keys {
+    keys_at(vni, EPOCH)
+}
+
+/// The keys of a VPC, or of the fleet, at an epoch.
+pub(crate) fn keys_at(vni: u32, epoch: u64) -> Keys {
+    let whose = if vni == 0 { 3 } else { vpc_index(vni) as u8 };
+    let key = |epoch: u64| Key::new([whose | (epoch as u8) << 4; 16]);
+    Keys::new(epoch, [epoch - 1, epoch, epoch + 1].map(key), true)
+}
+
+/// Signs a control message as its sender's agent does.
+pub(crate) fn sign(frame: &mut ControlFrame) {
+    keys(if oam::is_of_vpc(frame.message.kind) { frame.message.vni.get() } else { 0 })
+        .sign_control(frame);
 }
 
 /// The IPv6 address of a number in a network.
@@ -227,7 +260,8 @@ pub(crate) fn tables(host: usize) -> MemoryTables {
     for vni in [RED, BLUE] {
         let mut dividers = [0; DIVIDERS];
         dividers[..2].copy_from_slice(&DIVIDING.map(index));
-        tables.vpcs.insert(vni, Vpc { index: vpc_index(vni), quota: QUOTA, dividers });
+        let keys = keys(vni);
+        tables.vpcs.insert(vni, Vpc { index: vpc_index(vni), quota: QUOTA, dividers, keys });
         for network in [1, 2] {
             add_network(&mut tables, vni, network);
         }
@@ -256,6 +290,7 @@ fn config(host: usize) -> Config {
     Config {
         underlay: Address::v4(underlay(host)),
         fleet,
+        keys: keys(0),
         echo_cookie: 0xc00c_1e00 + host as u64,
         vouched_until: u64::MAX,
         lease: LEASE as u32,

@@ -282,7 +282,8 @@ impl World {
     /// An agent sends another host a control message.
     pub(crate) fn control(&mut self, from: usize, to: usize, message: Message) {
         let end = |host| (topology::nic_mac(host), topology::underlay(host));
-        let frame = ControlFrame::new(end(from), end(to), 0, message);
+        let mut frame = ControlFrame::new(end(from), end(to), 0, message);
+        topology::sign(&mut frame);
         self.told.push((from, to, message.kind));
         let _ = self.carry(from, Verdict::Transmit, MemoryFrame::new(frame.as_bytes()));
     }

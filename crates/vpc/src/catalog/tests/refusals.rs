@@ -3,7 +3,7 @@
 use super::*;
 use crate::Attachment;
 use crate::example::fleet;
-use crate::manifest::{FleetSpec, HostSpec};
+use crate::manifest::{FleetSpec, HostSpec, TagsSpec};
 
 /// How `manifest` is refused where there are h1 to h3, VPC `blue` with network `web` and endpoint
 /// `a` at 10.0.0.2. Nothing changes.
@@ -21,7 +21,10 @@ fn with_host(number: u8, underlay: &str) -> Manifest {
 
 fn with_prefixes(prefixes: &[&str]) -> Manifest {
     let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    Manifest::Fleet(Object::new(metadata("fleet"), FleetSpec { prefixes }))
+    Manifest::Fleet(Object::new(
+        metadata("fleet"),
+        FleetSpec { prefixes, tags: TagsSpec::default() },
+    ))
 }
 
 fn with_prefix(v4: Option<&str>, v6: Option<&str>) -> Manifest {

@@ -6,6 +6,7 @@ use super::*;
 use crate::VpcRows;
 use etherparse::PacketBuilder;
 use mizar_packet::function::{from_guest, from_wire};
+use mizar_packet::keys::Keys;
 use mizar_packet::memory::{MemoryFrame, MemoryTables};
 use mizar_packet::tables::{
     Config, DIVIDERS, Endpoint, FleetPrefix, Holders, Port, REPLICAS, Route, Vpc,
@@ -118,7 +119,8 @@ impl Node {
         let vpc = vni.get();
         let network_index = |id: NetworkId| vpc * 100 + id.get();
         let dividers = list::<DIVIDERS>(rows.dividers.iter().copied().map(index));
-        self.tables.vpcs.insert(vni.get(), Vpc { index: vpc, quota: rows.quota, dividers });
+        let row = Vpc { index: vpc, quota: rows.quota, dividers, keys: Keys::NONE };
+        self.tables.vpcs.insert(vni.get(), row);
         for (id, row) in &rows.networks {
             let network = network_index(*id);
             let v4 = row.v4.map(|it| (Address::from(it.network()), 96 + it.prefix_len()));
@@ -161,6 +163,8 @@ fn port(row: &PortRow, network: &NetworkRow, (vni, index, interface): (Vni, u32,
         v6_network: v6(network.v6.map(|prefix| prefix.network())),
         v6_gateway: v6(network.v6_gateway),
         generation: row.generation.get(),
+        v4_tag: [0; 8],
+        v6_tag: [0; 8],
         vni: vni.get(),
         vpc: vni.get(),
         network: index,
