@@ -28,8 +28,7 @@ pub fn arrive<F: Frame, T: Tables>(
     frame.store(0, &Ethernet::new(endpoint.mac, ethernet::GATEWAY, flow.ethertype))?;
     // Last, when least else has to be kept: the kernel programs' stack is short.
     if let Some(located) = &incoming.location {
-        learn::check(tables, config, incoming, &located.option)?;
-        learn::learn(tables, config, incoming, &located.option, endpoint.vpc);
+        learn::learn(tables, config, incoming, &located.option, endpoint.vpc)?;
     }
     tables.count(endpoint.vpc, Counter::Path(Path::Arrived));
     let Endpoint { interface, flags, .. } = *endpoint;

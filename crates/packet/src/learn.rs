@@ -7,33 +7,12 @@ use crate::wire::geneve::{ASKS, Location};
 use crate::wire_in::{Incoming, is_fleet};
 use crate::{Address, Reason, Tables, choose};
 
-/// Refuses a location that no host of the fleet would send.
+/// Learns from a packet that carries its sender's location. Writes only what changes, and only if
+/// it is signed as it has to be.
 ///
 /// # Errors
 /// [`Reason::InnerSource`] if the inner source is an endpoint of this very host,
 /// [`Reason::ForeignSource`] if the location is outside the fleet.
-#[inline(always)]
-pub fn check<T: Tables>(
-    tables: &T,
-    config: &Config,
-    incoming: &Incoming,
-    location: &Location,
-) -> Result<(), Reason> {
-    if location.generation.get() == 0 {
-        return Ok(());
-    }
-    if !is_fleet(config, location.host) {
-        return Err(Reason::ForeignSource);
-    }
-    let key = EndpointKey::new(incoming.vni, incoming.flow.src);
-    if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
-        return Err(Reason::InnerSource);
-    }
-    Ok(())
-}
-
-/// Learns from a packet that carries its sender's location, which was checked. Writes only what
-/// changes, and only if it is signed as it has to be.
 #[inline(always)]
 pub fn learn<T: Tables>(
     tables: &T,
@@ -41,32 +20,34 @@ pub fn learn<T: Tables>(
     incoming: &Incoming,
     location: &Location,
     vpc: VpcIndex,
-) {
+) -> Result<(), Reason> {
     let generation = location.generation.get();
-    let host = teacher(location);
     if generation == 0 {
-        return;
+        return Ok(());
     }
-    let key = EndpointKey::new(incoming.vni, incoming.flow.src);
+    if !is_fleet(config, location.host) {
+        return Err(Reason::ForeignSource);
+    }
+    let (host, key) = (teacher(location), EndpointKey::new(incoming.vni, incoming.flow.src));
+    if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
+        return Err(Reason::InnerSource);
+    }
     let bounced = incoming.sender() != host;
     if bounced {
         tables.count(vpc, Counter::Path(Path::ArrivedBounced));
     }
     let asks = bounced || incoming.marks() & ASKS != 0;
     let index = tables.host_index(&host);
-    if !asks
-        && let Some(row) = tables.learned(&key)
-        && generation == row.generation
-        && index == Some(row.host)
-    {
-        return;
+    let says = |row: Learned| generation == row.generation && index == Some(row.host);
+    if !asks && tables.learned(&key).is_some_and(says) {
+        return Ok(());
     }
     // From here on something is written, or the agent told.
     let Some(of) = tables.vpc(key.vni).filter(|of| is_signed(of, &key, location)) else {
         tables.count(vpc, Counter::Path(Path::TagRefused));
-        return;
+        return Ok(());
     };
-    let Some(index) = known(tables, config, host, index) else { return };
+    let Some(index) = known(tables, config, host, index) else { return Ok(()) };
     let now = tables.now();
     // Looked up again, and changed in place: the kernel programs' stack has no room for a row
     // meanwhile, nor for two.
@@ -74,11 +55,11 @@ pub fn learn<T: Tables>(
         want(tables, config, index, now);
         let row = first(config, now, generation, index, vpc, asks);
         insert(tables, of, &key, &row);
-        return;
+        return Ok(());
     };
     if generation < row.generation {
         tables.count(vpc, Counter::Path(Path::LearnRefused));
-        return;
+        return Ok(());
     }
     let moved = generation != row.generation || index != row.host;
     (row.generation, row.host) = (generation, index);
@@ -100,6 +81,7 @@ pub fn learn<T: Tables>(
             tables.count(vpc, Counter::Path(path));
         }
     }
+    Ok(())
 }
 
 /// Whether a location comes from a host of the VPC.
