@@ -233,8 +233,8 @@ impl Script<'_> {
         self.step(at + lasts, other);
     }
 
-    /// So many hosts are not heard that it is no coincidence: for longer than a lease, and less long
-    /// than former holders of slots are kept for senders that cannot be told.
+    /// So many hosts are not heard that it is no coincidence: for longer than a lease, and less
+    /// long than former holders of slots are kept for senders that cannot be told.
     fn silence(&mut self, at: u64) {
         let lasts = self.random.range(14_000, 26_000);
         for host in 0..self.scenario.hosts.len() {

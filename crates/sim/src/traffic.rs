@@ -17,6 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// While flows are slow, they send this seldom, in ms.
 const SLOWLY: u64 = 2_000;
+/// Longer than a packet takes, in µs.
+const ON_ITS_WAY: u64 = 20_000;
 /// Whoever sends less often has forgotten who lives when he does, in ms.
 const SELDOM: u64 = 300;
 
@@ -189,7 +191,9 @@ impl World {
         let every = if self.traffic.slow { every.max(SLOWLY) } else { every };
         // Who sends seldom has to have sent once to know who lives.
         let grace = GRACE + if every < SELDOM { 0 } else { every * 1000 };
-        let excuses = |since: u64| (since..since + grace).contains(&meta.at);
+        // What was on its way is lost too.
+        let excuses =
+            |since: u64| (since.saturating_sub(ON_ITS_WAY)..since + grace).contains(&meta.at);
         // A flow that begins while a host is dead does not know either.
         let is_dead = self.hosts.iter().any(|host| !host.alive);
         let is_new = is_dead && flow.is_some_and(|it| excuses(it.begun));

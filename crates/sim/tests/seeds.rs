@@ -44,8 +44,8 @@ fn a_seed_is_played_again_exactly() {
     }
 }
 
-/// Finds a defect in one of the seeds of a class, from the first one that has it on, and makes it short: it is the defect that
-/// fails, not the scenario. How many steps are left.
+/// Finds a defect in one of the seeds of a class, `from` on, and makes it short: it is the defect
+/// that fails, not the scenario. How many steps are left.
 fn found(defect: Defect, class: Class, from: u64, by: &str) -> usize {
     let fails = |seed: &Scenario| run(seed, defect, false).failure.is_some();
     let mut scenarios = (from..from + 400).map(|seed| Scenario::generate_of(seed, class));
