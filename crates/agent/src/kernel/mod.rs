@@ -100,6 +100,7 @@ impl Kernel {
         nic: Nic<'_>,
         mode: NicMode,
     ) -> Result<(), KernelError> {
+        require::check_mode(mode)?;
         self.programs.fill_slots(&self.pins)?;
         Ok(attach::attach(netlink, &mut self.programs, nic, mode, &self.pins).await?)
     }

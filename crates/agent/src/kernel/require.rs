@@ -1,6 +1,7 @@
 //! What this host must offer. Looked at before anything is touched, so that a refusal says what to
 //! do.
 
+use super::attach::NicMode;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +16,17 @@ pub enum Missing {
     Kernel {
         /// Its release.
         found: String,
+    },
+    /// The kernel is too old for the mode.
+    #[error(
+        "kernel {found} is too old for NIC mode {mode}: it takes 6.3 or later to unwrap frames \
+         above the NIC's driver; a NIC whose driver has XDP can be used in mode native"
+    )]
+    Mode {
+        /// Its release.
+        found: String,
+        /// The mode.
+        mode: NicMode,
     },
     /// The kernel has no type information.
     #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y")]
@@ -38,8 +50,7 @@ pub enum Missing {
 
 /// Checks the kernel, the privileges and the file system of the pins.
 pub(super) fn check(pins: &Path) -> Result<(), Missing> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    check_release(release.trim())?;
+    check_release(&release())?;
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(Missing::Btf);
     }
@@ -47,13 +58,36 @@ pub(super) fn check(pins: &Path) -> Result<(), Missing> {
     if is_on_bpffs(pins) { Ok(()) } else { Err(Missing::BpfFileSystem { path: pins.to_owned() }) }
 }
 
+/// Checks that the kernel can do what a mode needs: but for native XDP, `wire_tc` unwraps, by flags
+/// of `bpf_skb_adjust_room` that say which protocol comes out.
+pub(super) fn check_mode(mode: NicMode) -> Result<(), Missing> {
+    check_mode_of(&release(), mode)
+}
+
+fn check_mode_of(release: &str, mode: NicMode) -> Result<(), Missing> {
+    if mode == NicMode::Native || numbers(release) >= (6, 3) {
+        return Ok(());
+    }
+    Err(Missing::Mode { found: release.to_owned(), mode })
+}
+
+fn release() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
 fn check_release(release: &str) -> Result<(), Missing> {
+    let is_enough = numbers(release) >= (6, 1);
+    if is_enough { Ok(()) } else { Err(Missing::Kernel { found: release.to_owned() }) }
+}
+
+/// The first two numbers of a release.
+fn numbers(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let found = match (numbers.next(), numbers.next()) {
+    match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
         _ => (0, 0),
-    };
-    if found >= (6, 1) { Ok(()) } else { Err(Missing::Kernel { found: release.to_owned() }) }
+    }
 }
 
 /// Bits of capabilities: name, bit, and the bit of an older one that includes it.
@@ -105,6 +139,15 @@ mod tests {
         let error = check_release("5.15.0-generic").unwrap_err();
         assert!(error.to_string().contains("5.15.0-generic") && error.to_string().contains("6.1"));
         assert!(check_release("").is_err());
+    }
+
+    #[test]
+    fn a_mode_that_the_kernel_is_too_old_for_is_refused_with_another() {
+        assert_eq!(check_mode_of("6.1.0-56-cloud-amd64", NicMode::Native), Ok(()));
+        assert_eq!(check_mode_of("6.12.95", NicMode::Generic), Ok(()));
+        let error = check_mode_of("6.1.0-56-cloud-amd64", NicMode::Tc).unwrap_err().to_string();
+        assert!(error.contains("NIC mode tc") && error.contains("6.3"), "{error}");
+        assert!(error.contains("mode native"), "{error}");
     }
 
     #[test]

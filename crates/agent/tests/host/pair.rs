@@ -31,6 +31,10 @@ fn pair(a: &Guest, b: &Guest) -> (VpcRows, VpcRows) {
 
 #[test]
 fn guests_on_two_hosts_reach_each_other_with_tc() {
+    if !world::unwraps_in_tc() {
+        println!("SKIPPED: needs Linux 6.3");
+        return;
+    }
     guests_reach_each_other("tc", "pair::guests_on_two_hosts_reach_each_other_with_tc");
 }
 

@@ -73,7 +73,11 @@ one() {
     check "the lab's demo" mizar lab demo
     check "an agent attaches in each mode, and delivers" \
         tests host kernel::each_mode pair::guests_on
-    check "kernel and user space agree" tests differential
+    # Before Linux 6.3 frames cannot be unwrapped in tc, and no agent has that done.
+    case $(uname -r) in
+    6.[12].*) ;;
+    *) check "kernel and user space agree" tests differential ;;
+    esac
 }
 
 # The NIC of one of two machines, and a namespace for its guest.

@@ -46,7 +46,7 @@ const KERNELS: [Kernel; 2] = [
 
 /// How long a machine may take in all that it tries: some minutes of a processor's time, which it
 /// may have to share.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Why kernels cannot be tried on this machine, if they cannot.
 pub(crate) fn obstacle() -> Option<&'static str> {
