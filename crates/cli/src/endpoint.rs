@@ -64,8 +64,8 @@ pub(crate) struct Migrate {
 }
 
 const MIGRATE_EXAMPLES: &str = "\
-Who moves a machine with its memory prepares, copies, and switches while the machine stands still: what
-comes for it afterwards reaches the new host, directly or by way of the old one.
+Who moves a machine with its memory prepares, copies, and switches while the machine stands still:
+what comes for it afterwards reaches the new host, directly or by way of the old one.
 
 Examples:
   mizar endpoint migrate blue/web-1 --to h3

@@ -11,8 +11,8 @@
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
 //! form. Endpoints, of which there are many, are written field by field, and those that are hosts
-//! themselves, or about to move, have versions of their own; the others as MessagePack with the names of their
-//! fields, so that a later version may add some.
+//! themselves, or about to move, have versions of their own; the others as MessagePack with the
+//! names of their fields, so that a later version may add some.
 
 use crate::keyring::{self, Keyring};
 use ipnet::IpNet;

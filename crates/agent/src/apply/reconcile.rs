@@ -170,7 +170,7 @@ impl Applier {
         let target = port.migration.and_then(PortMigration::target);
         if let Err(error) = self.hosts.keep_target((vni, name.clone()), target) {
             let error = error_chain(&error);
-            warn!(%vni, endpoint = %name, error, "the host that it is about to move to is not added");
+            warn!(%vni, endpoint = %name, error, "host that it is about to move to not added");
         }
         let place = Place {
             vpc,

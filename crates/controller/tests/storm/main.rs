@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 const ENDPOINTS: usize = 20_000;
 /// Writes that are made together.
 const TOGETHER: usize = 500;
-/// Memory that the storm may take beyond what the fleet took before, whatever is sent in it, and for
-/// each stream: both ends of the new one are there before the old one's memory is used again.
+/// Memory that the storm may take beyond what the fleet took before, whatever is sent in it, and
+/// for each stream: both ends of a new one are there before the old one's memory is used again.
 const MORE: usize = 64 << 20;
 const MORE_FOR_EACH: usize = 48 << 10;
 

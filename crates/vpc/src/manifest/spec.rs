@@ -134,8 +134,8 @@ specs! {
         pub mac: Option<Mac>,
         /// How it is attached.
         pub attachment: Attachment,
-        /// The host that it is about to move to, and how it is attached there: that is done already,
-        /// while it lives where it lives.
+        /// The host that it is about to move to, and how it is attached there: that is done
+        /// already, while it lives where it lives.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub migration: Option<Box<Migration>>,
     }

@@ -136,16 +136,9 @@ impl World {
             }
             Event::Migrate(vpc, number, host) => {
                 let host = host.map(|host| self.pick(host));
-                self.change_endpoint(*vpc, *number, |spec| {
-                    let attachment = spec.attachment.clone();
-                    spec.migration = host.map(|host| Box::new(Migration { host, attachment }));
-                });
+                self.change_endpoint(*vpc, *number, |spec| prepare(spec, host));
             }
-            Event::Switch(vpc, number) => self.change_endpoint(*vpc, *number, |spec| {
-                if let Some(migration) = spec.migration.take() {
-                    (spec.host, spec.attachment) = (migration.host, migration.attachment);
-                }
-            }),
+            Event::Switch(vpc, number) => self.change_endpoint(*vpc, *number, switch),
             Event::Network(vpc, number, Some(families)) => {
                 let path = path(*vpc, NETWORKS[*number]);
                 self.apply(&network(&path, |spec| {
@@ -172,14 +165,7 @@ impl World {
                 let role = self.role(hosts.as_ref());
                 self.apply(&vpc(VPCS[*number], |spec| spec.dividers = role));
             }
-            Event::Cordon(host, cordoned) => {
-                let host = self.pick(*host);
-                self.change(&Ref::global(Kind::Host, host), |manifest| {
-                    if let Manifest::Host(it) = manifest {
-                        it.spec.cordoned = *cordoned;
-                    }
-                });
-            }
+            Event::Cordon(host, cordoned) => self.cordon(*host, *cordoned),
             Event::Join if self.joined < 12 => {
                 self.joined += 1;
                 assert!(self.apply(&host(self.joined, |_| ())));
@@ -292,6 +278,15 @@ impl World {
         }
     }
 
+    fn cordon(&mut self, host: u8, cordoned: bool) {
+        let host = self.pick(host);
+        self.change(&Ref::global(Kind::Host, host), |manifest| {
+            if let Manifest::Host(it) = manifest {
+                it.spec.cordoned = cordoned;
+            }
+        });
+    }
+
     fn change_endpoint(&mut self, vpc: usize, number: u8, change: impl FnOnce(&mut EndpointSpec)) {
         let name_ = name(format!("e{number}"));
         self.change(&Ref::in_vpc(Kind::Endpoint, name(VPCS[vpc]), name_), |manifest| {
@@ -340,6 +335,17 @@ impl World {
         let Some(hosts) = hosts else { return RoleSpec::Auto };
         let hosts: BTreeSet<_> = hosts.iter().map(|host| self.pick(*host)).collect();
         RoleSpec::Hosts(hosts.into_iter().collect())
+    }
+}
+
+fn prepare(spec: &mut EndpointSpec, host: Option<Name>) {
+    let attachment = spec.attachment.clone();
+    spec.migration = host.map(|host| Box::new(Migration { host, attachment }));
+}
+
+fn switch(spec: &mut EndpointSpec) {
+    if let Some(migration) = spec.migration.take() {
+        (spec.host, spec.attachment) = (migration.host, migration.attachment);
     }
 }
 
