@@ -248,7 +248,6 @@ impl World {
             protocol: PROTOCOL,
             version: "sim".to_owned(),
             underlay: Some(underlay(id).into()),
-            // Agents here sign nothing, so nobody requires it.
             tags: 0,
             positions: self.agents[id].applier.positions(held),
         };

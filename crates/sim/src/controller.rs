@@ -188,8 +188,9 @@ impl World {
 
     /// The resources that there are from the beginning.
     pub(crate) fn found(&mut self, scenario: &Scenario) -> Result<()> {
+        // Agents here sign nothing.
         let mut changes = vec![json!({"kind": "Fleet", "metadata": {"name": "fleet"},
-                   "spec": {"prefixes": ["192.0.2.0/24"]}})];
+                   "spec": {"tags": {"enabled": false}, "prefixes": ["192.0.2.0/24"]}})];
         let present = scenario.hosts.iter().enumerate().filter(|(_, host)| host.present);
         changes.extend(present.map(|(id, _)| host_manifest(id, false)));
         for vpc in 0..scenario.vpcs {

@@ -175,9 +175,9 @@ note: it rains
 3. h3 arrive: unwrapped for an endpoint of this host
    ▸ endpoint  10.0.0.3  blue/b, on this host at interface 5
      endpoint  10.0.0.2  no row
+     vpc       VNI 7     dividers h2
      learned   10.0.0.2  no row
      host      h1        100.64.0.1, not proven alive, MTU 1500
-     vpc       VNI 7     dividers h2
      asks its agent whether h1 is alive
      learns that 10.0.0.2 is on h1
 ✓ delivered to blue/b on h3, by way of bouncer h2

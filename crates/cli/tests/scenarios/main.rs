@@ -9,6 +9,7 @@
 mod changes;
 mod declared;
 mod demo;
+mod faults;
 mod frames;
 mod host_endpoints;
 mod migrations;

@@ -137,9 +137,9 @@ fn the_second_miss_ends_a_packet_and_the_sender_asks_no_more_for_a_while() {
     world.send(&a, frame()).dropped(OTHER, Reason::NoEndpoint);
     assert!(world.told.contains(&(OTHER, a.host, oam::UNKNOWN)));
     world.send(&a, frame()).dropped(a.host, Reason::NoEndpoint);
-    world.advance(TEACH / 2);
+    world.advance(TEACH / 8);
     world.send(&a, frame()).dropped(a.host, Reason::NoEndpoint);
-    world.advance(TEACH / 2);
+    world.advance(TEACH / 8);
     world.send(&a, frame()).dropped(OTHER, Reason::NoEndpoint);
 }
 
