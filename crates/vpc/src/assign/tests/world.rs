@@ -139,9 +139,10 @@ impl World {
     }
 
     /// Checks that senders with maps of up to two epochs ago reach a host that has the rows within
-    /// two forwards, if every host that forwards is as current as that.
+    /// two forwards, if every host that forwards is as current as that. Nobody has an older map
+    /// than the one that all who are heard have acknowledged.
     pub(super) fn check_forwarding(&self) {
-        let oldest = (self.maps.len() as u64).saturating_sub(2).max(1);
+        let oldest = (self.maps.len() as u64).saturating_sub(2).max(self.told()).max(1);
         for sender in &self.maps[oldest as usize - 1..] {
             for slot in Slot::all() {
                 let sent = sender.holders(slot).find(|host| self.is_alive(host));
