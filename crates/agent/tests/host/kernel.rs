@@ -69,9 +69,11 @@ fn key(number: u32) -> EndpointKey {
 }
 
 /// The verifier gives up after a million instructions, and takes a millisecond or two for every
-/// thousand: at each start of an agent. Some kernels' go through twice as many as others'
+/// thousand: at each start of an agent. That of earlier kernels goes through twice as many
 /// (docs/kernels.md).
-const MOST_STEPS: u32 = 200_000;
+fn most_steps() -> u32 {
+    if world::linux() >= (6, 18) { 150_000 } else { 200_000 }
+}
 /// The kernel gives a program 512 bytes of stack, of which the largest takes so many.
 const MOST_STACK: usize = 504;
 
@@ -92,7 +94,7 @@ fn the_verifier_goes_through_each_program_in_few_steps() {
             let steps = program.info().unwrap().verified_instruction_count().unwrap();
             let stack = stacks[name];
             println!("{name:>16} {steps:>7} {stack:>4}");
-            assert!(steps <= MOST_STEPS, "{name}: {steps} steps");
+            assert!(steps < most_steps(), "{name}: {steps} steps");
             assert!(stack <= MOST_STACK, "{name}: {stack} bytes of stack");
         }
     });

@@ -71,9 +71,14 @@ pub(crate) fn enter<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce() 
 
 /// Whether this kernel can unwrap frames above a NIC's driver, which takes Linux 6.3.
 pub(crate) fn unwraps_in_tc() -> bool {
+    linux() >= (6, 3)
+}
+
+/// The version of this kernel.
+pub(crate) fn linux() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 3)
+    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 /// Options of the agent of host h1, in this namespace.

@@ -24,7 +24,7 @@ const TOGETHER: usize = 500;
 /// Memory that the storm may take beyond what the fleet took before, whatever is sent in it, and
 /// for each stream: both ends of a new one are there before the old one's memory is used again.
 const MORE: usize = 64 << 20;
-const MORE_FOR_EACH: usize = 48 << 10;
+const MORE_FOR_EACH: usize = 32 << 10;
 
 /// How many agents there are.
 fn crowd() -> usize {
