@@ -106,7 +106,10 @@ fn same_learned(kernel: &Learned, right: &Learned) -> bool {
 }
 
 fn same_host(kernel: &Host, right: &Host) -> bool {
-    same_stamp(kernel.used, right.used) && Host { used: right.used, ..*kernel } == *right
+    let Host { used, alive_until, .. } = *right;
+    same_stamp(kernel.used, used)
+        && same_stamp(kernel.alive_until, alive_until)
+        && Host { used, alive_until, ..*kernel } == *right
 }
 
 fn same_bucket(kernel: &Bucket, right: &Bucket) -> bool {

@@ -234,7 +234,7 @@ pub(crate) fn control(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
     let message = match random.below(8) {
         0 | 1 => Message { kind: oam::ECHO, ..Message::echo(random.number(), tables.now) },
         2 | 3 => {
-            let sent = random.pick(&[0, tables.now - TICK, tables.now - TICK, tables.now + TICK]);
+            let sent = random.pick(&[0, tables.now - TICK, tables.now + TICK, u64::MAX]);
             let wrong = u64::from(random.one_in(5));
             let cookie = tables.config.echo_cookie ^ wrong;
             Message { kind: oam::ECHO_REPLY, ..Message::echo(cookie, sent) }

@@ -125,12 +125,17 @@ fn reply<F: Frame, T: Tables>(
 /// Our own echo has come back: the path works both ways. One that many ask may say for how much
 /// longer than the lease it need not be asked; whatever it says, it is not believed to be alive for
 /// longer than lease and longest pause after it was last heard of.
+///
+/// The agent's clock runs on while a kernel is late in counting ticks, so a stamp may be of a tick
+/// that is still to come, which is as good as this one; of one a lease ahead nobody's clock is.
 #[inline(always)]
 fn proven<T: Tables>(tables: &T, config: &Config, reply: &ControlFrame) -> Result<(), Reason> {
-    let sent = reply.message.stamp.get();
-    if reply.message.cookie.get() != config.echo_cookie || sent > tables.now() {
+    let (now, sent) = (tables.now(), reply.message.stamp.get());
+    let ahead = sent.saturating_sub(now) >= u64::from(config.lease);
+    if reply.message.cookie.get() != config.echo_cookie || ahead {
         return Err(Reason::BadOam);
     }
+    let sent = sent.min(now);
     let sender = Address::v4(reply.outer.ip.src);
     let index = tables.host_index(&sender).ok_or(Reason::NoHost)?;
     let pause = u64::from(reply.message.pause.get()) * u64::from(config.hz) / 1000;

@@ -60,7 +60,8 @@ fn only_our_own_echo_coming_back_proves_a_host_alive() {
     let mut world = World::new();
     let cookie = world.hosts[HERE].config.echo_cookie;
     world.arrive(HERE, reply(cookie ^ 1, START)).dropped(HERE, Reason::BadOam);
-    world.arrive(HERE, reply(cookie, START + 1)).dropped(HERE, Reason::BadOam);
+    world.arrive(HERE, reply(cookie, START + LEASE)).dropped(HERE, Reason::BadOam);
+    world.arrive(HERE, reply(cookie, u64::MAX)).dropped(HERE, Reason::BadOam);
     assert_eq!(alive_until(&world), 0);
     assert_eq!(world.arrive(HERE, reply(cookie, START)).fate, Fate::Consumed(HERE));
     assert_eq!(alive_until(&world), START + LEASE);
@@ -68,6 +69,16 @@ fn only_our_own_echo_coming_back_proves_a_host_alive() {
     world.hosts[HERE].now += 100;
     let _ = world.arrive(HERE, reply(cookie, START + 60));
     assert_eq!(alive_until(&world), START + 60 + LEASE);
+}
+
+#[test]
+fn an_echo_that_was_sent_before_the_kernel_counted_the_tick_proves_no_more_than_this_tick() {
+    let mut world = World::new();
+    let cookie = world.hosts[HERE].config.echo_cookie;
+    for ahead in [1, LEASE - 1] {
+        assert_eq!(world.arrive(HERE, reply(cookie, START + ahead)).fate, Fate::Consumed(HERE));
+        assert_eq!(alive_until(&world), START + LEASE);
+    }
 }
 
 #[test]

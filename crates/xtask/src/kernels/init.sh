@@ -159,8 +159,7 @@ download() {
 }
 
 # A guest's interface asks for routers and whether its address is free, at once, which are dropped
-# as multicast, without an answer, or while its port has no row yet. An echo may return before a
-# machine as slow as this one has counted the tick at which it was sent: that is asked again.
+# as multicast, without an answer, or while its port has no row yet.
 drops() {
     mizar agent counters >/tmp/counters
     if grep 'dropped: ' /tmp/counters | grep -vE 'multicast|unanswered|no_port'; then
