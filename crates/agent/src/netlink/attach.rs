@@ -41,9 +41,9 @@ const GUEST_FEATURES: [(&str, bool); 8] = [
     ("tx-sit-segmentation", false),
 ];
 
-/// Both ends of an endpoint's link.
+/// Both ends of an endpoint's link: the index of the host's, and the guest's.
 struct Pair {
-    host: Link,
+    host: u32,
     guest: Link,
 }
 
@@ -85,10 +85,10 @@ pub(super) fn attach(
     };
     let result = complete(worker, &mut guest, spec, program, &pair, steps_of);
     if result.is_err() && outcome != Outcome::Kept {
-        undo(worker, &pair.host);
+        undo(worker, spec);
     }
     result?;
-    Ok(Attached { interface: pair.host.index, outcome, steps: steps.into_times() })
+    Ok(Attached { interface: pair.host, outcome, steps: steps.into_times() })
 }
 
 /// Detaches an endpoint; whether it was attached.
@@ -157,7 +157,7 @@ fn look_up_pair(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> 
                 && guest.peer == Some(host.index)
                 && (spec.index == 0 || spec.index == host.index) =>
         {
-            Present::Right(Pair { host, guest })
+            Present::Right(Pair { host: host.index, guest })
         }
         _ => Present::Wrong(host),
     })
@@ -174,15 +174,16 @@ fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result
     if let Err(error) = worker.host.execute(creation(guest, spec, &name)) {
         return Err(explain(worker, error, guest, spec));
     }
-    let made = link::find(&mut worker.host, &name)?.ok_or_else(|| link::missing(&name))?;
-    let pair = match made.peer {
-        Some(peer) => link::find_index(&mut guest.socket, peer),
-        None => Ok(None),
+    // Nothing is asked about the host's end if its index is given: for each word about it the kernel
+    // goes through all namespaces that this one has links to.
+    let host = match spec.index {
+        0 => link::find(&mut worker.host, &name)?.ok_or_else(|| link::missing(&name))?.index,
+        index => index,
     };
-    match pair {
-        Ok(Some(guest)) => Ok(Pair { host: made, guest }),
+    match link::find(&mut guest.socket, &spec.interface) {
+        Ok(Some(guest)) if guest.peer == Some(host) => Ok(Pair { host, guest }),
         result => {
-            undo(worker, &made);
+            undo(worker, spec);
             Err(result.err().unwrap_or_else(|| link::missing(&spec.interface)))
         }
     }
@@ -240,9 +241,8 @@ fn complete(
     pair: &Pair,
     steps: &mut Steps,
 ) -> Result<()> {
-    let host = pair.host.index;
-    let index = pair.guest.index;
-    steps.take(Step::HostEnd, || set_host_end(worker, spec, &pair.host))?;
+    let (host, index) = (pair.host, pair.guest.index);
+    steps.take(Step::HostEnd, || set_host_end(worker, spec, host))?;
     steps.take(Step::Filter, || filter::attach(&mut worker.host, host, Hook::Guest, program))?;
     steps.take(Step::GuestEnd, || set_guest_end(guest, spec, &pair.guest))?;
     steps.take(Step::Up, || {
@@ -256,25 +256,28 @@ fn complete(
 }
 
 /// The host's stack neither has an address here nor asks for any.
-fn set_host_end(worker: &mut Worker, spec: &EndpointSpec, link: &Link) -> Result<()> {
-    let what = "name the host's end";
-    let named = link::change(what, link.index, libc::IFF_NOARP, libc::IFF_NOARP)
-        .text(libc::IFLA_IFALIAS, &alias(&worker.instance, spec.vni, &spec.name))
-        .number(libc::IFLA_MTU, HOST_END_MTU);
-    worker.host.execute(named)?;
-    silence_v6(&mut worker.host, "keep IPv6 off the host's end", link)
+fn set_host_end(worker: &mut Worker, spec: &EndpointSpec, index: u32) -> Result<()> {
+    let alias = alias(&worker.instance, spec.vni, &spec.name);
+    let named = || {
+        link::change("name the host's end", index, libc::IFF_NOARP, libc::IFF_NOARP)
+            .text(libc::IFLA_IFALIAS, &alias)
+            .number(libc::IFLA_MTU, HOST_END_MTU)
+    };
+    if unless(worker.host.execute(silent_v6(named())), &[libc::EAFNOSUPPORT])? {
+        return Ok(());
+    }
+    worker.host.execute(named())
 }
 
-/// Keeps an interface from having a link-local address of its own, and thereby from asking for
-/// routers.
-fn silence_v6(socket: &mut Socket, what: &'static str, link: &Link) -> Result<()> {
-    let silent = link::change(what, link.index, 0, 0).nested(libc::IFLA_AF_SPEC, &[], |families| {
+/// Of a request that changes an interface: it has no link-local address of its own, and so does not
+/// ask for routers. Refused with EAFNOSUPPORT, before anything is changed, where there is no IPv6,
+/// in the kernel or at this MTU, and nothing to keep off.
+fn silent_v6(change: Request) -> Request {
+    change.nested(libc::IFLA_AF_SPEC, &[], |families| {
         families.nested(libc::AF_INET6 as u16, &[], |v6| {
             v6.bytes(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])
         })
-    });
-    // Without IPv6, in the kernel or at this MTU, there is nothing to keep off.
-    unless(socket.execute(silent), &[libc::EAFNOSUPPORT]).map(drop)
+    })
 }
 
 fn set_guest_end(guest: &mut Guest, spec: &EndpointSpec, link: &Link) -> Result<()> {
@@ -286,16 +289,22 @@ fn set_guest_end(guest: &mut Guest, spec: &EndpointSpec, link: &Link) -> Result<
     }
     if let GuestEnd::Host { .. } = spec.end {
         // The answer would be a default route.
-        silence_v6(&mut guest.socket, "keep the host from asking for routers", link)?;
+        let silent = link::change("keep the host from asking for routers", link.index, 0, 0);
+        unless(guest.socket.execute(silent_v6(silent)), &[libc::EAFNOSUPPORT])?;
     }
     ethtool::set_features(&guest.socket, &link.name, &GUEST_FEATURES)
 }
 
-/// Removes a link that was made by an attachment that failed. That error is what is reported; a
+/// Removes the link that was made by an attachment that failed. That error is what is reported; a
 /// link that cannot be removed either is recognised by the next attempt.
-fn undo(worker: &mut Worker, link: &Link) {
-    if let Err(error) = link::remove(&mut worker.host, link.index) {
-        tracing::warn!(interface = %link.name, %error, "cannot undo a failed attachment");
+fn undo(worker: &mut Worker, spec: &EndpointSpec) {
+    let name = host_interface(spec.vni, &spec.name);
+    let removed = match link::find(&mut worker.host, &name) {
+        Ok(Some(link)) => link::remove(&mut worker.host, link.index),
+        result => result.map(|_| false),
+    };
+    if let Err(error) = removed {
+        tracing::warn!(interface = name, %error, "cannot undo a failed attachment");
     }
 }
 
