@@ -36,6 +36,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod write;
+mod young;
 
 use keys::Keys;
 use outgoing::{BATCH_ROWS, Sending};
@@ -43,6 +44,7 @@ pub use outlet::Messages;
 use outlet::Outlet;
 pub use session::Opened;
 pub use write::Request;
+use young::YoungNetworks;
 
 /// How long a host that says nothing is counted on.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -94,6 +96,8 @@ pub struct Core {
     resyncs: VecDeque<Place>,
     /// Rows that have come to hosts, of which watchers have to hear.
     follows: BTreeMap<Place, Cursor>,
+    /// Networks that not all dividers know yet.
+    young: YoungNetworks,
     /// Most rows in one message.
     batch_rows: usize,
     /// The last write.
@@ -144,6 +148,7 @@ impl Core {
             changes: VecDeque::new(),
             resyncs: VecDeque::new(),
             follows: BTreeMap::new(),
+            young: YoungNetworks::new(),
             batch_rows: BATCH_ROWS,
             generation,
             started: now,

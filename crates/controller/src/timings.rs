@@ -65,19 +65,19 @@ impl Timings {
         }
     }
 
-    /// An endpoint's host, or its bouncers, have it.
+    /// Steps that an endpoint has come to, or not; the last one is that it is ready.
     pub(crate) fn reach(
         &mut self,
         vni: Vni,
         name: &Name,
-        (attached, bounced): (bool, bool),
+        steps: [(&'static str, bool); 3],
         now: Time,
     ) {
         let place = (vni, name.clone());
-        let Some(steps) = self.waiting.get_mut(&place) else { return };
-        let is_ready = attached && bounced;
-        for (step, is) in [("attached", attached), ("bounced", bounced), ("ready", is_ready)] {
-            if let Some(after) = steps.reach(step, is, now) {
+        let Some(waiting) = self.waiting.get_mut(&place) else { return };
+        let [.., (_, is_ready)] = steps;
+        for (step, is) in steps {
+            if let Some(after) = waiting.reach(step, is, now) {
                 self.reached.push((step, after));
             }
         }

@@ -174,8 +174,8 @@ fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result
     if let Err(error) = worker.host.execute(creation(guest, spec, &name)) {
         return Err(explain(worker, error, guest, spec));
     }
-    // Nothing is asked about the host's end if its index is given: for each word about it the kernel
-    // goes through all namespaces that this one has links to.
+    // Nothing is asked about the host's end if its index is given: for each word about it the
+    // kernel goes through all namespaces that this one has links to.
     let host = match spec.index {
         0 => link::find(&mut worker.host, &name)?.ok_or_else(|| link::missing(&name))?.index,
         index => index,

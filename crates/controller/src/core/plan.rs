@@ -88,6 +88,7 @@ impl Core {
             // What it holds does not count as long as it is silent.
             for vni in self.vpcs_of(&record.name) {
                 self.follow_all(&record.name, vni, now);
+                self.look_at_young(vni, now);
             }
             self.tell_host(&record.name, now);
         }

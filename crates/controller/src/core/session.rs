@@ -161,6 +161,7 @@ impl Core {
                 };
                 let keys: BTreeSet<_> = keys.into_iter().chain(failed).chain(mended).collect();
                 self.follow_keys(vni, &keys, now);
+                self.divider_heard(host, vni, now);
                 moves.retain(|(place, _)| !self.desk.is_moving(place));
                 self.resume(moves);
             }

@@ -19,7 +19,10 @@ impl Core {
     pub(super) fn progress_of(&mut self, vni: Vni, name: &Name, now: Time) {
         let Some(endpoint) = self.endpoint(vni, name).cloned() else { return };
         let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
-        self.timings.reach(vni, name, (attached.is_so(), bounced.is_so()), now);
+        let (attached, bounced) = (attached.is_so(), bounced.is_so());
+        let is_ready = attached && bounced && self.routed(&endpoint, now).is_so();
+        let steps = [("attached", attached), ("bounced", bounced), ("ready", is_ready)];
+        self.timings.reach(vni, name, steps, now);
         for (step, took) in self.timings.take_reached() {
             self.metrics.reached(step, took);
         }
@@ -176,8 +179,9 @@ impl Core {
 
     fn endpoint_status(&self, record: &EndpointRecord, now: Time) -> EndpointStatus {
         let (attached, bounced) = (self.attached(record), self.bounced(record, now));
+        let routed = self.routed(record, now);
         let prepared = record.migration.as_ref().map(|it| self.has_port(record, &it.host));
-        let phase = phase(&attached, &bounced);
+        let phase = phase(&attached, [&bounced, &routed]);
         let ready = Fact {
             status: if phase == Phase::Ready {
                 ConditionStatus::True
@@ -196,6 +200,7 @@ impl Core {
             conditions: [
                 Some(attached.condition("Attached")),
                 Some(bounced.condition("Bounced")),
+                Some(routed.condition("Routed")),
                 prepared.map(|prepared| prepared.condition(EndpointStatus::PREPARED)),
                 Some(ready.condition("Ready")),
             ]
@@ -266,34 +271,38 @@ impl Core {
         match (missing.is_empty(), bare) {
             (true, false) => Fact::yes(),
             (_, true) => Fact::no("Bare", missing.join(", ")),
-            (false, false) => Fact::no("Partly", missing.join(", ")),
+            (false, false) => Fact::no(Fact::PARTLY, missing.join(", ")),
         }
     }
 }
 
 /// All in one word.
-fn phase(attached: &Fact, bounced: &Fact) -> Phase {
-    match (attached.is_so(), bounced.is_so()) {
-        (true, true) => Phase::Ready,
-        (false, _) if attached.reason == "Failed" => Phase::Failed,
-        (true, false) if bounced.reason == "Partly" => Phase::Degraded,
+fn phase(attached: &Fact, known: [&Fact; 2]) -> Phase {
+    let works = |fact: &&Fact| fact.is_so() || fact.reason == Fact::PARTLY;
+    match attached.is_so() {
+        true if known.iter().all(|fact| fact.is_so()) => Phase::Ready,
+        true if known.iter().all(works) => Phase::Degraded,
+        false if attached.reason == "Failed" => Phase::Failed,
         _ => Phase::Pending,
     }
 }
 
 /// Whether something is so, and why not.
-struct Fact {
+pub(super) struct Fact {
     status: ConditionStatus,
     reason: &'static str,
     message: String,
 }
 
 impl Fact {
-    fn yes() -> Self {
+    /// Some of those who should know do.
+    pub(super) const PARTLY: &'static str = "Partly";
+
+    pub(super) fn yes() -> Self {
         Self { status: ConditionStatus::True, reason: "", message: String::new() }
     }
 
-    fn no(reason: &'static str, message: String) -> Self {
+    pub(super) fn no(reason: &'static str, message: String) -> Self {
         Self { status: ConditionStatus::False, reason, message }
     }
 

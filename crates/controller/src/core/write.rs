@@ -258,8 +258,9 @@ impl Core {
         }
         self.tell_watchers(&draft.changes, &draft.outcomes);
         for change in &draft.maps {
-            if let MapChange::SlotMap((vni, id), _) = change {
-                self.tell_network(*vni, *id, now);
+            match change {
+                MapChange::SlotMap((vni, id), _) => self.tell_network(*vni, *id, now),
+                MapChange::Dividers(vni, _) => self.look_at_young(*vni, now),
             }
         }
         Written { resource_version: at, outcomes: draft.outcomes }
@@ -307,7 +308,11 @@ impl Core {
                 self.planner.all_due(&self.catalog);
             }
             (_, Some(Record::Fleet(_))) => self.send_configs(),
-            (Some(Record::Network(it)), None) => self.planner.gone(Due::Network(it.vni, it.id)),
+            (None, Some(Record::Network(it))) => self.is_made(it.vni, it.id),
+            (Some(Record::Network(it)), None) => {
+                self.young.remove(&(it.vni, it.id));
+                self.planner.gone(Due::Network(it.vni, it.id));
+            }
             (Some(Record::Vpc(it)), None) => self.planner.gone(Due::Dividers(it.vni)),
             _ => {}
         }

@@ -202,8 +202,9 @@ impl fmt::Display for Phase {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Prepared` (the host
-    /// that it is about to move to has its interface), `Ready`.
+    /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Routed` (the
+    /// dividers know its network), `Prepared` (the host that it is about to move to has its
+    /// interface), `Ready`.
     pub r#type: String,
     /// Whether it is so.
     pub status: ConditionStatus,
