@@ -56,7 +56,11 @@ async fn first_then_direct(
         let after = world.counted().await?;
         let helpers = after.since(&before, guest.vni, helped);
         if after.since(&before, guest.vni, sent).is_empty() || helpers.is_empty() {
-            bail!("the first packet from {from} to {to} was not counted as {sent} and {helped}");
+            bail!(
+                "the first packet from {from} to {to} was not counted as {sent} and {helped}, but \
+                 as {}",
+                after.risen(&before, guest.vni)
+            );
         }
         until_direct(world, from, &address, sent).await?;
         let helpers: Vec<_> = helpers.into_keys().collect();

@@ -123,6 +123,20 @@ impl Counted {
         risen.filter(|(_, packets)| *packets > 0).collect()
     }
 
+    /// All counters of a VPC that have risen since then, by host.
+    pub(super) fn risen(&self, before: &Self, vni: Vni) -> String {
+        let hosts = self.hosts.iter().filter_map(|(host, counters)| {
+            let risen = counters.vpcs.get(&vni)?.iter().filter_map(|(name, now)| {
+                let more = now.saturating_sub(before.of(host, vni, name));
+                (more > 0).then(|| format!("{name} {more}"))
+            });
+            let risen: Vec<_> = risen.collect();
+            (!risen.is_empty()).then(|| format!("{host}: {}", risen.join(", ")))
+        });
+        let risen: Vec<_> = hosts.collect();
+        if risen.is_empty() { "nothing".to_owned() } else { risen.join("; ") }
+    }
+
     fn of(&self, host: &str, vni: Vni, name: &str) -> u64 {
         let packets = self.hosts.get(host).and_then(|counters| counters.vpcs.get(&vni));
         packets.and_then(|packets| packets.get(name)).copied().unwrap_or_default()
@@ -147,5 +161,7 @@ mod tests {
         assert_eq!(risen, BTreeMap::from([("h1".to_owned(), 2)]));
         assert!(counted(5).since(&counted(5), vni, "bounced").is_empty());
         assert!(counted(5).since(&counted(3), vni, "divided").is_empty());
+        assert_eq!(counted(5).risen(&counted(3), vni), "h1: bounced 2");
+        assert_eq!(counted(5).risen(&counted(5), vni), "nothing");
     }
 }
