@@ -72,7 +72,7 @@ fn key(number: u32) -> EndpointKey {
 /// thousand: at each start of an agent. That of earlier kernels goes through twice as many
 /// (docs/kernels.md).
 fn most_steps() -> u32 {
-    if world::linux() >= (6, 18) { 150_000 } else { 200_000 }
+    if world::linux() >= (6, 18) { 150_000 } else { 260_000 }
 }
 /// The kernel gives a program 512 bytes of stack, of which the largest takes so many.
 const MOST_STACK: usize = 504;
