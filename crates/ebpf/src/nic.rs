@@ -10,11 +10,9 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use mizar_packet::count::Counter;
 use mizar_packet::programs::{SLOT_CONTROL, Tag};
-use mizar_packet::wire::geneve::{self, Outer};
+use mizar_packet::wire::geneve;
 use mizar_packet::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
-use mizar_packet::{
-    Case, Delivery, Frame, Reason, Referral, Tables, Verdict, function, wire_in as journey,
-};
+use mizar_packet::{Delivery, Frame, Reason, Tables, Verdict, function, wire_in as journey};
 
 /// A frame from the wire, in the driver: forwarded without ever being an skb, or unwrapped and
 /// tagged for `wire_tc` to deliver after GRO.
@@ -43,12 +41,12 @@ fn wire<const GENERIC: bool>(ctx: &XdpContext) -> u32 {
     act_xdp(ctx, verdict)
 }
 
-/// Control messages, in the driver.
+/// Control messages and other rare cases, in the driver.
 #[xdp(frags)]
 #[inline(always)]
 pub fn control_xdp(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::<false>(&ctx);
-    let referral = control_case(&frame);
+    let referral = function::control::case(&frame);
     let verdict = function::control::control(&mut frame, &Maps, referral);
     act_xdp(&ctx, verdict)
 }
@@ -89,12 +87,12 @@ pub fn wire_tc(ctx: TcContext) -> i32 {
     act_tc(&ctx, verdict)
 }
 
-/// Control messages, above the driver.
+/// Control messages and other rare cases, above the driver.
 #[classifier]
 #[inline(always)]
 pub fn control_tc(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::from_wire(&ctx);
-    let referral = control_case(&frame);
+    let referral = function::control::case(&frame);
     let verdict = function::control::control(&mut frame, &Maps, referral);
     act_tc(&ctx, verdict)
 }
@@ -153,12 +151,4 @@ fn is_tunnel(frame: &TcFrame<'_>) -> bool {
     }
     let at = Ethernet::LEN + ip.header_len();
     frame.load::<Udp>(at).is_ok_and(|udp| udp.dst.get() == geneve::PORT)
-}
-
-/// Which of the two cases a frame is: an ICMP error, or a control message.
-#[inline(always)]
-fn control_case<F: Frame>(frame: &F) -> Referral {
-    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
-    let case = if icmp { Case::UnderlayTooBig } else { Case::Oam };
-    Referral { case, argument: 0 }
 }

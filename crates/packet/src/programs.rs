@@ -11,7 +11,7 @@ pub const SLOT_ANSWER_DHCP: u32 = 3;
 /// Slots of `GUEST_SLOTS`; those beyond the ones above are room for hooks.
 pub const GUEST_SLOTS: u32 = 16;
 
-/// Slot of `WIRE_SLOTS` (XDP) and `WIRE_TC_SLOTS` (tc) for control messages and ICMP errors.
+/// Slot of `WIRE_SLOTS` (XDP) and `WIRE_TC_SLOTS` (tc) for control messages and other rare cases.
 pub const SLOT_CONTROL: u32 = 0;
 /// Slots of `WIRE_SLOTS` and `WIRE_TC_SLOTS`; those beyond are room for hooks.
 pub const WIRE_SLOTS: u32 = 8;

@@ -5,7 +5,7 @@ use crate::kernel::Skb;
 use crate::outcome::Outcome;
 use mizar_packet::memory::{MemoryFrame, MemoryTables};
 use mizar_packet::programs::Tag;
-use mizar_packet::wire::geneve::{self, Outer};
+use mizar_packet::wire::geneve;
 use mizar_packet::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
 use mizar_packet::{Case, Frame, Reason, Referral, Verdict, function};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -92,7 +92,7 @@ fn run_with<const XDP: bool, const GENERIC: bool>(
             function::from_wire(&mut frame, tables)
         }
         Entry::ControlXdp | Entry::ControlTc => {
-            let referral = control_case(&frame);
+            let referral = function::control::case(&frame);
             function::control::control(&mut frame, tables, referral)
         }
         Entry::Guard => guard(tables, bytes, skb),
@@ -131,11 +131,6 @@ fn code_tc(verdict: Verdict) -> u32 {
         Verdict::Drop(_) | Verdict::Consumed => TC_SHOT,
         Verdict::Refer(_) => panic!("{verdict:?} after all programs"),
     }
-}
-
-fn control_case(frame: &impl Frame) -> Referral {
-    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
-    Referral { case: if icmp { Case::UnderlayTooBig } else { Case::Oam }, argument: 0 }
 }
 
 /// Nothing without the mark goes to the tunnel's port.

@@ -69,10 +69,11 @@ fn outer(payload_len: usize) -> Outer {
     })
 }
 
-/// A host gets the input as a control message, or as the underlay's word about a packet.
+/// A host gets the input as a control message, as the underlay's word about a packet, or as a
+/// packet that went astray.
 pub fn control_frame(data: &[u8]) {
     let tables = usual(1);
-    for case in [Case::Oam, Case::UnderlayTooBig] {
+    for case in [Case::Oam, Case::UnderlayTooBig, Case::Stray] {
         let Verdict::Refer(referral) = case.refer() else { continue };
         let _ = control::control(&mut frame(data), &tables, referral);
     }
