@@ -4,7 +4,7 @@
 //! kernel maps. What they decide by is shared in `packet::upkeep`; the pauses between messages are
 //! repeated here.
 
-use crate::apply::Applier;
+use crate::apply::{Applier, PATIENCE};
 use crate::host::{nic_mac, underlay};
 use crate::scenario::HostId;
 use crate::world::{Task, World};
@@ -257,8 +257,6 @@ impl World {
 
     /// Says something, once what the host was told of can be reached, unless there is no stream.
     pub(crate) fn say(&mut self, id: HostId, message: AgentMessage) {
-        /// As `agent::hosts` has it.
-        const PATIENCE: u64 = 100_000;
         let Some(stream) = self.agents[id].stream else { return };
         let settled = self.hosts[id].settled_at.min(self.now + PATIENCE);
         let agent = &mut self.agents[id];

@@ -300,16 +300,13 @@ impl World {
             arrived.entry(meta.flow).or_default().push(meta);
         }
         let flows: Vec<_> = self.traffic.flows.clone();
-        // Who has learned where an endpoint was, and did not send to it since, may send there once
-        // more; a host that has no part in the VPC any more can only say so.
-        let spared = usize::from(!self.scenario.class.is_strict());
         for (number, running) in (0..).zip(flows).filter(|(_, running)| running.most > 0) {
             let flow = running.flow;
             let to = self.owner(flow.from.vpc, flow.to);
             let (Some(from), Some((_, to))) = (self.home(flow.from), to) else { continue };
             let none = Vec::new();
             let packets = arrived.get(&number).unwrap_or(&none);
-            if packets.len() + spared < ROUNDS as usize {
+            if packets.len() < ROUNDS as usize {
                 let numbers: Vec<_> = packets.iter().map(|it| it.number).collect();
                 self.fail(format!(
                     "{flow:?} from h{} to h{}: only {numbers:?} arrived",

@@ -156,6 +156,11 @@ impl Scenario {
         self.hosts.len()
     }
 
+    /// How many VPCs there are, all with the same addresses.
+    pub fn vpcs(&self) -> usize {
+        self.vpcs
+    }
+
     /// When the last action happens, in ms.
     pub(crate) fn end(&self) -> u64 {
         self.script.iter().map(|step| step.at).max().unwrap_or(0)

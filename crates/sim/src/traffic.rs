@@ -10,7 +10,7 @@ use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::wire::geneve::{OAM, Outer};
 use mizar_packet::wire::oam;
-use mizar_packet::{Delivery, Reason, Verdict};
+use mizar_packet::{Delivery, Verdict};
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Name, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -136,9 +136,6 @@ impl World {
         match verdict {
             Verdict::Transmit => self.transmit(id, frame, meta),
             Verdict::Deliver(delivery) => self.deliver(id, delivery, &frame, meta),
-            // For the few ms in which the next hop of a holder is looked for that a host has just
-            // been told of, there may be nobody else to send to.
-            Verdict::Drop(Reason::NoNextHop) => self.lost(None, || format!("at h{}", id + 1)),
             Verdict::Drop(reason) => {
                 self.lost(meta, || format!("at h{}: {}", id + 1, reason.name()));
             }

@@ -161,7 +161,13 @@ pub(crate) enum Task {
         vni: Vni,
         name: Name,
     },
-    /// Held endpoints are written late.
+    /// What had to wait for next hops is written.
+    Late {
+        host: HostId,
+        life: u32,
+        vni: Vni,
+    },
+    /// Held endpoints are written late, by a defect.
     Held {
         host: HostId,
         life: u32,
@@ -335,6 +341,7 @@ impl World {
             Task::Detached { host, life, vni, name } if lives(host, life) => {
                 self.detached(host, vni, &name);
             }
+            Task::Late { host, life, vni } if lives(host, life) => self.write_late(host, vni),
             Task::Held { host, life, vni, rows } if lives(host, life) => {
                 self.write_held(host, vni, &rows, &BTreeSet::new());
             }
