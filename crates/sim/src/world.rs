@@ -206,6 +206,8 @@ pub(crate) enum Task {
     Turn,
     /// The controller looks at the time.
     Second,
+    /// Somebody sends a frame who may not.
+    Forge,
     /// A step of the script.
     Step(usize),
     Phase(Phase),
@@ -283,6 +285,7 @@ impl World {
             Task::Step(number) => self.step(number),
             Task::Phase(phase) => self.phase(phase),
             Task::Turn => self.turn(),
+            Task::Forge => self.forge(),
             Task::Second => {
                 self.tick_controller();
                 self.after(controller::TICK, Task::Second);

@@ -27,8 +27,10 @@ pub(crate) enum Entry {
     WireXdp,
     WireXdpGeneric,
     ControlXdp,
+    StrayXdp,
     WireTc,
     ControlTc,
+    StrayTc,
     Guard,
 }
 
@@ -43,6 +45,8 @@ impl Entry {
             Self::WireXdp => "wire_xdp",
             Self::WireXdpGeneric => "wire_xdp_generic",
             Self::ControlXdp => "control_xdp",
+            Self::StrayXdp => "stray_xdp",
+            Self::StrayTc => "stray_tc",
             Self::WireTc => "wire_tc",
             Self::ControlTc => "control_tc",
             Self::Guard => "guard",
@@ -51,7 +55,8 @@ impl Entry {
 
     /// Whether it hangs in XDP, where a frame has nothing beside its bytes.
     pub(crate) fn is_xdp(self) -> bool {
-        matches!(self, Self::WireXdp | Self::WireXdpGeneric | Self::ControlXdp)
+        use Entry::{ControlXdp, StrayXdp, WireXdp, WireXdpGeneric};
+        matches!(self, WireXdp | WireXdpGeneric | ControlXdp | StrayXdp)
     }
 }
 
@@ -95,6 +100,7 @@ fn run_with<const XDP: bool, const GENERIC: bool>(
             let referral = function::control::case(&frame);
             function::control::control(&mut frame, tables, referral)
         }
+        Entry::StrayXdp | Entry::StrayTc => function::stray::stray(&mut frame, tables),
         Entry::Guard => guard(tables, bytes, skb),
     };
     let sent = verdict == Verdict::Transmit && !entry.is_xdp();

@@ -1,46 +1,37 @@
 //! What hosts tell each other, and what the underlay tells them.
 
-use super::stray;
 use crate::bounce::remote;
 use crate::count::{Counter, Path};
 use crate::tables::{Config, EndpointKey, Event};
-use crate::wire::geneve::{self, CONTROL, OAM, Outer};
+use crate::wire::geneve::{self, CONTROL, Outer};
 use crate::wire::icmpv4::Icmpv4;
 use crate::wire::oam::{self, ControlFrame, Message};
 use crate::wire::{Ethernet, Ipv4, Udp, ipv4};
-use crate::wire_in::{Dropped, check_outer, transmit};
+use crate::wire_in::{check_outer, transmit};
 use crate::{Address, Case, Frame, Reason, Referral, Tables, Verdict, learn};
 
-/// Handles what [`wire_in`](crate::wire_in::wire_in) refers: a control message, an ICMP error about
-/// a packet of this host, a packet that went astray.
+/// Handles a control message, or an ICMP error about a packet of this host.
 #[inline(always)]
 pub fn control<F: Frame, T: Tables>(frame: &mut F, tables: &T, referral: Referral) -> Verdict {
-    let done = match referral.case {
-        Case::UnderlayTooBig => {
-            // The host's own stack is told too: it may have sent the packet.
-            let _ = lower_mtu(frame, tables);
-            return Verdict::Pass;
-        }
-        Case::Stray => stray::stray(frame, tables),
-        _ => message(frame, tables).map_err(Dropped::from),
-    };
-    match done {
+    if referral.case == Case::UnderlayTooBig {
+        // The host's own stack is told too: it may have sent the packet.
+        let _ = lower_mtu(frame, tables);
+        return Verdict::Pass;
+    }
+    match message(frame, tables) {
         Ok(verdict) => verdict,
-        Err(Dropped { reason, vpc }) => {
-            tables.count(vpc, Counter::Dropped(reason));
+        Err(reason) => {
+            tables.count(0, Counter::Dropped(reason));
             Verdict::Drop(reason)
         }
     }
 }
 
-/// Which case a frame is that was referred: the kernel's tail calls carry no argument.
+/// Which of the two a frame is: the kernel's tail calls carry no argument.
 #[inline(always)]
 pub fn case<F: Frame>(frame: &F) -> Referral {
-    let case = match frame.load::<Outer>(0) {
-        Ok(outer) if outer.ip.protocol == ipv4::ICMP => Case::UnderlayTooBig,
-        Ok(outer) if outer.geneve.flags & OAM == 0 => Case::Stray,
-        _ => Case::Oam,
-    };
+    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
+    let case = if icmp { Case::UnderlayTooBig } else { Case::Oam };
     Referral { case, argument: 0 }
 }
 

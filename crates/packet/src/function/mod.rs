@@ -98,6 +98,7 @@ pub fn from_guest<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: u32
 /// The whole way of a frame from the wire, rare cases included.
 pub fn from_wire<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
     match wire_in::wire_in(frame, tables) {
+        Verdict::Refer(Referral { case: Case::Stray, .. }) => stray::stray(frame, tables),
         Verdict::Refer(referral) => control::control(frame, tables, referral),
         verdict => verdict,
     }

@@ -1,7 +1,7 @@
 //! What becomes of packets for an endpoint whose host has left its VPC, and cannot say so.
 
 use crate::common::oracle::options_len;
-use crate::common::topology::{BOUNCERS, Guest, RED, STAMP, TEACH, index, underlay};
+use crate::common::topology::{BOUNCERS, DIVIDING, Guest, RED, STAMP, TEACH, index, underlay};
 use crate::common::world::World;
 use mizar_packet::count::{Counter, Path};
 use mizar_packet::wire::geneve::STALE;
@@ -51,6 +51,33 @@ fn one_way_traffic_is_direct_again_without_a_word_of_the_host_that_has_left() {
     }
     world.udp(&a, &b).reached(&moved, &[]);
     assert_eq!(world.told.iter().filter(|told| **told == (2, a.host, oam::NOTICE)).count(), 1);
+}
+
+/// The sender's host knows its own network only, so the packet takes a divider.
+#[test]
+fn a_packet_for_another_network_is_given_back_too_and_divided() {
+    let mut world = World::new();
+    let (a, c) = (world.red.a, world.red.c);
+    for _ in 0..60 {
+        let _ = (world.udp(&a, &c), world.udp(&c, &a));
+        world.advance(STAMP / 2);
+    }
+    let moved = world.move_guest(&c, 1);
+    world.forget(c.host, &c);
+    world.agentless.insert(c.host);
+    // It has a part in another network of the VPC still.
+    for host in [a.host, c.host] {
+        let network = Address::v4([10, 0, 2, 0]);
+        world.hosts[host].routes.retain(|(_, of, _), _| *of != network);
+    }
+    let trip = world.udp(&a, &c);
+    trip.reached(&moved, &[c.host, a.host, DIVIDING[0], BOUNCER]);
+    // Who asks a divider is not mistaken for one that believes.
+    world.hosts[a.host].learned.borrow_mut().clear();
+    for divider in DIVIDING {
+        world.hosts[divider].routes.retain(|(_, of, _), _| *of != Address::v4([10, 0, 2, 0]));
+    }
+    world.udp(&a, &c).dropped(DIVIDING[0], Reason::NoRoute);
 }
 
 #[test]
