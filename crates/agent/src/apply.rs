@@ -7,7 +7,8 @@
 //!
 //! An update costs what it changes, however many rows there are. Its guests are attached many at a
 //! time, and each has its rows as soon as its interface stands; held endpoints are written
-//! meanwhile. The updates of one VPC are applied one after another, in their order; those of
+//! meanwhile. Rows that take the place of others do so once frames can be sent to the hosts that
+//! they name. The updates of one VPC are applied one after another, in their order; those of
 //! several VPCs do not wait for each other.
 
 use crate::hosts::Hosts;
@@ -233,8 +234,12 @@ impl Applier {
             if let Some(finished) = self.finished.pop_front() {
                 return finished;
             }
-            let done = self.ports.next().await;
-            self.proceed(done);
+            let (hosts, is_late) =
+                (Arc::clone(&self.hosts), self.work.values().any(|work| work.late.is_some()));
+            tokio::select! {
+                done = self.ports.next() => self.proceed(done),
+                () = hosts.settled(), if is_late => self.write_late(),
+            }
         }
     }
 

@@ -144,6 +144,16 @@ impl Hosts {
         }
     }
 
+    /// Whether the controller told of hosts that frames cannot be sent to yet.
+    pub(crate) fn are_expected(&self) -> bool {
+        !self.fresh.borrow().hosts.is_empty()
+    }
+
+    /// Whether that is one of them.
+    pub(crate) fn is_expected(&self, address: IpAddr) -> bool {
+        self.fresh.borrow().hosts.contains(&address.into())
+    }
+
     /// Nobody need wait for a host any longer: its next hop is known, or there is none.
     pub(crate) fn settle(&self, address: IpAddr) {
         self.fresh.send_if_modified(|fresh| fresh.hosts.remove(&address.into()));

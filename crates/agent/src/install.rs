@@ -51,24 +51,29 @@ pub(crate) fn recover(maps: &Maps) -> Result<BTreeMap<u32, VpcTables>, TableErro
 }
 
 /// Writes what is new or different of networks, in an order in which nothing refers to what is not
-/// there yet: holders, the VPC, its routes. `current` follows.
+/// there yet: holders, the VPC, its routes. With `only_new`, rows that are there stay as they are.
+/// `current` follows.
 pub(crate) fn write_networks(
     maps: &Maps,
     vni: u32,
     current: &mut VpcTables,
     desired: &VpcTables,
+    only_new: bool,
 ) -> Vec<Failed> {
     let mut failed = Vec::new();
-    let rows = changed(&current.holders, &desired.holders);
+    let mut rows = changed(&current.holders, &desired.holders);
+    rows.retain(|(row, _)| !(only_new && current.holders.contains_key(row)));
     for (row, error) in put(&maps.holders, rows, &mut current.holders, |row| row) {
         failed.push(Failed::Network(row / SLOTS as u32, error));
     }
-    if let Some(vpc) = desired.vpc.filter(|_| current.vpc != desired.vpc) {
+    let stays = current.vpc == desired.vpc || only_new && current.vpc.is_some();
+    if let Some(vpc) = desired.vpc.filter(|_| !stays) {
         match maps.vpcs.put(&vni, &vpc) {
             Ok(()) => current.vpc = desired.vpc,
             Err(error) => failed.push(Failed::Vpc(error)),
         }
     }
+    // A route that is another one leads to another network, of which all is new.
     let rows = changed(&current.routes, &desired.routes);
     for (key, error) in put(&maps.routes, rows, &mut current.routes, |key| key) {
         failed.push(Failed::Route(key, error));

@@ -188,6 +188,7 @@ impl Core {
     fn mark(&mut self, marks: Vec<Mark>) {
         for mark in marks {
             match mark.key {
+                Some(key) if mark.amends => self.desk.amend(&mark.host, mark.vni, key),
                 Some(key) => self.desk.mark(&mark.host, mark.vni, key),
                 None => self.desk.mark_frame(&mark.host, mark.vni),
             }

@@ -155,7 +155,14 @@ impl Desk {
     /// A row of a host became another. Hosts that were not heard of get everything anyway.
     pub(crate) fn mark(&mut self, host: &Name, vni: Vni, key: RowKey) {
         if let Some(state) = self.hosts.get_mut(host) {
-            state.vpcs.entry(vni).or_insert_with(Progress::untold).dirty.insert(key);
+            state.vpcs.entry(vni).or_insert_with(Progress::untold).mark(key);
+        }
+    }
+
+    /// A row of a host became another, in what nobody waits for: if the host has it, it has it.
+    pub(crate) fn amend(&mut self, host: &Name, vni: Vni, key: RowKey) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.vpcs.entry(vni).or_insert_with(Progress::untold).amend(key);
         }
     }
 

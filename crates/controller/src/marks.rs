@@ -14,11 +14,13 @@ pub(crate) struct Mark {
     pub(crate) vni: Vni,
     /// None: what a host is told of a VPC apart from rows.
     pub(crate) key: Option<RowKey>,
+    /// Nobody waits for what is another of it: who has the row, has what counts.
+    pub(crate) amends: bool,
 }
 
 impl Mark {
     fn new(host: &Name, vni: Vni, key: RowKey) -> Self {
-        Self { host: host.clone(), vni, key: Some(key) }
+        Self { host: host.clone(), vni, key: Some(key), amends: false }
     }
 }
 
@@ -59,7 +61,11 @@ fn mark_endpoint(
 ) {
     let vni = endpoint.vni;
     let port = || RowKey::Port(endpoint.name.clone());
-    marks.extend(endpoint.hosts().map(|host| Mark::new(host, vni, port())));
+    // On the host that it lives on, it is as it was, wherever else it is about to move.
+    let amends = |host: &Name| stays && *host == endpoint.host;
+    marks.extend(
+        endpoint.hosts().map(|host| Mark { amends: amends(host), ..Mark::new(host, vni, port()) }),
+    );
     let Some(map) = view.map(vni, endpoint.network).filter(|_| !stays) else { return };
     for address in endpoint.addresses() {
         let keepers = map.keepers(Slot::of(address));
@@ -133,5 +139,8 @@ pub(crate) fn of_dividers(view: View<'_>, vni: Vni, before: &VpcSlotMaps) -> Vec
 /// What everybody who knows a VPC is told of it apart from rows.
 pub(crate) fn of_vpc(view: View<'_>, vni: Vni) -> Vec<Mark> {
     let hosts = view.knowing_any(vni);
-    hosts.into_iter().map(|host| Mark { host: host.clone(), vni, key: None }).collect()
+    hosts
+        .into_iter()
+        .map(|host| Mark { host: host.clone(), vni, key: None, amends: false })
+        .collect()
 }

@@ -112,7 +112,7 @@ fn refer(ctx: &TcContext, referral: Referral) -> i32 {
         Case::Arp | Case::Neighbour => SLOT_ANSWER_LINK,
         Case::GatewayEcho | Case::TooBig | Case::TtlExceeded => SLOT_ANSWER_ICMP,
         Case::Dhcp => SLOT_ANSWER_DHCP,
-        Case::Oam | Case::UnderlayTooBig => return TC_ACT_SHOT,
+        Case::Oam | Case::UnderlayTooBig | Case::Stray => return TC_ACT_SHOT,
     };
     // SAFETY: the context is the kernel's; its scratch words live as long as the frame is here.
     unsafe {

@@ -6,9 +6,9 @@
 //! | `trampoline`                | cls_bpf ingress of each guest's host-side device |
 //! | `depart`, `answer_*`        | slots of `GUEST_SLOTS`                          |
 //! | `wire_xdp`                  | XDP on the NIC                                  |
-//! | `control_xdp`               | slot of `WIRE_SLOTS`                            |
+//! | `control_xdp`, `stray_xdp`  | slots of `WIRE_SLOTS`                           |
 //! | `wire_tc`                   | tc ingress of the NIC                           |
-//! | `control_tc`                | slot of `WIRE_TC_SLOTS`                         |
+//! | `control_tc`, `stray_tc`    | slots of `WIRE_TC_SLOTS`                        |
 //! | `guard`                     | tc egress of the NIC                            |
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 

@@ -9,8 +9,8 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use mizar_packet::count::Counter;
-use mizar_packet::programs::{SLOT_CONTROL, Tag};
-use mizar_packet::wire::geneve::{self, Outer};
+use mizar_packet::programs::{SLOT_CONTROL, SLOT_STRAY, Tag};
+use mizar_packet::wire::geneve;
 use mizar_packet::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
 use mizar_packet::{
     Case, Delivery, Frame, Reason, Referral, Tables, Verdict, function, wire_in as journey,
@@ -34,13 +34,19 @@ pub fn wire_xdp_generic(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn wire<const GENERIC: bool>(ctx: &XdpContext) -> u32 {
     let verdict = journey::wire_in(&mut XdpFrame::<GENERIC>(ctx), &Maps);
-    if let Verdict::Refer(_) = verdict {
+    if let Verdict::Refer(referral) = verdict {
         // SAFETY: a tail call leaves nothing behind that needs dropping.
-        unsafe { WIRE_SLOTS.tail_call(ctx, SLOT_CONTROL) };
+        unsafe { WIRE_SLOTS.tail_call(ctx, slot(referral)) };
         Maps.count(0, Counter::Dropped(Reason::NoProgram));
         return XDP_DROP;
     }
     act_xdp(ctx, verdict)
+}
+
+/// Which program handles a rare case.
+#[inline(always)]
+fn slot(referral: Referral) -> u32 {
+    if referral.case == Case::Stray { SLOT_STRAY } else { SLOT_CONTROL }
 }
 
 /// Control messages, in the driver.
@@ -48,8 +54,16 @@ fn wire<const GENERIC: bool>(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 pub fn control_xdp(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::<false>(&ctx);
-    let referral = control_case(&frame);
+    let referral = function::control::case(&frame);
     let verdict = function::control::control(&mut frame, &Maps, referral);
+    act_xdp(&ctx, verdict)
+}
+
+/// Packets that went astray, in the driver.
+#[xdp(frags)]
+#[inline(always)]
+pub fn stray_xdp(ctx: XdpContext) -> u32 {
+    let verdict = function::stray::stray(&mut XdpFrame::<false>(&ctx), &Maps);
     act_xdp(&ctx, verdict)
 }
 
@@ -80,9 +94,9 @@ pub fn wire_tc(ctx: TcContext) -> i32 {
         return deliver_tagged(&ctx, &frame, &tag, vni);
     }
     let verdict = journey::wire_in(&mut frame, &Maps);
-    if let Verdict::Refer(_) = verdict {
+    if let Verdict::Refer(referral) = verdict {
         // SAFETY: a tail call leaves nothing behind that needs dropping.
-        unsafe { WIRE_TC_SLOTS.tail_call(&ctx, SLOT_CONTROL) };
+        unsafe { WIRE_TC_SLOTS.tail_call(&ctx, slot(referral)) };
         Maps.count(0, Counter::Dropped(Reason::NoProgram));
         return TC_ACT_SHOT;
     }
@@ -94,8 +108,16 @@ pub fn wire_tc(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn control_tc(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::from_wire(&ctx);
-    let referral = control_case(&frame);
+    let referral = function::control::case(&frame);
     let verdict = function::control::control(&mut frame, &Maps, referral);
+    act_tc(&ctx, verdict)
+}
+
+/// Packets that went astray, above the driver.
+#[classifier]
+#[inline(always)]
+pub fn stray_tc(ctx: TcContext) -> i32 {
+    let verdict = function::stray::stray(&mut TcFrame::from_wire(&ctx), &Maps);
     act_tc(&ctx, verdict)
 }
 
@@ -153,12 +175,4 @@ fn is_tunnel(frame: &TcFrame<'_>) -> bool {
     }
     let at = Ethernet::LEN + ip.header_len();
     frame.load::<Udp>(at).is_ok_and(|udp| udp.dst.get() == geneve::PORT)
-}
-
-/// Which of the two cases a frame is: an ICMP error, or a control message.
-#[inline(always)]
-fn control_case<F: Frame>(frame: &F) -> Referral {
-    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
-    let case = if icmp { Case::UnderlayTooBig } else { Case::Oam };
-    Referral { case, argument: 0 }
 }

@@ -45,7 +45,7 @@ paths! {
     Bounced = "bounced", "re-addressed by this host as a bouncer";
     Divided = "divided", "re-addressed by this host as a divider";
     Missed = "missed", "sent by this bouncer to another replica, for want of a row";
-    Returned = "returned", "sent back to a bouncer, because the endpoint has left this host";
+    Returned = "returned", "sent back, to a bouncer or its sender: the endpoint has left this host";
     Arrived = "arrived", "unwrapped for an endpoint of this host";
     ArrivedBounced = "arrived_bounced", "of those, by way of a bouncer";
     Learned = "learned", "taught this host a new or changed location";

@@ -4,12 +4,13 @@
 //! destination's.
 
 use crate::count::Path;
-use crate::tables::{Config, Event};
+use crate::tables::{Config, Event, Route};
 use crate::wire::geneve::{MISSED, STALE};
 use crate::wire_in::{Dropped, Incoming, transmit};
-use crate::{Frame, Reason, Tables, Verdict, bounce, choose};
+use crate::{Case, Frame, Reason, Tables, Verdict, bounce, choose};
 
-/// Sends a packet on to a bouncer of its destination's slot.
+/// Sends a packet on to a bouncer of its destination's slot. One that was sent back already, or
+/// that no network of this host's is for, is another program's ([`crate::function::stray`]).
 ///
 /// # Errors
 /// The reason to drop it, and the VPC it is counted for.
@@ -20,19 +21,30 @@ pub fn divide<F: Frame, T: Tables>(
     config: &Config,
     incoming: &Incoming,
 ) -> Result<Verdict, Dropped> {
-    let dst = &incoming.flow.dst;
-    let Some(route) = tables.route(incoming.vni, dst) else {
-        let known = tables.vpc(incoming.vni);
-        let reason = if known.is_some() { Reason::NoRoute } else { Reason::UnknownVpc };
-        // A host without the VPC is nobody's divider: whatever the packet carries, its sender
-        // believes that the destination is here.
-        if known.is_none() || incoming.location.is_none() {
-            bounce::invalidate(tables, incoming, u64::MAX);
+    match tables.route(incoming.vni, &incoming.flow.dst) {
+        Some(route) if incoming.marks() & STALE == 0 => {
+            onward(frame, tables, config, incoming, route)
         }
-        return Err(Dropped { reason, vpc: known.map_or(0, |vpc| vpc.index) });
-    };
-    let dropped = |reason| Dropped { reason, vpc: route.vpc };
-    let choice = match choose::bouncer(tables, config, route.network, dst.slot(), tables.now()) {
+        _ => Ok(Case::Stray.refer()),
+    }
+}
+
+/// Sends a packet on to a bouncer of its destination's slot.
+///
+/// # Errors
+/// The reason to drop it, and the VPC it is counted for.
+#[inline(always)]
+pub fn onward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    config: &Config,
+    incoming: &Incoming,
+    route: Route,
+) -> Result<Verdict, Dropped> {
+    let Route { network, vpc } = route;
+    let dropped = |reason| Dropped { reason, vpc };
+    let slot = incoming.flow.dst.slot();
+    let choice = match choose::bouncer(tables, config, network, slot, tables.now()) {
         Ok(choice) if choice.marks & incoming.marks() & MISSED == 0 => choice,
         Err(reason) if reason != Reason::NoEndpoint => return Err(dropped(reason)),
         Ok(_) | Err(_) => {
@@ -54,7 +66,7 @@ pub fn divide<F: Frame, T: Tables>(
     };
     let host = bounce::remote(tables, config, choice.host).map_err(dropped)?;
     bounce::forward(frame, config, incoming, &host, marks).map_err(dropped)?;
-    Ok(transmit(tables, route.vpc, path))
+    Ok(transmit(tables, vpc, path))
 }
 
 /// Tells the host of the sender that the destination does not exist.

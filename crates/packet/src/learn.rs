@@ -133,6 +133,21 @@ pub fn forget<T: Tables>(tables: &T, key: &EndpointKey, host: HostIndex, generat
     }
 }
 
+/// A packet has come back from the host that was learned to have its destination, and that has no
+/// agent to say that it has not. A mark is not signed, so nothing is forgotten; but senders here
+/// say again where they are, so that whoever has the destination can tell them.
+#[inline(always)]
+pub fn doubt<T: Tables>(tables: &T, config: &Config, incoming: &Incoming) {
+    let key = incoming.key();
+    let Some(mut row) = tables.learned(&key) else { return };
+    let until = tables.now() + u64::from(config.teach);
+    let due = row.teach_until + u64::from(config.teach / 2) < until;
+    if due && tables.host_index(&incoming.sender()) == Some(row.host) {
+        row.teach_until = until;
+        tables.learn(&key, &row);
+    }
+}
+
 /// Remembers for a quarter of a second that an address does not exist, unless it is known better.
 /// Longer, and whoever talked to one that is made anew elsewhere would miss it for as long.
 #[inline(always)]

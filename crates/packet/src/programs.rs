@@ -13,6 +13,8 @@ pub const GUEST_SLOTS: u32 = 16;
 
 /// Slot of `WIRE_SLOTS` (XDP) and `WIRE_TC_SLOTS` (tc) for control messages and ICMP errors.
 pub const SLOT_CONTROL: u32 = 0;
+/// Slot of the same for packets that went astray.
+pub const SLOT_STRAY: u32 = 1;
 /// Slots of `WIRE_SLOTS` and `WIRE_TC_SLOTS`; those beyond are room for hooks.
 pub const WIRE_SLOTS: u32 = 8;
 
@@ -35,9 +37,9 @@ pub const GUEST: &[(u32, &str)] = &[
     (SLOT_ANSWER_DHCP, "answer_dhcp"),
 ];
 /// Which program stands in which slot of `WIRE_SLOTS`.
-pub const WIRE: &[(u32, &str)] = &[(SLOT_CONTROL, "control_xdp")];
+pub const WIRE: &[(u32, &str)] = &[(SLOT_CONTROL, "control_xdp"), (SLOT_STRAY, "stray_xdp")];
 /// Which program stands in which slot of `WIRE_TC_SLOTS`.
-pub const WIRE_IN_TC: &[(u32, &str)] = &[(SLOT_CONTROL, "control_tc")];
+pub const WIRE_IN_TC: &[(u32, &str)] = &[(SLOT_CONTROL, "control_tc"), (SLOT_STRAY, "stray_tc")];
 
 /// The mark that XDP puts before a frame it has unwrapped, for `wire_tc` to deliver it by.
 ///

@@ -51,6 +51,9 @@ pub enum Case {
     Oam = 7,
     /// The underlay says that a packet of ours was too big.
     UnderlayTooBig = 8,
+    /// A packet from another host that goes no usual way: it was sent back already, or its
+    /// destination is in no network of this host's.
+    Stray = 9,
 }
 
 /// A rare case, handed to another program.
@@ -64,7 +67,7 @@ pub struct Referral {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Arp,
         Self::Neighbour,
         Self::Dhcp,
@@ -73,6 +76,7 @@ impl Case {
         Self::TtlExceeded,
         Self::Oam,
         Self::UnderlayTooBig,
+        Self::Stray,
     ];
 
     /// A referral without an argument.
@@ -99,6 +103,7 @@ impl Case {
             6 => Self::TtlExceeded,
             7 => Self::Oam,
             8 => Self::UnderlayTooBig,
+            9 => Self::Stray,
             _ => return None,
         })
     }

@@ -164,11 +164,36 @@ fn receive<F: Frame, T: Tables>(
     if outer.geneve.flags & geneve::OAM != 0 {
         return Ok(Case::Oam.refer());
     }
+    let incoming = read(frame, outer)?;
+    let endpoint = tables.endpoint(&incoming.key());
+    let stays = endpoint.is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL);
+    if !F::RESOLVES && !stays && !config.is_vouched(tables.now()) {
+        return Ok(Verdict::Pass);
+    }
+    match endpoint {
+        Some(endpoint) => role(frame, tables, config, &incoming, &endpoint)
+            .map_err(|reason| Dropped { reason, vpc: endpoint.vpc }),
+        None => divide::divide(frame, tables, config, &incoming),
+    }
+}
+
+/// Checks and reads a tunnelled frame that is no control message.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn parse<F: Frame>(frame: &mut F, config: &Config, outer: Outer) -> Result<Incoming, Reason> {
+    check_outer(frame, config, &outer)?;
+    read(frame, outer)
+}
+
+#[inline(always)]
+fn read<F: Frame>(frame: &F, outer: Outer) -> Result<Incoming, Reason> {
     if outer.geneve.protocol.get() != geneve::ETHERNET {
-        return Err(Reason::BadGeneve.into());
+        return Err(Reason::BadGeneve);
     }
     if outer.geneve.flags & geneve::CRITICAL != 0 {
-        return Err(Reason::CriticalOption.into());
+        return Err(Reason::CriticalOption);
     }
     let options_len = outer.geneve.options_len();
     let location =
@@ -182,17 +207,7 @@ fn receive<F: Frame, T: Tables>(
                 other => other,
             }
         })?;
-    let incoming = Incoming { vni: outer.geneve.vni(), outer, location, flow };
-    let endpoint = tables.endpoint(&incoming.key());
-    let stays = endpoint.is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL);
-    if !F::RESOLVES && !stays && !config.is_vouched(tables.now()) {
-        return Ok(Verdict::Pass);
-    }
-    match endpoint {
-        Some(endpoint) => role(frame, tables, config, &incoming, &endpoint)
-            .map_err(|reason| Dropped { reason, vpc: endpoint.vpc }),
-        None => divide::divide(frame, tables, config, &incoming),
-    }
+    Ok(Incoming { vni: outer.geneve.vni(), outer, location, flow })
 }
 
 #[inline(always)]

@@ -1,9 +1,10 @@
 //! What the steps of a script do.
 
 use crate::controller::{apply, delete, endpoint_manifest, host_manifest, network_manifest};
-use crate::controller::{vni, vpc_manifest};
+use crate::controller::{fleet_manifest, vni, vpc_manifest};
+use crate::hostile::FORGE_PAUSE;
 use crate::scenario::{ADDRESSES, Action, EndpointId};
-use crate::world::World;
+use crate::world::{Task, World};
 use std::rc::Rc;
 
 impl World {
@@ -75,11 +76,20 @@ impl World {
             Action::Cut(from, to, is_cut) => self.underlay.cut(from, to, is_cut),
             Action::Loss(permille) => self.underlay.loss = permille,
             Action::Replay(permille) => self.underlay.replay = permille,
+            Action::Turn => {
+                self.controller.turns += 1;
+                let fleet = fleet_manifest(self.controller.turns);
+                apply(fleet).into_iter().for_each(|change| self.write(vec![change]));
+            }
+            Action::Forge(frames) => (0..frames).for_each(|number| {
+                self.after(number * FORGE_PAUSE, Task::Forge);
+            }),
             _ => {}
         }
     }
 
-    fn is_member(&self, host: usize) -> bool {
+    /// Whether a host is one of the fleet.
+    pub(crate) fn is_member(&self, host: usize) -> bool {
         let name = &self.hosts[host].name;
         self.controller.core().is_some_and(|core| core.view().catalog.host(name).is_some())
     }

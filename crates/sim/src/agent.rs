@@ -4,16 +4,17 @@
 //! kernel maps. What they decide by is shared in `packet::upkeep`; the pauses between messages are
 //! repeated here.
 
-use crate::apply::Applier;
+use crate::apply::{Applier, PATIENCE};
 use crate::host::{nic_mac, underlay};
 use crate::scenario::HostId;
 use crate::world::{Task, World};
+use mizar_packet::keys::Keys;
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::tables::{Config, Endpoint, EndpointKey, Event, Host as HostRow};
 use mizar_packet::upkeep::{IN_USE, LEASE, PROBE_TICK, UNUSED, is_over, is_probe_due};
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
 use mizar_packet::{Address, Tables};
-use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
+use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL, TAGS};
 use mizar_vpc::{Assembly, Batch, Digest, Generation, HeldRow, HostConfig, Vni};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -171,7 +172,14 @@ impl World {
     fn control(&mut self, id: HostId, to: &HostRow, message: Message) {
         let source = (nic_mac(id), underlay(id).octets());
         let destination = (to.next_hop, to.address.v4_octets());
-        let frame = ControlFrame::new(source, destination, 0, message);
+        let mut frame = ControlFrame::new(source, destination, 0, message);
+        let rows = &self.hosts[id].tables.rows;
+        let keys = if oam::is_of_vpc(message.kind) {
+            rows.vpcs.get(&message.vni.get()).map_or(Keys::NONE, |vpc| vpc.keys)
+        } else {
+            rows.config.keys
+        };
+        keys.sign_control(&mut frame);
         self.transmit(id, MemoryFrame::new(frame.as_bytes()), None);
     }
 
@@ -248,7 +256,7 @@ impl World {
             protocol: PROTOCOL,
             version: "sim".to_owned(),
             underlay: Some(underlay(id).into()),
-            tags: 0,
+            tags: TAGS,
             positions: self.agents[id].applier.positions(held),
         };
         self.say(id, AgentMessage::Hello(hello));
@@ -257,8 +265,6 @@ impl World {
 
     /// Says something, once what the host was told of can be reached, unless there is no stream.
     pub(crate) fn say(&mut self, id: HostId, message: AgentMessage) {
-        /// As `agent::hosts` has it.
-        const PATIENCE: u64 = 100_000;
         let Some(stream) = self.agents[id].stream else { return };
         let settled = self.hosts[id].settled_at.min(self.now + PATIENCE);
         let agent = &mut self.agents[id];
@@ -300,6 +306,7 @@ impl World {
             }
         }
         host.tables.rows.config.fleet = fleet;
+        host.tables.rows.config.keys = config.keys.map_or(Keys::NONE, Keys::from);
         Ok(())
     }
 

@@ -20,6 +20,9 @@ use mizar_vpc::{VpcRows, VpcUpdate};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
+/// How long next hops are waited for, as `agent::hosts` has it, in µs.
+pub(crate) const PATIENCE: u64 = 100_000;
+
 /// What an agent knows of what it was told.
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
@@ -45,6 +48,8 @@ struct Work {
     desired: VpcTables,
     /// Held endpoints that have come to live here.
     replaced: BTreeSet<IpAddr>,
+    /// What is written, and what goes, once frames can be sent to the hosts that rows name.
+    late: Option<Changes<IpAddr, HeldRow>>,
     attaching: usize,
     detaching: usize,
     settled: bool,
@@ -169,6 +174,7 @@ impl World {
             generation,
             desired: VpcTables::default(),
             replaced: BTreeSet::new(),
+            late: None,
             attaching: 0,
             detaching: 0,
             settled: false,
@@ -176,7 +182,11 @@ impl World {
         if wanted {
             let assigned = self.assign(id, vni, &rows);
             work.desired = tables::tables(vni.get(), &rows, &assigned);
-            self.write_networks(id, vni.get(), &work.desired);
+            let is_there = self.hosts[id].tables.rows.vpcs.contains_key(&vni.get());
+            if is_there && self.hosts[id].settled_at > self.now {
+                work.late = Some(Changes::default());
+            }
+            self.write_networks(id, vni.get(), &work.desired, work.late.is_some());
             for (name, port) in &rows.ports {
                 if self.hosts[id].is_attached(vni, name, port) {
                     self.write_port(id, vni, name, &rows, &mut work.desired);
@@ -197,13 +207,22 @@ impl World {
             rows.ports.values().flat_map(|port| port.addresses()).collect();
         let (replaced, removals) =
             held.removals.into_iter().partition(|address| here.contains(address));
-        self.remove_held(id, vni, &removals);
+        match &mut work.late {
+            Some(late) => late.removals = removals,
+            None => self.remove_held(id, vni, &removals),
+        }
         if wanted && self.defect == Defect::EarlyAcks {
             let life = self.agents[id].life;
             let task = Task::Held { host: id, life, vni, rows: held.upserts };
             self.after(2_000_000, task);
         } else if wanted {
-            self.write_held(id, vni, &held.upserts, &here);
+            let late = self.write_held(id, vni, &held.upserts, &here);
+            if !late.is_empty() {
+                work.late.get_or_insert_default().upserts = late;
+            }
+        }
+        if work.late.is_some() {
+            self.write_later(id, vni);
         }
         work.replaced = replaced;
         self.advance(id, vni, work);
@@ -227,12 +246,16 @@ impl World {
         assigned
     }
 
-    fn write_networks(&mut self, id: HostId, vni: u32, desired: &VpcTables) {
+    fn write_networks(&mut self, id: HostId, vni: u32, desired: &VpcTables, only_new: bool) {
         let rows = &mut self.hosts[id].tables.rows;
         for (row, holders) in &desired.holders {
-            rows.holders.insert((row / 256, *row as u8), *holders);
+            let key = (row / 256, *row as u8);
+            if !(only_new && rows.holders.contains_key(&key)) {
+                rows.holders.insert(key, *holders);
+            }
         }
-        rows.vpcs.extend(desired.vpc.map(|vpc| (vni, vpc)));
+        let stays = only_new && rows.vpcs.contains_key(&vni);
+        rows.vpcs.extend(desired.vpc.filter(|_| !stays).map(|vpc| (vni, vpc)));
         for (key, route) in &desired.routes {
             let network = Address::from_octets(key.address);
             rows.routes.insert((vni, network, (key.length - 32) as u8), *route);
@@ -274,19 +297,52 @@ impl World {
         desired.endpoints.extend(endpoints);
     }
 
+    /// Writes held endpoints; those that have to wait are left.
     pub(crate) fn write_held(
         &mut self,
         id: HostId,
         vni: Vni,
         held: &BTreeMap<IpAddr, HeldRow>,
         here: &BTreeSet<IpAddr>,
-    ) {
-        let Some(vpc) = self.hosts[id].vpcs.get(&vni.get()) else { return };
+    ) -> BTreeMap<IpAddr, HeldRow> {
+        let mut late = BTreeMap::new();
+        let Some(vpc) = self.hosts[id].vpcs.get(&vni.get()) else { return late };
+        let there = self.hosts[id].held(vni.get());
         for (address, row) in held.iter().filter(|(address, _)| !here.contains(*address)) {
             let host = self.ensure(id, row.host);
+            let is_expected = self.hosts[id].settled_at > self.now
+                && self.hosts[id].resolved(row.host.into()).is_none();
+            if is_expected && there.contains_key(&(*address).into()) {
+                late.insert(*address, *row);
+                continue;
+            }
             let key = EndpointKey::new(vni.get(), (*address).into());
             self.hosts[id].tables.put_endpoint(&key, &tables::held(row, host, vpc));
         }
+        late
+    }
+
+    /// What has to wait for next hops is written then, or when it has waited for long enough.
+    fn write_later(&mut self, id: HostId, vni: Vni) {
+        let at = self.hosts[id].settled_at.min(self.now + PATIENCE);
+        let life = self.agents[id].life;
+        self.at(at, Task::Late { host: id, life, vni });
+    }
+
+    /// Next hops are known: what waited for them is written.
+    pub(crate) fn write_late(&mut self, id: HostId, vni: Vni) {
+        let Some(mut work) = self.applier(id).work.remove(&vni) else { return };
+        if let Some(late) = work.late.take() {
+            let rows = self.applier(id).rows(vni);
+            let ports = rows.ports.values();
+            let here: BTreeSet<IpAddr> = ports.flat_map(|port| port.addresses()).collect();
+            self.write_networks(id, vni.get(), &work.desired, false);
+            self.remove_held(id, vni, &late.removals);
+            // Hosts that still cannot be reached are waited for no longer.
+            self.hosts[id].settled_at = self.now;
+            self.write_held(id, vni, &late.upserts, &here);
+        }
+        self.advance(id, vni, work);
     }
 
     fn remove_held(&mut self, id: HostId, vni: Vni, removals: &BTreeSet<IpAddr>) {
@@ -320,11 +376,11 @@ impl World {
     }
 
     fn advance(&mut self, id: HostId, vni: Vni, mut work: Work) {
-        if work.attaching == 0 && !work.settled {
+        if work.attaching == 0 && work.late.is_none() && !work.settled {
             work.settled = true;
             self.settle(id, vni, &mut work);
         }
-        if work.attaching > 0 || work.detaching > 0 {
+        if !work.settled || work.detaching > 0 {
             self.applier(id).work.insert(vni, work);
             return;
         }

@@ -38,7 +38,7 @@ pub(crate) enum Phase {
 /// missed first, by a controller that may have started only now.
 pub(crate) const fn quiet(class: Class) -> u64 {
     match class {
-        Class::Calm | Class::Moves => 20_000,
+        Class::Calm | Class::Moves | Class::Hostile => 20_000,
         Class::Deaths | Class::Storm => 45_000,
     }
 }
@@ -175,6 +175,8 @@ impl World {
             for vpc in 0..self.scenario.vpcs {
                 let vni = controller::vni(vpc);
                 let rows = core.view().vpc_rows(vni, &host.name);
+                let told = self.agents[id].applier.rows(vni).keys;
+                let rows = VpcRows { keys: told, ..rows };
                 self.check_vpc(id, vni, &rows)
                     .map_err(|problem| format!("h{} in VPC {vni}: {problem}", id + 1))?;
             }
@@ -182,10 +184,28 @@ impl World {
                 return Err(format!("h{} still applies updates", id + 1));
             }
         }
+        self.check_keys()?;
         for endpoint in self.endpoints().filter(|it| self.home(*it).is_some()) {
             let phase = self.controller.phase(endpoint, self.now);
             if phase.as_ref().is_none_or(|(phase, _)| *phase != mizar_vpc::manifest::Phase::Ready) {
                 return Err(format!("{endpoint} is not ready: {phase:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all hosts of the fleet have the same keys, and believe nothing that is not signed.
+    fn check_keys(&self) -> Result<(), String> {
+        let (mut of_fleet, mut of_vpcs) = (None, BTreeMap::new());
+        let there = |id: &usize| self.hosts[*id].alive && self.is_member(*id);
+        for id in (0..self.hosts.len()).filter(there) {
+            let rows = &self.hosts[id].tables.rows;
+            if !rows.config.keys.are_required() {
+                return Err(format!("h{} does not require tags", id + 1));
+            }
+            same("keys", &rows.config.keys, of_fleet.get_or_insert(rows.config.keys))?;
+            for (vni, vpc) in &rows.vpcs {
+                same("keys of a VPC", &vpc.keys, of_vpcs.entry(vni).or_insert(vpc.keys))?;
             }
         }
         Ok(())
@@ -236,7 +256,8 @@ impl World {
     /// What tables must have of a VPC's rows, held endpoints apart.
     fn desired(&self, id: HostId, vni: Vni, rows: &VpcRows) -> VpcTables {
         let host = &self.hosts[id];
-        let Some(vpc) = host.vpcs.get(&vni.get()).filter(|_| *rows != VpcRows::default()) else {
+        let is_told = !rows.networks.is_empty();
+        let Some(vpc) = host.vpcs.get(&vni.get()).filter(|_| is_told) else {
             return VpcTables::default();
         };
         let networks = rows.networks.iter().filter_map(|(network, row)| {
@@ -300,16 +321,13 @@ impl World {
             arrived.entry(meta.flow).or_default().push(meta);
         }
         let flows: Vec<_> = self.traffic.flows.clone();
-        // Who has learned where an endpoint was, and did not send to it since, may send there once
-        // more; a host that has no part in the VPC any more can only say so.
-        let spared = usize::from(!self.scenario.class.is_strict());
         for (number, running) in (0..).zip(flows).filter(|(_, running)| running.most > 0) {
             let flow = running.flow;
             let to = self.owner(flow.from.vpc, flow.to);
             let (Some(from), Some((_, to))) = (self.home(flow.from), to) else { continue };
             let none = Vec::new();
             let packets = arrived.get(&number).unwrap_or(&none);
-            if packets.len() + spared < ROUNDS as usize {
+            if packets.len() < ROUNDS as usize {
                 let numbers: Vec<_> = packets.iter().map(|it| it.number).collect();
                 self.fail(format!(
                     "{flow:?} from h{} to h{}: only {numbers:?} arrived",

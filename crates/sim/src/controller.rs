@@ -28,6 +28,8 @@ pub(crate) struct Controller {
     last_stream: u64,
     /// When it next has something to do by itself.
     turn_at: Option<u64>,
+    /// How often keys were asked to turn.
+    pub(crate) turns: u32,
 }
 
 /// A stream that it has accepted.
@@ -42,7 +44,7 @@ impl Controller {
     pub(crate) fn new() -> Self {
         let store = Arc::new(Memory::new());
         let (core, streams, turn_at) = Default::default();
-        Self { store, core, streams, last_stream: 0, turn_at }
+        Self { store, core, streams, last_stream: 0, turn_at, turns: 0 }
     }
 
     pub(crate) fn runs(&self) -> bool {
@@ -188,9 +190,7 @@ impl World {
 
     /// The resources that there are from the beginning.
     pub(crate) fn found(&mut self, scenario: &Scenario) -> Result<()> {
-        // Agents here sign nothing.
-        let mut changes = vec![json!({"kind": "Fleet", "metadata": {"name": "fleet"},
-                   "spec": {"tags": {"enabled": false}, "prefixes": ["192.0.2.0/24"]}})];
+        let mut changes = vec![fleet_manifest(0)];
         let present = scenario.hosts.iter().enumerate().filter(|(_, host)| host.present);
         changes.extend(present.map(|(id, _)| host_manifest(id, false)));
         for vpc in 0..scenario.vpcs {
@@ -223,6 +223,12 @@ pub(crate) fn apply(manifest: Value) -> Result<Change> {
 pub(crate) fn delete(endpoint: EndpointId) -> Change {
     let reference = Ref::in_vpc(Kind::Endpoint, vpc_name(endpoint.vpc), endpoint.name());
     Change::Delete { reference, cascade: false, resource_version: None }
+}
+
+/// The fleet's, whose keys have been asked so often to turn.
+pub(crate) fn fleet_manifest(turns: u32) -> Value {
+    json!({"kind": "Fleet", "metadata": {"name": "fleet"},
+           "spec": {"tags": {"turn": turns}, "prefixes": ["192.0.2.0/24"]}})
 }
 
 pub(crate) fn host_manifest(id: HostId, cordoned: bool) -> Value {

@@ -20,11 +20,13 @@ pub enum Defect {
     SharedKeys,
     /// An agent acknowledges the endpoints that it bounces for before it has their rows.
     EarlyAcks,
+    /// Whoever forges has the keys of the VPC.
+    LeakedKeys,
 }
 
 impl Defect {
     /// All that are defects.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ForgottenGenerations,
         Self::UncheckedUpdates,
         Self::DeafToInvalidations,
@@ -32,5 +34,6 @@ impl Defect {
         Self::ImmortalHosts,
         Self::SharedKeys,
         Self::EarlyAcks,
+        Self::LeakedKeys,
     ];
 }

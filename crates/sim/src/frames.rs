@@ -2,7 +2,10 @@
 
 use etherparse::PacketBuilder;
 use mizar_packet::Address;
+use mizar_packet::keys::Tag;
 use mizar_packet::wire::ethernet::GATEWAY;
+use mizar_packet::wire::geneve::{self, Location, Outer};
+use mizar_packet::wire::oam::FRAME_LEN;
 use std::net::IpAddr;
 
 /// What a guest's packet carries.
@@ -56,6 +59,35 @@ pub(crate) fn read(frame: &[u8]) -> Option<Received> {
         (Address::v6(src?), Address::v6(dst?), frame.get(62..)?)
     };
     Some(Received { mac, src, dst, payload: Payload::read(payload)? })
+}
+
+/// The flow of packets that no guest has sent.
+pub(crate) const FORGED: u32 = 50_000;
+
+/// The kind of a control message; None of any other frame.
+pub(crate) fn control_kind(wire: &[u8]) -> Option<u8> {
+    let is_control = wire.get(Outer::LEN - 7)? & geneve::OAM != 0;
+    wire.get(Outer::LEN + 1).copied().filter(|_| is_control)
+}
+
+/// What stands for the bytes of a frame on the wire, but for its tag: keys are nothing that a seed
+/// decides.
+pub(crate) fn digest(wire: &[u8]) -> u64 {
+    let end = match control_kind(wire) {
+        Some(_) => FRAME_LEN,
+        None => Outer::LEN + Location::LEN,
+    };
+    let has_options = wire.get(Outer::LEN - 8).is_some_and(|it| it & 0x3f != 0);
+    let has_tag = has_options || control_kind(wire).is_some();
+    let tag = if has_tag { end - size_of::<Tag>()..end } else { 0..0 };
+    let parts = [wire.get(..tag.start), wire.get(tag.end..)].map(Option::unwrap_or_default);
+    let words = parts.into_iter().flat_map(|part| part.chunks(8));
+    words.fold(0, |state: u64, word| {
+        let mut bytes = [0; 8];
+        bytes[..word.len()].copy_from_slice(word);
+        let word = u64::from_le_bytes(bytes);
+        (state.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 impl Payload {

@@ -44,6 +44,10 @@ impl Scenario {
         } else {
             script.happen();
         }
+        script.turn_keys();
+        if class == Class::Hostile {
+            script.forge();
+        }
         script.steps.sort_by_key(|step| step.at);
         scenario.script = script.steps;
         scenario
@@ -130,7 +134,7 @@ impl Script<'_> {
 
     fn event(&mut self, at: u64) {
         let kinds = match self.scenario.class {
-            Class::Calm | Class::Deaths => 10,
+            Class::Calm | Class::Deaths | Class::Hostile => 10,
             Class::Moves => 18,
             Class::Storm => 24,
         };
@@ -216,6 +220,26 @@ impl Script<'_> {
             }
             // Until it has its rows again, which a controller may tell it late.
             at += lasts + self.random.range(9_000, 15_000);
+        }
+    }
+
+    /// Keys turn now and then, more often than all can follow.
+    fn turn_keys(&mut self) {
+        if self.random.chance(40) {
+            for _ in 0..self.random.range(1, 5) {
+                let at = self.random.range(HAPPEN, HAPPEN + 12_000);
+                self.step(at, Action::Turn);
+            }
+        }
+    }
+
+    /// Somebody forges frames, and sends again what was sent.
+    fn forge(&mut self) {
+        for _ in 0..self.random.range(1, 6) {
+            let at = self.random.range(HAPPEN, HAPPEN + 12_000);
+            let (frames, permille) = (self.random.range(10, 400), self.random.below(100));
+            self.step(at, Action::Forge(frames));
+            self.both(at, 4_000, Action::Replay(permille), Action::Replay(0));
         }
     }
 

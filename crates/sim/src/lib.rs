@@ -33,6 +33,7 @@ mod defect;
 mod frames;
 mod generate;
 mod host;
+mod hostile;
 mod random;
 mod scenario;
 mod shrink;

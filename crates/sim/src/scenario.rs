@@ -46,6 +46,8 @@ pub enum Class {
     Moves,
     /// Hosts die and the underlay falls apart too.
     Storm,
+    /// Management alone, and frames come from those who may not send them: nothing is lost.
+    Hostile,
 }
 
 /// How long a death may cost packets, in µs: a lease, and until an echo that is due is missed.
@@ -53,11 +55,11 @@ pub(crate) const GRACE: u64 = 400_000;
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 4] = [Self::Calm, Self::Deaths, Self::Moves, Self::Storm];
+    pub const ALL: [Self; 5] = [Self::Calm, Self::Deaths, Self::Moves, Self::Storm, Self::Hostile];
 
     /// Whether packets between endpoints that stay must arrive.
     pub(crate) const fn is_strict(self) -> bool {
-        matches!(self, Self::Calm | Self::Deaths)
+        matches!(self, Self::Calm | Self::Deaths | Self::Hostile)
     }
 }
 
@@ -135,6 +137,10 @@ pub(crate) enum Action {
     Loss(u64),
     /// So many of a thousand frames come again, some seconds later.
     Replay(u64),
+    /// Keys turn.
+    Turn,
+    /// So many frames come that nobody has sent who may.
+    Forge(u64),
 }
 
 /// Packets that a guest sends again and again.
@@ -154,6 +160,11 @@ impl Scenario {
     /// How many hosts there are.
     pub fn hosts(&self) -> usize {
         self.hosts.len()
+    }
+
+    /// How many VPCs there are, all with the same addresses.
+    pub fn vpcs(&self) -> usize {
+        self.vpcs
     }
 
     /// When the last action happens, in ms.
@@ -209,7 +220,7 @@ impl Action {
             Self::Cut(from, to, _) => vec![*from, *to],
             Self::Bouncers(.., hosts) | Self::Dividers(_, hosts) => hosts.clone(),
             Self::Delete(_) | Self::Flow(_) => Vec::new(),
-            Self::Loss(_) | Self::Replay(_) => Vec::new(),
+            Self::Loss(_) | Self::Replay(_) | Self::Turn | Self::Forge(_) => Vec::new(),
             Self::Stream(..) => Vec::new(),
             Self::StopController | Self::StartController => Vec::new(),
         }
@@ -257,6 +268,8 @@ impl fmt::Display for Action {
             Self::Mute(id, false) => write!(f, "unmute {}", host(id)),
             Self::Cut(from, to, true) => write!(f, "cut {} {}", host(from), host(to)),
             Self::Cut(from, to, false) => write!(f, "heal {} {}", host(from), host(to)),
+            Self::Turn => f.write_str("turn-keys"),
+            Self::Forge(frames) => write!(f, "forge {frames}"),
             Self::Loss(permille) => write!(f, "loss {permille}"),
             Self::Replay(permille) => write!(f, "replay {permille}"),
         }
@@ -315,6 +328,8 @@ fn action(words: &[&str]) -> Result<Action> {
         ["cut", from, to] => Action::Cut(host(from)?, host(to)?, true),
         ["heal", from, to] => Action::Cut(host(from)?, host(to)?, false),
         ["loss", permille] => Action::Loss(permille.parse().context("of a thousand")?),
+        ["turn-keys"] => Action::Turn,
+        ["forge", frames] => Action::Forge(frames.parse().context("frames")?),
         ["replay", permille] => Action::Replay(permille.parse().context("of a thousand")?),
         _ => bail!("no such action"),
     })

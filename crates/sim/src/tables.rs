@@ -1,6 +1,7 @@
 //! The tables of a simulated host: the real table of endpoints in ordinary memory, and trees.
 
 use crate::defect::Defect;
+use crate::hostile::FORGED;
 use mizar_packet::count::Counter;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::table::{Line, Shape, Table, find, rows};
@@ -94,6 +95,9 @@ impl Tables for HostTables {
     }
 
     fn learn(&self, key: &EndpointKey, row: &Learned) -> bool {
+        if row.generation >= FORGED && row.host != 0 {
+            self.broke(format!("{} is learned as {row:?}, which is forged", key.address));
+        }
         let old = self.rows.learned(key);
         if let Some(old) = old.filter(|old| old.generation > row.generation && row.host != 0) {
             self.broke(format!("{} is learned as {row:?}, older than {old:?}", key.address));

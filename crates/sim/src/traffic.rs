@@ -8,9 +8,8 @@ use crate::scenario::{ADDRESSES, EndpointId, Flow, GRACE, HostId};
 use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
-use mizar_packet::wire::geneve::{OAM, Outer};
 use mizar_packet::wire::oam;
-use mizar_packet::{Delivery, Reason, Verdict};
+use mizar_packet::{Delivery, Verdict};
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Name, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -94,13 +93,7 @@ impl World {
         if !self.hosts[id].alive {
             return self.lost(meta, || format!("at h{}, which is dead", id + 1));
         }
-        let mut trace = [1, id as u64, 0];
-        trace[2] = frame.bytes.chunks(8).fold(0, |state: u64, chunk| {
-            chunk.iter().fold(state.rotate_left(5), |state, byte| {
-                state.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte)
-            })
-        });
-        self.trace(&trace);
+        self.trace(&[1, id as u64, frames::digest(&frame.bytes)]);
         if self.defect == Defect::DeafToInvalidations && is_invalidation(&frame) {
             return;
         }
@@ -136,9 +129,6 @@ impl World {
         match verdict {
             Verdict::Transmit => self.transmit(id, frame, meta),
             Verdict::Deliver(delivery) => self.deliver(id, delivery, &frame, meta),
-            // For the few ms in which the next hop of a holder is looked for that a host has just
-            // been told of, there may be nobody else to send to.
-            Verdict::Drop(Reason::NoNextHop) => self.lost(None, || format!("at h{}", id + 1)),
             Verdict::Drop(reason) => {
                 self.lost(meta, || format!("at h{}: {}", id + 1, reason.name()));
             }
@@ -175,6 +165,9 @@ impl World {
             record.extend(meta);
         }
         let payload = received.payload;
+        if payload.flow == frames::FORGED {
+            return;
+        }
         let flow = self.traffic.flows.get(payload.flow as usize);
         if flow.is_some_and(|it| it.flow.answered) && !payload.answer {
             let answer = Payload { vni: vni.get(), answer: true, ..payload };
@@ -215,6 +208,5 @@ fn wrong((vni, name, guest): (Vni, &Name, &Guest), received: &frames::Received) 
 }
 
 fn is_invalidation(frame: &MemoryFrame) -> bool {
-    let byte = |at: usize| frame.bytes.get(at).copied().unwrap_or(0);
-    byte(Outer::LEN - 7) & OAM != 0 && byte(Outer::LEN + 1) == oam::INVALIDATE
+    frames::control_kind(&frame.bytes) == Some(oam::INVALIDATE)
 }

@@ -3,12 +3,13 @@
 //! What becomes of a packet depends on the seed, its way and its number on that way alone, so that
 //! a shorter script changes as little as possible of the rest.
 
+use crate::frames::control_kind;
 use crate::host::host_of;
 use crate::random::{Random, hash};
 use crate::scenario::{Class, HostId};
 use crate::world::{Meta, Task, World};
 use mizar_packet::memory::MemoryFrame;
-use mizar_packet::wire::geneve::{FORWARD_COST, OAM, Outer, TTL};
+use mizar_packet::wire::geneve::{FORWARD_COST, Outer, TTL};
 use mizar_packet::wire::oam;
 use mizar_proto::ControllerMessage;
 use mizar_vpc::Batch;
@@ -136,16 +137,14 @@ impl Underlay {
 impl World {
     /// A host sends a frame out of its NIC.
     pub(crate) fn transmit(&mut self, from: HostId, frame: MemoryFrame, meta: Option<Meta>) {
-        let (Some(to), Some(flags)) = (frame.bytes.get(30..34), frame.bytes.get(Outer::LEN - 7))
-        else {
+        let Some(to) = frame.bytes.get(30..34) else {
             return self.fail(format!("{} sent a frame without headers", self.hosts[from].name));
         };
         let to = to.try_into().ok().and_then(host_of).filter(|to| *to < self.hosts.len());
         let Some(to) = to else {
             return self.fail(format!("{} sent a frame to nobody", self.hosts[from].name));
         };
-        if flags & OAM != 0 {
-            let kind = frame.bytes.get(Outer::LEN + 1).copied().unwrap_or(0);
+        if let Some(kind) = control_kind(&frame.bytes) {
             if matches!(kind, oam::NOTICE | oam::INVALIDATE) {
                 self.stats.words += 1;
             }

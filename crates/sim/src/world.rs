@@ -161,7 +161,13 @@ pub(crate) enum Task {
         vni: Vni,
         name: Name,
     },
-    /// Held endpoints are written late.
+    /// What had to wait for next hops is written.
+    Late {
+        host: HostId,
+        life: u32,
+        vni: Vni,
+    },
+    /// Held endpoints are written late, by a defect.
     Held {
         host: HostId,
         life: u32,
@@ -200,6 +206,8 @@ pub(crate) enum Task {
     Turn,
     /// The controller looks at the time.
     Second,
+    /// Somebody sends a frame who may not.
+    Forge,
     /// A step of the script.
     Step(usize),
     Phase(Phase),
@@ -277,6 +285,7 @@ impl World {
             Task::Step(number) => self.step(number),
             Task::Phase(phase) => self.phase(phase),
             Task::Turn => self.turn(),
+            Task::Forge => self.forge(),
             Task::Second => {
                 self.tick_controller();
                 self.after(controller::TICK, Task::Second);
@@ -335,6 +344,7 @@ impl World {
             Task::Detached { host, life, vni, name } if lives(host, life) => {
                 self.detached(host, vni, &name);
             }
+            Task::Late { host, life, vni } if lives(host, life) => self.write_late(host, vni),
             Task::Held { host, life, vni, rows } if lives(host, life) => {
                 self.write_held(host, vni, &rows, &BTreeSet::new());
             }

@@ -65,7 +65,7 @@ fn a_host_that_forgets_generations_is_found() {
 
 #[test]
 fn an_agent_that_applies_any_update_is_found() {
-    found(Defect::UncheckedUpdates, Class::Storm, 190, "");
+    found(Defect::UncheckedUpdates, Class::Storm, 780, "");
 }
 
 #[test]
@@ -91,4 +91,9 @@ fn tables_without_the_vni_are_found() {
 #[test]
 fn an_agent_that_acknowledges_early_is_found() {
     found(Defect::EarlyAcks, Class::Calm, 0, "");
+}
+
+#[test]
+fn a_forger_who_has_the_keys_of_the_vpc_is_found() {
+    assert!(found(Defect::LeakedKeys, Class::Hostile, 0, "which is forged") <= 4);
 }

@@ -1,7 +1,7 @@
 //! The steps that make one VPC what its rows say.
 
 use super::scope::Scope;
-use super::work::Work;
+use super::work::{Late, Work};
 use super::{Applier, Errors};
 use crate::error_chain;
 use crate::install::{self, Failed};
@@ -10,10 +10,12 @@ use crate::ports;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::keys::Keys;
-use mizar_packet::tables::{Endpoint, EndpointKey, HostIndex, RouteKey, VpcIndex};
+use mizar_packet::tables::{Endpoint, EndpointKey, HostIndex, NetworkIndex, RouteKey, VpcIndex};
 use mizar_packet::upkeep::LEASE;
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
-use mizar_vpc::{Changes, HeldRow, IndexedRows, Name, PortMigration, RowKey, Vni, VpcRows};
+use mizar_vpc::{
+    Changes, HeldRow, IndexedRows, Name, NetworkId, PortMigration, RowKey, Vni, VpcRows,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,10 +48,11 @@ impl Applier {
                 return self.displace(work, held.upserts);
             };
             work.desired = tables::tables(vni.get(), rows, &assigned);
-            let current = self.installed.entry(vni.get()).or_default();
-            for failed in install::write_networks(&self.maps, vni.get(), current, &work.desired) {
-                report(failed, rows, &assigned, &work.desired, &mut work.errors);
+            let is_there = self.installed.get(&vni.get()).is_some_and(|it| it.vpc.is_some());
+            if is_there && self.hosts.are_expected() {
+                work.late = Some(Late::default());
             }
+            self.write_networks(work, rows, &assigned.networks);
             let names = std::mem::take(&mut work.scope.ports);
             names.iter().for_each(|name| self.begin_port(work, rows, name));
             work.scope.ports = names;
@@ -58,14 +61,47 @@ impl Applier {
         let start = Instant::now();
         let (replaced, removals): (BTreeSet<_>, _) =
             held.removals.into_iter().partition(|address| indexed.port_at(*address).is_some());
-        // First, since it makes room.
-        self.remove_held(vni, &removals);
+        match &mut work.late {
+            // Those who are to be asked instead cannot be yet.
+            Some(late) => late.removals = removals,
+            // First, since it makes room.
+            None => self.remove_held(vni, &removals),
+        }
         if let Some(vpc) = self.vpcs.get(&vni.get()) {
-            let here = |address: &IpAddr| indexed.port_at(*address).is_some();
-            self.write_held(vni, &held.upserts, here, vpc, &mut work.errors);
+            self.write_held(work, indexed, &held.upserts, vpc);
         }
         work.replaced = replaced;
         work.held = start.elapsed();
+    }
+
+    /// Writes what could not be written at first, for want of next hops.
+    pub(super) fn write_rest(&mut self, work: &mut Work, indexed: &IndexedRows, late: &Late) {
+        let rows = indexed.rows();
+        let places = rows.networks.iter().filter_map(|(id, network)| {
+            let key = tables::network_key(work.vni.get(), network)?;
+            Some((*id, self.networks.get(&key)?))
+        });
+        let places = places.collect();
+        self.write_networks(work, rows, &places);
+        self.remove_held(work.vni, &late.removals);
+        if let Some(vpc) = self.vpcs.get(&work.vni.get()) {
+            self.write_held(work, indexed, &late.held, vpc);
+        }
+    }
+
+    /// Writes networks: as long as hosts are waited for, those that are new.
+    fn write_networks(
+        &mut self,
+        work: &mut Work,
+        rows: &VpcRows,
+        places: &BTreeMap<NetworkId, NetworkIndex>,
+    ) {
+        let (vni, only_new) = (work.vni.get(), work.late.is_some());
+        let current = self.installed.entry(vni).or_default();
+        let desired = &work.desired;
+        for failed in install::write_networks(&self.maps, vni, current, desired, only_new) {
+            report(failed, rows, places, desired, &mut work.errors);
+        }
     }
 
     /// A VPC without a place has nothing in the tables: all is tried again.
@@ -189,22 +225,26 @@ impl Applier {
         work.desired.endpoints.extend(endpoints);
     }
 
-    /// Writes the endpoints that this host bounces for.
+    /// Writes the endpoints that this host bounces for; those that it knows to be elsewhere later,
+    /// if frames cannot be sent yet to where they are.
     fn write_held(
         &mut self,
-        vni: Vni,
+        work: &mut Work,
+        indexed: &IndexedRows,
         held: &BTreeMap<IpAddr, HeldRow>,
-        here: impl Fn(&IpAddr) -> bool,
         vpc: VpcIndex,
-        errors: &mut Errors,
     ) {
-        let known = self.known.entry(vni).or_default();
+        let known = self.known.entry(work.vni).or_default();
         for (address, row) in held {
-            if here(address) {
+            if indexed.port_at(*address).is_some() {
                 continue;
             }
-            let key = EndpointKey::new(vni.get(), Address::from(*address));
+            let key = EndpointKey::new(work.vni.get(), Address::from(*address));
             let host = self.hosts.expect(row.host).map_err(|error| error_chain(&error));
+            if self.hosts.is_expected(row.host) && self.maps.endpoints.get(&key).is_some() {
+                work.late.get_or_insert_default().held.insert(*address, *row);
+                continue;
+            }
             let written = host.and_then(|host| {
                 let row = tables::held(row, host, vpc);
                 self.maps.endpoints.put(&key, &row).map_err(|error| error_chain(&error))
@@ -213,7 +253,7 @@ impl Applier {
                 Ok(()) => self.used.add_endpoints(1),
                 Err(error) => {
                     known.unwritten.insert(*address, *row);
-                    errors.insert(RowKey::Held(*address), error);
+                    work.errors.insert(RowKey::Held(*address), error);
                 }
             }
         }
@@ -368,12 +408,12 @@ pub(super) fn forget_moved(maps: &Arc<Maps>, key: EndpointKey, row: Endpoint) {
 fn report(
     failed: Failed,
     rows: &VpcRows,
-    assigned: &Assigned,
+    places: &BTreeMap<NetworkId, NetworkIndex>,
     desired: &VpcTables,
     errors: &mut Errors,
 ) {
     let network = |index: u32| {
-        let found = assigned.networks.iter().find(|(_, i)| **i == index);
+        let found = places.iter().find(|(_, i)| **i == index);
         found.map(|(id, _)| RowKey::Network(*id))
     };
     let (row, error) = match failed {

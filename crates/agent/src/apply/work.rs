@@ -6,8 +6,8 @@ use crate::netlink::EndpointSpec;
 use crate::ports::{Done, What};
 use mizar_proto::{PortReport, Step};
 use mizar_vpc::tables::VpcTables;
-use mizar_vpc::{Generation, Name, Vni, VpcRows};
-use std::collections::{BTreeSet, VecDeque};
+use mizar_vpc::{Generation, HeldRow, Name, Vni, VpcRows};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -40,10 +40,22 @@ pub(super) struct Work {
     pub(super) replaced: BTreeSet<IpAddr>,
     pub(super) reports: Vec<PortReport>,
     pub(super) held: Duration,
+    /// What is written once its hosts can be reached.
+    pub(super) late: Option<Late>,
     attaching: usize,
     pub(super) detaching: usize,
     /// Nothing more is written, and what goes has gone.
     settled: bool,
+}
+
+/// Rows that take the place of others and name hosts that frames cannot be sent to yet. Until they
+/// can, what the others say holds: nobody is told anything else before this host has acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// Held endpoints.
+    pub(super) held: BTreeMap<IpAddr, HeldRow>,
+    /// Held endpoints that go.
+    pub(super) removals: BTreeSet<IpAddr>,
 }
 
 impl Work {
@@ -67,6 +79,7 @@ impl Work {
             replaced: BTreeSet::new(),
             reports: Vec::new(),
             held: Duration::ZERO,
+            late: None,
             attaching: 0,
             detaching: 0,
             settled: false,
@@ -99,17 +112,29 @@ impl Applier {
         self.advance(work);
     }
 
+    /// Writes what waited for hosts to be reached.
+    pub(super) fn write_late(&mut self) {
+        for (vni, mut work) in
+            self.work.extract_if(.., |_, it| it.late.is_some()).collect::<Vec<_>>()
+        {
+            if let Some(late) = work.late.take() {
+                self.with_rows(vni, |applier, rows| applier.write_rest(&mut work, rows, &late));
+            }
+            self.advance(work);
+        }
+    }
+
     /// Takes what can be taken of the next steps.
     pub(super) fn advance(&mut self, mut work: Work) {
         let vni = work.vni;
         self.attach_waiting(&mut work);
-        if work.attaching == 0 && !work.settled {
+        if work.attaching == 0 && work.late.is_none() && !work.settled {
             work.settled = true;
             if !work.displaced {
                 self.with_rows(vni, |applier, rows| applier.settle(&mut work, rows));
             }
         }
-        if work.attaching == 0 && work.detaching == 0 {
+        if work.settled && work.detaching == 0 {
             self.finish(work);
         } else {
             self.work.insert(vni, work);

@@ -128,14 +128,14 @@ fn choose(random: &mut Random, tables: &MemoryTables) -> (Entry, Vec<u8>, Skb) {
         7 => random.pick(&[Entry::AnswerLink, Entry::AnswerIcmp, Entry::AnswerDhcp]),
         8..=12 => Entry::WireXdp,
         13 => Entry::WireXdpGeneric,
-        14 => random.pick(&[Entry::ControlXdp, Entry::ControlTc]),
+        14 => random.pick(&[Entry::ControlXdp, Entry::ControlTc, Entry::StrayXdp, Entry::StrayTc]),
         15 => Entry::Guard,
         _ => Entry::WireTc,
     };
     let from_guest = match entry {
         Entry::Guest | Entry::AnswerLink | Entry::AnswerIcmp | Entry::AnswerDhcp => true,
         Entry::WireXdp | Entry::WireXdpGeneric | Entry::ControlXdp => false,
-        Entry::WireTc | Entry::ControlTc => false,
+        Entry::WireTc | Entry::ControlTc | Entry::StrayXdp | Entry::StrayTc => false,
         Entry::Guard => random.one_in(4),
     };
     if entry == Entry::WireXdp && random.one_in(30) {

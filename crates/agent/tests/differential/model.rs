@@ -5,7 +5,7 @@ use crate::kernel::Skb;
 use crate::outcome::Outcome;
 use mizar_packet::memory::{MemoryFrame, MemoryTables};
 use mizar_packet::programs::Tag;
-use mizar_packet::wire::geneve::{self, Outer};
+use mizar_packet::wire::geneve;
 use mizar_packet::wire::{Ethernet, Ipv4, Udp, ethernet, ipv4};
 use mizar_packet::{Case, Frame, Reason, Referral, Verdict, function};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -27,8 +27,10 @@ pub(crate) enum Entry {
     WireXdp,
     WireXdpGeneric,
     ControlXdp,
+    StrayXdp,
     WireTc,
     ControlTc,
+    StrayTc,
     Guard,
 }
 
@@ -43,6 +45,8 @@ impl Entry {
             Self::WireXdp => "wire_xdp",
             Self::WireXdpGeneric => "wire_xdp_generic",
             Self::ControlXdp => "control_xdp",
+            Self::StrayXdp => "stray_xdp",
+            Self::StrayTc => "stray_tc",
             Self::WireTc => "wire_tc",
             Self::ControlTc => "control_tc",
             Self::Guard => "guard",
@@ -51,7 +55,8 @@ impl Entry {
 
     /// Whether it hangs in XDP, where a frame has nothing beside its bytes.
     pub(crate) fn is_xdp(self) -> bool {
-        matches!(self, Self::WireXdp | Self::WireXdpGeneric | Self::ControlXdp)
+        use Entry::{ControlXdp, StrayXdp, WireXdp, WireXdpGeneric};
+        matches!(self, WireXdp | WireXdpGeneric | ControlXdp | StrayXdp)
     }
 }
 
@@ -92,9 +97,10 @@ fn run_with<const XDP: bool, const GENERIC: bool>(
             function::from_wire(&mut frame, tables)
         }
         Entry::ControlXdp | Entry::ControlTc => {
-            let referral = control_case(&frame);
+            let referral = function::control::case(&frame);
             function::control::control(&mut frame, tables, referral)
         }
+        Entry::StrayXdp | Entry::StrayTc => function::stray::stray(&mut frame, tables),
         Entry::Guard => guard(tables, bytes, skb),
     };
     let sent = verdict == Verdict::Transmit && !entry.is_xdp();
@@ -131,11 +137,6 @@ fn code_tc(verdict: Verdict) -> u32 {
         Verdict::Drop(_) | Verdict::Consumed => TC_SHOT,
         Verdict::Refer(_) => panic!("{verdict:?} after all programs"),
     }
-}
-
-fn control_case(frame: &impl Frame) -> Referral {
-    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
-    Referral { case: if icmp { Case::UnderlayTooBig } else { Case::Oam }, argument: 0 }
 }
 
 /// Nothing without the mark goes to the tunnel's port.

@@ -7,7 +7,7 @@ use super::walk::Step;
 use mizar_packet::count::{Counter, Path};
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{Endpoint, Event};
-use mizar_packet::wire::geneve::{Location, MISSED, OptionHeader, Outer, STALE};
+use mizar_packet::wire::geneve::{ASKS, Location, MISSED, OptionHeader, Outer, STALE};
 use mizar_packet::{Address, Frame, Reason, Verdict};
 use serde::Serialize;
 use std::net::Ipv4Addr;
@@ -256,11 +256,7 @@ fn options(fleet: &Fleet, step: &Step, outer: &Outer) -> Vec<String> {
     options
 }
 
-fn marks(kind: u8) -> &'static str {
-    match (kind & MISSED != 0, kind & STALE != 0) {
-        (false, false) => "",
-        (true, false) => ", missed",
-        (false, true) => ", stale",
-        (true, true) => ", missed, stale",
-    }
+fn marks(kind: u8) -> String {
+    let names = [(ASKS, ", asks"), (MISSED, ", missed"), (STALE, ", stale")];
+    names.iter().filter(|(mark, _)| kind & mark != 0).map(|(_, name)| *name).collect()
 }

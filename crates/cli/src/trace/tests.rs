@@ -167,11 +167,11 @@ note: it rains
    ▸ holders   10.0.0.0/24 slot 203  bouncers h2
      host      h2                    100.64.0.2, not proven alive, MTU 1500
      asks its agent whether h2 is alive
-   → h2: 100.64.0.1 → 100.64.0.2, TTL 255, 158 bytes, location h1
+   → h2: 100.64.0.1 → 100.64.0.2, TTL 255, 158 bytes, location h1, asks
 2. h2 bounce: re-addressed by this host as a bouncer
    ▸ endpoint  10.0.0.3  on h3; held here
      host      h3        100.64.0.3, not proven alive, MTU 1500
-   → h3: 100.64.0.2 → 100.64.0.3, TTL 223, 158 bytes, location h1
+   → h3: 100.64.0.2 → 100.64.0.3, TTL 223, 158 bytes, location h1, asks
 3. h3 arrive: unwrapped for an endpoint of this host
    ▸ endpoint  10.0.0.3  blue/b, on this host at interface 5
      endpoint  10.0.0.2  no row

@@ -47,6 +47,8 @@ pub(crate) struct Progress {
     said: Option<Generation>,
     /// What was not sent, or has changed since.
     pub(super) dirty: Dirty,
+    /// Rows that the host has as far as anybody waits for them, though they became others.
+    amended: BTreeSet<RowKey>,
     /// What it could not do, by row; for the update as a whole under no row.
     pub(crate) errors: BTreeMap<RowKey, String>,
     /// Why it refused what it was sent.
@@ -108,6 +110,20 @@ impl Progress {
             Some((_, Keys::All)) => self.dirty.all = true,
             None => {}
         }
+    }
+
+    /// A row became another.
+    pub(super) fn mark(&mut self, key: RowKey) {
+        self.amended.remove(&key);
+        self.dirty.insert(key);
+    }
+
+    /// A row became another, in what nobody waits for.
+    pub(super) fn amend(&mut self, key: RowKey) {
+        if self.row(&key) == RowState::There {
+            self.amended.insert(key.clone());
+        }
+        self.dirty.insert(key);
     }
 
     pub(super) fn send(
@@ -177,6 +193,7 @@ impl Progress {
         self.errors =
             applied.errors.iter().map(|error| (error.row.clone(), error.reason.clone())).collect();
         let (_, keys) = self.flying.take_if(|(flying, _)| *flying == generation)?;
+        self.amended.retain(|key| self.dirty.keys.contains(key));
         self.at = Some(generation).filter(|_| !self.removes);
         self.dirty.all |= self.removes && !self.dirty.is_empty();
         self.refusal = None;
@@ -196,15 +213,16 @@ impl Progress {
     }
 
     pub(super) fn row(&self, key: &RowKey) -> RowState {
-        let in_flight = match &self.flying {
-            Some((_, Keys::All)) => true,
-            Some((_, Keys::Some(keys))) => keys.contains(key),
-            None => false,
-        };
         if let Some(reason) = self.refusal.as_ref().or_else(|| self.errors.get(key)) {
             return RowState::Failed(reason.clone());
         }
-        if in_flight || self.dirty.all || self.dirty.keys.contains(key) || self.at.is_none() {
+        let is_in = |keys: &BTreeSet<RowKey>| keys.contains(key) && !self.amended.contains(key);
+        let in_flight = match &self.flying {
+            Some((_, Keys::All)) => true,
+            Some((_, Keys::Some(keys))) => is_in(keys),
+            None => false,
+        };
+        if in_flight || self.dirty.all || is_in(&self.dirty.keys) || self.at.is_none() {
             return RowState::Missing;
         }
         RowState::There

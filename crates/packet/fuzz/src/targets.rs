@@ -2,7 +2,7 @@
 
 use super::fleet::{self, HOSTS};
 use super::source::Source;
-use mizar_packet::function::{control, from_guest, from_wire};
+use mizar_packet::function::{control, from_guest, from_wire, stray};
 use mizar_packet::memory::{MemoryFrame, MemoryTables};
 use mizar_packet::wire::dhcp::{CLIENT_PORT, SERVER_PORT};
 use mizar_packet::wire::ethernet::{GATEWAY, IPV4};
@@ -69,13 +69,15 @@ fn outer(payload_len: usize) -> Outer {
     })
 }
 
-/// A host gets the input as a control message, or as the underlay's word about a packet.
+/// A host gets the input as a control message, as the underlay's word about a packet, or as a
+/// packet that went astray.
 pub fn control_frame(data: &[u8]) {
     let tables = usual(1);
     for case in [Case::Oam, Case::UnderlayTooBig] {
         let Verdict::Refer(referral) = case.refer() else { continue };
         let _ = control::control(&mut frame(data), &tables, referral);
     }
+    let _ = stray::stray(&mut frame(data), &tables);
     // Its kind, about what, and the rest of the message, behind sound headers.
     let mut message = [0; oam::Message::LEN];
     let len = data.len().min(message.len());

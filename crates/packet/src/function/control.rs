@@ -27,6 +27,14 @@ pub fn control<F: Frame, T: Tables>(frame: &mut F, tables: &T, referral: Referra
     }
 }
 
+/// Which of the two a frame is: the kernel's tail calls carry no argument.
+#[inline(always)]
+pub fn case<F: Frame>(frame: &F) -> Referral {
+    let icmp = frame.load::<Outer>(0).is_ok_and(|outer| outer.ip.protocol == ipv4::ICMP);
+    let case = if icmp { Case::UnderlayTooBig } else { Case::Oam };
+    Referral { case, argument: 0 }
+}
+
 #[inline(always)]
 fn message<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Reason> {
     let config = tables.config();

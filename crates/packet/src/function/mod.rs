@@ -7,6 +7,7 @@ pub mod control;
 pub mod dhcp;
 pub mod icmp;
 pub mod neighbour;
+pub mod stray;
 
 use crate::count::{Counter, Path};
 use crate::tables::Port;
@@ -88,7 +89,7 @@ pub fn from_guest<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: u32
             Case::GatewayEcho | Case::TooBig | Case::TtlExceeded => {
                 answer_icmp(frame, tables, interface, referral)
             }
-            Case::Oam | Case::UnderlayTooBig => Verdict::Drop(Reason::NoProgram),
+            Case::Oam | Case::UnderlayTooBig | Case::Stray => Verdict::Drop(Reason::NoProgram),
         },
         verdict => verdict,
     }
@@ -97,6 +98,7 @@ pub fn from_guest<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: u32
 /// The whole way of a frame from the wire, rare cases included.
 pub fn from_wire<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
     match wire_in::wire_in(frame, tables) {
+        Verdict::Refer(Referral { case: Case::Stray, .. }) => stray::stray(frame, tables),
         Verdict::Refer(referral) => control::control(frame, tables, referral),
         verdict => verdict,
     }

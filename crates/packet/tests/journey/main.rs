@@ -14,6 +14,7 @@ mod guests;
 mod healing;
 mod history;
 mod learning;
+mod left;
 mod properties;
 mod rewrites;
 mod tags;

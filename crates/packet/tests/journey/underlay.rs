@@ -158,10 +158,14 @@ fn an_option_that_runs_over_the_end_is_dropped() {
 }
 
 #[test]
-fn a_host_that_knows_nothing_of_a_vni_says_so() {
+fn a_vni_that_neither_host_knows_anything_of_is_unknown_to_both() {
     let mut world = World::new();
     let (mut wire, b) = on_the_wire(&mut world);
     wire[46..49].copy_from_slice(&[0, 0, 99]);
+    // Given back, once.
+    world.arrive(b.host, wire.clone()).dropped(BOUNCERS[0], Reason::UnknownVpc);
+    // By a host that it has no row of.
+    world.hosts[b.host].hosts.borrow_mut().remove(&index(BOUNCERS[0]));
     refused(&mut world, b.host, wire, Reason::UnknownVpc);
 }
 

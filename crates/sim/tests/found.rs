@@ -1,0 +1,57 @@
+//! What the simulator has found, as scripts that must pass.
+
+use mizar_sim::{Class, Defect, Scenario, run};
+
+/// Plays a script on fleets of several seeds, of at least four hosts and two VPCs.
+#[track_caller]
+fn passes(class: Class, script: &str) {
+    let scenarios = (0..200).map(|seed| Scenario::generate_of(seed, class));
+    let large = scenarios.filter(|scenario| scenario.hosts() >= 4 && scenario.vpcs() >= 2);
+    for scenario in large.take(12) {
+        let scenario = scenario.with_script(script).expect("a script");
+        let outcome = run(&scenario, Defect::None, false);
+        assert_eq!(outcome.failure, None, "{scenario}");
+    }
+}
+
+/// A sender that has learned that an endpoint is there, and does not know that it has moved, is
+/// kept believing in the host by what it sends there in another VPC.
+#[test]
+fn a_host_that_has_left_a_vpc_and_has_no_agent_to_say_so_loses_nothing() {
+    passes(
+        Class::Calm,
+        "at 5 bouncers v0 n0 h3,h4
+         at 5 bouncers v0 n1 h3,h4
+         at 6 dividers v0 h3,h4
+         at 20 put v0 e0 h1
+         at 30 put v0 e2 h2
+         at 40 put v1 e0 h1
+         at 50 put v1 e2 h2
+         at 3000 stream v0 e0 e2 20
+         at 3000 flow v1 e0 e2 50 two-way v4
+         at 6000 put v0 e2 h4
+         at 8000 stop-agent h2
+         at 9000 flow v0 e0 e2 50 one-way v4
+         at 12000 start-agent h2",
+    );
+}
+
+/// One host has forgotten all others but those that it is told of. Its flow goes by way of bouncers
+/// for a tenth of a second, until it hears where its destination is.
+#[test]
+fn bouncers_that_are_all_new_to_a_host_are_asked_once_it_can_send_to_them() {
+    passes(
+        Class::Calm,
+        "at 5 bouncers v0 n0 h3
+         at 5 bouncers v0 n1 h3
+         at 6 dividers v0 h3
+         at 20 put v0 e0 h1
+         at 30 put v0 e2 h2
+         at 500 stop-host h1
+         at 600 start-host h1
+         at 4980 flow v0 e0 e2 1 one-way v4
+         at 5000 bouncers v0 n0 h4
+         at 5000 bouncers v0 n1 h4
+         at 6000 bouncers v0 n0 auto",
+    );
+}
