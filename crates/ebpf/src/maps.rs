@@ -85,7 +85,8 @@ struct Line(*const u64);
 impl table::Words for Line {
     #[inline(always)]
     fn load(self, word: usize) -> u64 {
-        // SAFETY: a line is as long as a row of the map, and words are asked for by constants.
+        // SAFETY: a line is as long as a row of the map, of whose words one is read: the verifier
+        // refuses whatever may be beyond.
         unsafe { self.0.add(word).read_volatile() }
     }
 

@@ -1,7 +1,6 @@
 //! One writer and one reader at the same time: all interleavings of short histories, and long
 //! histories of real threads.
 
-use super::slot::Packed;
 use super::tests::{empty, key, memory, row};
 use super::*;
 use core::array::from_fn;
@@ -58,7 +57,7 @@ fn unlimited(lines: &[Line]) -> Table<&[Line]> {
 
 /// A table of four buckets with ten keys from one on, each with the row of its number.
 fn ten(from: u32) -> Vec<Line> {
-    let lines = memory(5);
+    let lines = memory(6);
     let mut table = unlimited(&lines);
     (from..from + 10).for_each(|number| table.put(&key(number), &row(number)).unwrap());
     lines
@@ -103,7 +102,7 @@ fn in_all_orders(
 
 #[test]
 fn a_row_that_changes_is_the_old_or_the_new_one() {
-    let lines = memory(3);
+    let lines = memory(4);
     unlimited(&lines).put(&key(0), &row(1)).unwrap();
     let write = |table: &mut Table<&[Line<Raced>]>| {
         table.put(&key(0), &row(2)).unwrap();
@@ -115,7 +114,7 @@ fn a_row_that_changes_is_the_old_or_the_new_one() {
 
 #[test]
 fn a_slot_that_another_row_gets_is_not_taken_for_the_first_one() {
-    let lines = memory(3);
+    let lines = memory(4);
     unlimited(&lines).put(&key(0), &row(1)).unwrap();
     let shape = Shape { buckets: 2, seed: 5 };
     let twin = (1..).find(|n| shape.probe(&key(*n)) == shape.probe(&key(0))).unwrap();
@@ -131,13 +130,13 @@ fn a_slot_that_another_row_gets_is_not_taken_for_the_first_one() {
 /// What moves a row from its first bucket to its second, or back: the first of ten keys, one to
 /// remove, one to add, and the one that moves.
 fn move_of_a_row(from: usize) -> [u32; 4] {
-    let line_of = |lines: &[Line], number: u32| {
-        let mut lines = lines.iter().enumerate().skip(1);
-        let found = lines.find(|(_, line)| {
-            let header = Header::load(*line);
-            header.used().any(|slot| Packed::load(*line, slot, header).is_of(&key(number)))
-        });
-        found.unwrap().0 as u32
+    let bucket_of = |lines: &[Line], number: u32| {
+        let shape = Shape::load(&lines[0]);
+        let has = |bucket: &u32| {
+            let rows = find::bucket(&lines, shape, *bucket).unwrap();
+            rows.into_iter().flatten().any(|packed| packed.is_of(&key(number)))
+        };
+        (0..shape.buckets).find(has).unwrap()
     };
     for start in 0..100 {
         for (removed, added) in (0..10).flat_map(|n| (10..60).map(move |m| (start + n, start + m)))
@@ -149,9 +148,9 @@ fn move_of_a_row(from: usize) -> [u32; 4] {
                 continue;
             }
             for moved in (start..start + 10).filter(|number| *number != removed) {
-                let line = line_of(&before, moved);
-                let first = table.shape.probe(&key(moved)).lines[from];
-                if line == first && line_of(&after, moved) != first {
+                let bucket = bucket_of(&before, moved);
+                let first = table.shape.probe(&key(moved)).buckets[from];
+                if bucket == first && bucket_of(&after, moved) != first {
                     return [start, removed, added, moved];
                 }
             }
