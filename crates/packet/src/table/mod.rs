@@ -1,5 +1,6 @@
 //! The table of endpoints, which every packet looks into: a hash table in plain memory, written by
-//! the agent and read by the kernel programs at the same time.
+//! the agent and read by the kernel programs at the same time. That of [`learned`] rows, which the
+//! kernel programs write, is of the same kind.
 //!
 //! ```text
 //! line 0      buckets │ seed
@@ -34,6 +35,7 @@
 //! the machine does not.
 
 mod find;
+pub mod learned;
 #[cfg(test)]
 mod races;
 mod slot;
@@ -122,6 +124,13 @@ impl<W: Word> Words for &Line<W> {
     #[inline]
     fn order(self) {
         W::order(Ordering::Acquire);
+    }
+}
+
+impl<W: Word> learned::WriteWords for &Line<W> {
+    #[inline]
+    fn store(self, word: usize, value: u64) {
+        self.words[word].store(value);
     }
 }
 

@@ -16,7 +16,7 @@ use std::vec::Vec;
 /// Its writer sees what it wrote, without asking the model: that takes a load and a store of one
 /// thread to be no race with what another one loaded before.
 #[derive(Debug)]
-struct Raced {
+pub(super) struct Raced {
     shared: LoomU64,
     own: AtomicU64,
 }
@@ -72,6 +72,25 @@ fn in_all_orders(
     read: EndpointKey,
 ) -> BTreeSet<Option<u64>> {
     let rows = rows(lines).count() as u32;
+    let write = move |lines: &[Line<Raced>]| {
+        let shape = Shape::load(&lines[0]);
+        write(&mut Table { lines, shape, rows, capacity: u32::MAX });
+    };
+    all_that_is_found(switches, lines, write, move |lines| {
+        let seen = find(&lines, &read)?;
+        let number = (seen.generation >> 20) as u32;
+        assert_eq!(seen, row(number), "torn");
+        Some(seen.generation >> 20)
+    })
+}
+
+/// Runs a writer against a reader in every order, as above; all that the reader found.
+pub(super) fn all_that_is_found<T: Ord + Clone + Send + 'static>(
+    switches: usize,
+    lines: &[Line],
+    write: impl Fn(&[Line<Raced>]) + Copy + Send + Sync + 'static,
+    read: impl Fn(&[Line<Raced>]) -> T + Send + Sync + 'static,
+) -> BTreeSet<T> {
     let words = |line: &Line| -> Vec<u64> { line.words.iter().map(Word::load).collect() };
     let lines: Vec<Vec<u64>> = lines.iter().map(words).collect();
     let found = Arc::new(Mutex::new(BTreeSet::new()));
@@ -85,15 +104,10 @@ fn in_all_orders(
         let written = Arc::clone(&lines);
         let writer = loom::thread::spawn(move || {
             IS_WRITER.with(|it| it.set(true));
-            let shape = Shape::load(&written[0]);
-            write(&mut Table { lines: &written[..], shape, rows, capacity: u32::MAX });
+            write(&written);
         });
-        let seen = find(&&lines[..], &read);
-        if let Some(seen) = seen {
-            let number = (seen.generation >> 20) as u32;
-            assert_eq!(seen, row(number), "torn");
-        }
-        found.lock().unwrap().insert(seen.map(|row| row.generation >> 20));
+        let seen = read(&lines);
+        found.lock().unwrap().insert(seen);
         writer.join().unwrap();
     });
     let all = all.lock().unwrap();

@@ -108,7 +108,7 @@ impl<W: Word, L: Deref<Target = [Line<W>]>> Table<L> {
         let with = self.header(free.bucket).with(free.slot, probe.mark, packed.kind);
         match old {
             Some(old) if old.bucket == free.bucket => {
-                self.publish(old.bucket, with.without(old.slot))
+                self.publish(old.bucket, with.without(old.slot));
             }
             Some(old) => {
                 self.publish(free.bucket, with);
