@@ -56,10 +56,11 @@ impl Sweeper {
         let now = self.clock.now();
         let unused = self.clock.jiffies(UNUSED);
         let (over, kept): (Vec<_>, Vec<_>) =
-            self.maps.learned.rows()?.into_iter().partition(|(_, row)| is_over(row, now, unused));
+            self.maps.learned.rows().partition(|(_, row)| is_over(row, now, unused));
         for (key, _) in &over {
-            self.maps.learned.remove(key)?;
+            self.maps.learned.remove(key);
         }
+        self.maps.learned.clear();
         let mut counts = vec![0u64; self.maps.learned_count.capacity() as usize];
         for (_, row) in &kept {
             if let Some(count) = counts.get_mut(row.vpc as usize) {

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::btf_map;
 use mizar_packet::count::{Counter, PER_VPC};
 use mizar_packet::programs;
-use mizar_packet::table::{self, LINE_WORDS};
+use mizar_packet::table::{self, LINE_WORDS, learned};
 use mizar_packet::tables::{
     Bucket, Config, Endpoint, EndpointKey, Event, Holders, Host, HostIndex, Learned, NetworkIndex,
     Port, Route, SLOTS, Vpc, VpcIndex,
@@ -29,7 +29,7 @@ static PORTS: Array<Port, 1024> = Array::new();
 #[btf_map]
 static ENDPOINTS: Array<[u64; LINE_WORDS], 64, MAPPED> = Array::new();
 #[btf_map]
-static LEARNED: HashMap<EndpointKey, Learned, 1024, GROWING> = HashMap::new();
+static LEARNED: Array<[u64; LINE_WORDS], 64, MAPPED> = Array::new();
 #[btf_map]
 static LEARNED_COUNT: Array<u64, 64> = Array::new();
 #[btf_map]
@@ -74,18 +74,31 @@ impl table::Lines for EndpointLines {
 
     #[inline(always)]
     fn line(&self, number: u32) -> Option<Line> {
-        ENDPOINTS.get_ptr(number).map(|words| Line(words.cast()))
+        ENDPOINTS.get_ptr_mut(number).map(|words| Line(words.cast()))
     }
 }
 
-/// A line of a table that the agent may be writing.
+/// The table of learned rows.
+struct LearnedLines;
+
+impl table::Lines for LearnedLines {
+    type Line = Line;
+
+    #[inline(always)]
+    fn line(&self, number: u32) -> Option<Line> {
+        LEARNED.get_ptr_mut(number).map(|words| Line(words.cast()))
+    }
+}
+
+/// A line of a table that others may be writing.
 #[derive(Clone, Copy)]
-struct Line(*const u64);
+struct Line(*mut u64);
 
 impl table::Words for Line {
     #[inline(always)]
     fn load(self, word: usize) -> u64 {
-        // SAFETY: a line is as long as a row of the map, and words are asked for by constants.
+        // SAFETY: a line is as long as a row of the map, of whose words one is read: the verifier
+        // refuses whatever may be beyond.
         unsafe { self.0.add(word).read_volatile() }
     }
 
@@ -93,6 +106,14 @@ impl table::Words for Line {
     fn order(self) {
         // The compiler keeps volatile loads in their order, and so does the machine.
         const { assert!(cfg!(any(not(target_arch = "bpf"), bpf_target_arch = "x86_64"))) };
+    }
+}
+
+impl learned::WriteWords for Line {
+    #[inline(always)]
+    fn store(self, word: usize, value: u64) {
+        // SAFETY: as above.
+        unsafe { self.0.add(word).write_volatile(value) }
     }
 }
 
@@ -134,12 +155,12 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn learned(&self, key: &EndpointKey) -> Option<Learned> {
-        unsafe { LEARNED.get(key).copied() }
+        learned::find(&LearnedLines, key)
     }
 
     #[inline(always)]
     fn learn(&self, key: &EndpointKey, row: &Learned) -> bool {
-        LEARNED.insert(key, row, 0).is_ok()
+        learned::put(&LearnedLines, key, row)
     }
 
     #[inline(always)]
@@ -155,9 +176,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn touch_learned(&self, key: &EndpointKey, now: u64) {
-        if let Some(row) = LEARNED.get_ptr_mut(key) {
-            unsafe { (*row).used = now };
-        }
+        learned::touch(&LearnedLines, key, now);
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use crate::{Address, count::Counter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every layout in this module and in [`crate::table`].
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// Slots of a network's endpoint table.
 pub const SLOTS: usize = 256;

@@ -360,11 +360,8 @@ impl Applier {
 
     /// Learned rows name the VPC's index, which becomes free.
     fn forget_learned(&self, vni: Vni) {
-        let learned = self.maps.learned.rows().unwrap_or_default();
-        for (key, _) in learned.into_iter().filter(|(key, _)| key.vni == vni.get()) {
-            if let Err(error) = self.maps.learned.remove(&key) {
-                warn!(%vni, address = %key.address, %error, "learned location not removed");
-            }
+        for (key, _) in self.maps.learned.rows().filter(|(key, _)| key.vni == vni.get()) {
+            self.maps.learned.remove(&key);
         }
     }
 }

@@ -24,17 +24,7 @@ pub struct EndpointTable {
 impl EndpointTable {
     /// Takes an array of lines.
     pub fn new(name: &'static str, map: OwnedFd) -> Result<Self, TableError> {
-        let map = sys::Map::new(map).map_err(call(name, "open"))?;
-        if (map.key_size, map.row_size) != (size_of::<u32>(), size_of::<Line>()) {
-            return Err(TableError::Layout {
-                table: name,
-                key: map.key_size,
-                value: map.row_size,
-                wanted_key: size_of::<u32>(),
-                wanted_value: size_of::<Line>(),
-            });
-        }
-        let lines = Mapping::new(map.as_fd(), map.entries as usize).map_err(call(name, "map"))?;
+        let (map, lines) = lines_of(name, map)?;
         Ok(Self { name, map, lines, writer: Mutex::default() })
     }
 
@@ -106,7 +96,26 @@ impl EndpointTable {
     }
 }
 
+/// An array of lines, and those as memory.
+pub(super) fn lines_of(
+    name: &'static str,
+    map: OwnedFd,
+) -> Result<(sys::Map, Mapping), TableError> {
+    let map = sys::Map::new(map).map_err(call(name, "open"))?;
+    if (map.key_size, map.row_size) != (size_of::<u32>(), size_of::<Line>()) {
+        return Err(TableError::Layout {
+            table: name,
+            key: map.key_size,
+            value: map.row_size,
+            wanted_key: size_of::<u32>(),
+            wanted_value: size_of::<Line>(),
+        });
+    }
+    let lines = Mapping::new(map.as_fd(), map.entries as usize).map_err(call(name, "map"))?;
+    Ok((map, lines))
+}
+
 /// Not to be guessed by those who choose addresses.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,16 +1,15 @@
 //! The tables that the kernel programs and the agent share: their names, sizes and pins.
 
 use super::endpoints::EndpointTable;
+use super::learned::LearnedTable;
 use super::ports::PortTable;
 use super::table::{CounterTable, RawRows, Table, TableError, memory};
 use aya::maps::MapData;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::keys::Keys;
-use mizar_packet::table::Shape;
-use mizar_packet::tables::{
-    Config, EndpointKey, Holders, Host, LAYOUT, Learned, Route, RouteKey, SLOTS, Vpc,
-};
+use mizar_packet::table::{Shape, learned};
+use mizar_packet::tables::{Config, Holders, Host, LAYOUT, Route, RouteKey, SLOTS, Vpc};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -64,7 +63,7 @@ impl Sizes {
             (CONFIG, 1),
             (PORTS, ports),
             (ENDPOINTS, Shape::lines(self.endpoints)),
-            (LEARNED, self.learned),
+            (LEARNED, learned::lines(self.learned)),
             (HOSTS, hosts),
             (HOST_INDEX, self.hosts),
             (VPCS, self.vpcs),
@@ -133,7 +132,7 @@ pub struct Maps {
     /// What is known for certain of addresses.
     pub endpoints: EndpointTable,
     /// What was learned of addresses.
-    pub learned: Table<EndpointKey, Learned>,
+    pub learned: LearnedTable,
     /// Hosts.
     pub hosts: Table<u32, Host>,
     /// Rows of hosts, by underlay address.
@@ -159,7 +158,7 @@ impl Maps {
             changing: Mutex::default(),
             ports: PortTable::new(table(&folder, PORTS)?, table(&folder, BUCKETS)?)?,
             endpoints: EndpointTable::new(ENDPOINTS, descriptor(&folder, ENDPOINTS)?)?,
-            learned: table(&folder, LEARNED)?,
+            learned: LearnedTable::new(LEARNED, descriptor(&folder, LEARNED)?)?,
             hosts: table(&folder, HOSTS)?,
             host_index: table(&folder, HOST_INDEX)?,
             vpcs: table(&folder, VPCS)?,
@@ -189,7 +188,7 @@ impl Maps {
             }),
             PORTS => self.ports.raw(),
             ENDPOINTS => Ok(self.endpoints.raw()),
-            LEARNED => self.learned.raw(),
+            LEARNED => Ok(self.learned.raw()),
             HOSTS => self.hosts.raw(),
             HOST_INDEX => self.host_index.raw(),
             VPCS => self.vpcs.rows().map(|rows| {

@@ -14,6 +14,7 @@
 mod attach;
 mod endpoints;
 mod filter;
+mod learned;
 mod mapping;
 mod maps;
 mod ports;
@@ -24,6 +25,7 @@ mod table;
 
 pub use attach::{AttachError, NicMode, UnknownMode};
 pub use endpoints::EndpointTable;
+pub use learned::LearnedTable;
 pub use maps::{DUMPED, Maps, MapsError, Sizes, memory_by_map};
 pub use ports::PortTable;
 pub use program::{LoadError, OBJECT};

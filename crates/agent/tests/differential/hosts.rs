@@ -53,7 +53,7 @@ pub(crate) fn tables(random: &mut Random, now: u64) -> MemoryTables {
     let mut tables = MemoryTables {
         now,
         config: config(random, now),
-        learned_capacity: LEARNED_CAPACITY,
+        learned_capacity: usize::MAX,
         ..MemoryTables::default()
     };
     vpcs(random, &mut tables);

@@ -8,18 +8,16 @@ use aya::maps::{
 };
 use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use mizar_agent::kernel::EndpointTable;
+use mizar_agent::kernel::{EndpointTable, LearnedTable};
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::memory::MemoryTables;
 use mizar_packet::programs::{self, Tag};
-use mizar_packet::table::Shape;
-use mizar_packet::tables::{
-    Bucket, Config, Endpoint, EndpointKey, Event, Host, Learned, Port, SLOTS, Vpc,
-};
+use mizar_packet::table::{Shape, learned};
+use mizar_packet::tables::{Bucket, Config, Endpoint, EndpointKey, Event, Host, Port, SLOTS, Vpc};
 use mizar_packet::wire::{Ethernet, Ipv4, Ipv6};
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -68,7 +66,7 @@ pub(crate) struct Kernel {
     config: Array<MapData, [u8; size_of::<Config>()]>,
     ports: Array<MapData, [u8; size_of::<Port>()]>,
     endpoints: Arc<EndpointTable>,
-    learned: Rows<24, 40>,
+    learned: LearnedTable,
     learned_count: Array<MapData, u64>,
     hosts: Array<MapData, [u8; 40]>,
     host_index: Rows<16, 4>,
@@ -89,7 +87,7 @@ impl Kernel {
         for (name, entries) in [
             ("PORTS", PORTS),
             ("ENDPOINTS", Shape::lines(128)),
-            ("LEARNED", LEARNED_CAPACITY as u32),
+            ("LEARNED", learned::lines(LEARNED_CAPACITY as u32)),
             ("LEARNED_COUNT", VPCS),
             ("HOSTS", HOSTS),
             ("HOST_INDEX", HOSTS),
@@ -110,11 +108,12 @@ impl Kernel {
             };
             loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
+        let endpoints = EndpointTable::new("ENDPOINTS", lines(&mut object, "ENDPOINTS")).unwrap();
         Self {
             config: take(&mut object, "CONFIG"),
             ports: take(&mut object, "PORTS"),
-            endpoints: endpoints(&mut object),
-            learned: take(&mut object, "LEARNED"),
+            endpoints: Arc::new(endpoints),
+            learned: LearnedTable::new("LEARNED", lines(&mut object, "LEARNED")).unwrap(),
             learned_count: take(&mut object, "LEARNED_COUNT"),
             hosts: take(&mut object, "HOSTS"),
             host_index: take(&mut object, "HOST_INDEX"),
@@ -168,12 +167,6 @@ impl Kernel {
     /// Replaces all rows; counters become zero.
     pub(crate) fn fill(&mut self, tables: &MemoryTables) {
         self.config.set(0, row(&tables.config), 0).unwrap();
-        let key = |(vni, address): &(u32, Address)| {
-            let mut key = [0; 24];
-            key[..16].copy_from_slice(&address.octets());
-            key[16..20].copy_from_slice(&vni.to_ne_bytes());
-            key
-        };
         for index in 0..PORTS {
             let port = tables.ports.get(&index).map_or([0; size_of::<Port>()], row);
             self.ports.set(index, port, 0).unwrap();
@@ -181,8 +174,11 @@ impl Kernel {
             self.buckets.set(index, bucket, 0).unwrap();
         }
         self.fill_endpoints(tables);
-        let learned = tables.learned.borrow();
-        replace(&mut self.learned, learned.iter().map(|(k, v)| (key(k), row(v))));
+        let old: Vec<_> = self.learned.rows().collect();
+        assert!(old.iter().all(|(key, _)| self.learned.remove(key)));
+        for ((vni, address), row) in &*tables.learned.borrow() {
+            self.learned.put(&EndpointKey::new(*vni, *address), row).unwrap();
+        }
         let hosts = tables.hosts.borrow();
         for index in 0..HOSTS {
             let host = hosts.get(&index).map_or([0; 40], row);
@@ -238,10 +234,6 @@ impl Kernel {
 
     /// What the programs have written since the last time, events included.
     pub(crate) fn state(&mut self) -> State {
-        let split = |key: [u8; 24]| {
-            let address = Address::read_from_bytes(&key[..16]).unwrap();
-            (u32::read_from_bytes(&key[16..20]).unwrap(), address)
-        };
         let mut events = Vec::new();
         while let Some(event) = self.events.next() {
             events.push(Event::read_from_bytes(&event).unwrap());
@@ -250,10 +242,7 @@ impl Kernel {
             let count: u64 = self.counters.get(&row, 0).unwrap().iter().sum();
             (count != 0).then_some(((row / PER_VPC, row % PER_VPC), count))
         });
-        let learned = self.learned.iter().map(|row| {
-            let (key, value) = row.unwrap();
-            (split(key), Learned::read_from_bytes(&value).unwrap())
-        });
+        let learned = self.learned.rows().map(|(key, row)| ((key.vni, key.address), row));
         let buckets = (0..PORTS).filter_map(|index| {
             let bytes = self.buckets.get(&index, 0).unwrap();
             let bucket = Bucket::read_from_bytes(&bytes).unwrap();
@@ -358,10 +347,10 @@ where
     (ran.return_value, bytes, context_out)
 }
 
-fn endpoints(object: &mut Ebpf) -> Arc<EndpointTable> {
-    let Some(Map::Array(map)) = object.take_map("ENDPOINTS") else { panic!("no endpoints") };
-    let map = map.fd().as_fd().try_clone_to_owned().unwrap();
-    Arc::new(EndpointTable::new("ENDPOINTS", map).unwrap())
+/// A table that is written as memory.
+fn lines(object: &mut Ebpf, name: &str) -> OwnedFd {
+    let Some(Map::Array(map)) = object.take_map(name) else { panic!("{name} is no array") };
+    map.fd().as_fd().try_clone_to_owned().unwrap()
 }
 
 fn take<M>(object: &mut Ebpf, name: &str) -> M

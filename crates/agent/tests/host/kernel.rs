@@ -21,9 +21,9 @@ fn maps_at_default_sizes_stay_small() {
         }
         let total: u64 = sizes.values().sum();
         println!("{:>16} {total:>10}", "all");
-        assert!(total < 7_000_000, "{total} bytes");
+        assert!(total < 7_600_000, "{total} bytes");
         let row = sizes["ENDPOINTS"] as f64 / f64::from(Sizes::default().endpoints);
-        assert!(row < 52.0, "{row} bytes for each endpoint");
+        assert!(row < 55.0, "{row} bytes for each endpoint");
     });
 }
 
@@ -33,7 +33,7 @@ fn maps_at_default_sizes_are_bounded_when_every_row_is_taken() {
     world::enter(name, || async {
         let pins = world::options().pins;
         let (_kernel, maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
-        // These take memory for rows as they come; all others have it from the start.
+        // Routes take memory as they come; all others have it from the start.
         let empty = memory_by_map(&pins).unwrap();
         let (endpoint, learned) = (Endpoint::new_zeroed(), Learned::new_zeroed());
         let prefix = "10.0.0.0/24".parse().unwrap();
@@ -42,13 +42,12 @@ fn maps_at_default_sizes_are_bounded_when_every_row_is_taken() {
         let learned = rows(maps.learned.capacity(), key, learned);
         let routes = rows(maps.routes.capacity(), route, Route { network: 1, vpc: 1 });
         assert!(maps.endpoints.put_all(&endpoints).is_empty());
-        assert!(maps.learned.put_all(&learned).is_empty());
+        assert!(learned.iter().all(|(key, row)| maps.learned.put(key, row).is_ok()));
         assert!(maps.routes.put_all(&routes).is_empty());
         let full = memory_by_map(&pins).unwrap();
         for (map, bytes) in &full {
             println!("{map:>16} {:>10} {bytes:>10}", empty[map]);
-            let grows = ["LEARNED", "ROUTES"].contains(map);
-            assert_eq!(empty[map] < *bytes, grows, "{map}");
+            assert_eq!(empty[map] < *bytes, *map == "ROUTES", "{map}");
         }
         let total: u64 = full.values().sum();
         println!("{:>16} {:>10} {total:>10}", "all", empty.values().sum::<u64>());

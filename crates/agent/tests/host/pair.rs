@@ -193,7 +193,7 @@ fn guests_reach_each_other(mode: &'static str, name: &'static str) {
         assert!(status.hosts[0].alive && status.hosts[0].next_hop.is_some(), "{status:?}");
         let maps = Maps::open(&world::options_of("h2").pins).unwrap();
         let key = EndpointKey::new(1, Address::v4([10, 0, 0, 5]));
-        let learned = maps.learned.get(&key).unwrap().unwrap();
+        let learned = maps.learned.get(&key).unwrap();
         assert_eq!(learned.generation, at(1).get());
 
         // Nobody sends: nobody is probed, and no proof is left.

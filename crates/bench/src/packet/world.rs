@@ -3,18 +3,18 @@
 use super::traffic::Way;
 use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
+use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
-use mizar_agent::kernel::{EndpointTable, OBJECT, jiffies};
+use mizar_agent::kernel::{EndpointTable, LearnedTable, OBJECT, jiffies};
 use mizar_packet::Address;
 use mizar_packet::count::{Counter, PER_VPC, Path};
 use mizar_packet::programs;
-use mizar_packet::table::Shape;
+use mizar_packet::table::{Shape, learned};
 use mizar_packet::tables::{
     Config, Endpoint, EndpointKey, FleetPrefix, Holders, Host, Learned, Port, Route, SLOTS,
 };
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use zerocopy::{Immutable, IntoBytes};
 
 /// VPC of the flows that are bounced here. VNIs are also rows of the counters.
@@ -75,7 +75,7 @@ impl World {
         for (name, entries) in [
             // The agent's sizes where they are enough.
             ("ENDPOINTS", Shape::lines(flows.max(65_536))),
-            ("LEARNED", flows.max(16_384)),
+            ("LEARNED", learned::lines(flows.max(16_384))),
             ("PORTS", 1 << PORT_BITS),
             ("BUCKETS", 1 << PORT_BITS),
             ("HOSTS", 8193),
@@ -189,8 +189,8 @@ const HOSTS: u32 = 1000;
 /// packets are unwrapped, else those that a bouncer holds, which packets on other ways meet too.
 fn fill_flows(object: &mut Ebpf, way: Way, flows: u32) -> Result<()> {
     let now = jiffies()?;
-    let endpoints = endpoints(object)?;
-    let mut learned: HashMap<_, [u8; 24], [u8; 40]> = map(object, "LEARNED")?;
+    let endpoints = EndpointTable::new("ENDPOINTS", lines(object, "ENDPOINTS")?)?;
+    let learned = LearnedTable::new("LEARNED", lines(object, "LEARNED")?)?;
     let mut routes: LpmTrie<_, [u8; 20], [u8; 8]> = map(object, "ROUTES")?;
     let mut holders: Array<_, [u8; 16]> = map(object, "HOLDERS")?;
     for flow in 0..flows {
@@ -210,7 +210,7 @@ fn fill_flows(object: &mut Ebpf, way: Way, flows: u32) -> Result<()> {
         endpoints.put(&EndpointKey::new(vni, address), &known)?;
         let there =
             Learned { generation: 1, used: now, teach_until: 0, notice_at: 0, host, vpc: DEPART };
-        learned.insert(key(DEPART, address), row::<40>(&there), 0)?;
+        learned.put(&EndpointKey::new(DEPART, address), &there)?;
         let network = 1 + flow / 256;
         if flow % 256 == 0 {
             let mut prefix = [0; 20];
@@ -226,21 +226,17 @@ fn fill_flows(object: &mut Ebpf, way: Way, flows: u32) -> Result<()> {
     Ok(())
 }
 
-/// The table of endpoints, which is written as memory.
-fn endpoints(object: &mut Ebpf) -> Result<EndpointTable> {
-    let map = object.take_map("ENDPOINTS");
-    let Some(Map::Array(map)) = map else { bail!("ENDPOINTS is no array") };
-    Ok(EndpointTable::new("ENDPOINTS", map.fd().as_fd().try_clone_to_owned()?)?)
+/// A table that is written as memory.
+fn lines(object: &mut Ebpf, name: &str) -> Result<OwnedFd> {
+    let map = object.take_map(name);
+    let Some(Map::Array(map)) = map else { bail!("{name} is no array") };
+    Ok(map.fd().as_fd().try_clone_to_owned()?)
 }
 
 /// A second handle on a map: what is filled here stays with the programs.
 fn map<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &str) -> Result<M> {
     let map = object.take_map(name).with_context(|| format!("no map {name}"))?;
     Ok(M::try_from(map)?)
-}
-
-fn key(vni: u32, address: Address) -> [u8; 24] {
-    row(&EndpointKey::new(vni, address))
 }
 
 fn row<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {

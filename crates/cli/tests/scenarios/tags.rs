@@ -46,7 +46,7 @@ impl World {
 
     /// Where a host has learned that a guest is.
     fn learned(&self, host: &str, guest: &Guest) -> Option<Learned> {
-        self.maps(host).learned.get(&EndpointKey::new(BLUE, guest.v4.into())).unwrap()
+        self.maps(host).learned.get(&EndpointKey::new(BLUE, guest.v4.into()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looking up a row while somebody may be writing.
 
 use super::slot::{Header, Packed};
-use super::{Lines, Probe, SLOTS, Shape, Words};
+use super::{Lines, SLOTS, Shape, Words};
 use crate::tables::{Endpoint, EndpointKey};
 
 /// How often a look-up is tried while rows are written under it.
@@ -10,11 +10,8 @@ pub const TRIES: usize = 3;
 /// The row of `key`.
 #[inline(always)]
 pub fn find<L: Lines>(lines: &L, key: &EndpointKey) -> Option<Endpoint> {
-    let probe = Shape::load(lines.line(0)?).probe(key);
-    let first = lines.line(probe.lines[0])?;
-    let second = lines.line(probe.lines[1])?;
     for _ in 0..TRIES {
-        match attempt(first, second, &probe, key) {
+        match attempt(lines, key)? {
             Seen::Row(row) => return Some(row),
             Seen::Nothing => return None,
             Seen::Change => {}
@@ -30,64 +27,93 @@ enum Seen {
     Change,
 }
 
-/// A row moves from one bucket to the other by being written there first. So one that was in
-/// neither is in the table only if it came to the first bucket after that was looked at.
+/// Both headers are read before anything that depends on them: the processor need not wait for one
+/// to ask for the other. If neither changes, what they say was true of both at one time.
 #[inline(always)]
-fn attempt<W: Words>(first: W, second: W, probe: &Probe, key: &EndpointKey) -> Seen {
-    let first_header = Header::load(first);
-    if let Some(seen) = look(first, first_header, probe, key) {
-        return seen;
+fn attempt<L: Lines>(lines: &L, key: &EndpointKey) -> Option<Seen> {
+    let shape = Shape::load(lines.line(0)?);
+    let probe = shape.probe(key);
+    let first = Bucket::new(lines, shape, probe.buckets[0])?;
+    let second = Bucket::new(lines, shape, probe.buckets[1])?;
+    let headers = [first.header(), second.header()];
+    first.slots.order();
+    if let Some(seen) = look(first, headers[0], probe.mark, key) {
+        return Some(seen);
     }
-    let second_header = Header::load(second);
-    if let Some(seen) = look(second, second_header, probe, key) {
-        return seen;
+    if let Some(seen) = look(second, headers[1], probe.mark, key) {
+        return Some(seen);
     }
-    second.order();
-    if Header::load(first) == first_header && Header::load(second) == second_header {
-        Seen::Nothing
-    } else {
-        Seen::Change
-    }
+    first.slots.order();
+    let same = [first.header(), second.header()] == headers;
+    Some(if same { Seen::Nothing } else { Seen::Change })
 }
 
 /// Looks for a key in a bucket.
 #[inline(always)]
-fn look<W: Words>(line: W, header: Header, probe: &Probe, key: &EndpointKey) -> Option<Seen> {
-    line.order();
+fn look<W: Words>(bucket: Bucket<W>, header: Header, mark: u64, key: &EndpointKey) -> Option<Seen> {
     for slot in 0..SLOTS {
-        if header.mark_of(slot) != probe.mark {
+        if header.mark_of(slot) != mark {
             continue;
         }
-        let packed = Packed::load(line, slot, header);
+        let packed = Packed::load(bucket.slots, slot, header);
         if packed.is_of(key) {
-            line.order();
-            let same = Header::load(line) == header;
+            bucket.slots.order();
+            let same = bucket.header() == header;
             return Some(if same { Seen::Row(packed.row()) } else { Seen::Change });
         }
     }
     None
 }
 
-/// All rows. One that changes meanwhile may be missed, or be there twice.
-pub fn rows<L: Lines>(lines: L) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
-    let buckets = lines.line(0).map_or(0, |line| Shape::load(line).buckets);
-    (1..=buckets).filter_map(move |number| lines.line(number)).flat_map(bucket)
+/// A bucket as a reader sees it.
+#[derive(Clone, Copy)]
+struct Bucket<W> {
+    /// The line of its header, and which word that is.
+    headers: W,
+    word: usize,
+    /// The line of its slots.
+    slots: W,
 }
 
-fn bucket(line: impl Words) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
-    let mut found = [None; SLOTS];
-    for _ in 0..TRIES {
-        let header = Header::load(line);
-        line.order();
-        for (slot, found) in found.iter_mut().enumerate() {
-            let used = header.mark_of(slot) != 0;
-            *found = used.then(|| Packed::load(line, slot, header));
-        }
-        line.order();
-        if Header::load(line) == header {
-            break;
-        }
-        found = [None; SLOTS];
+impl<W: Words> Bucket<W> {
+    #[inline(always)]
+    fn new<L: Lines<Line = W>>(lines: &L, shape: Shape, bucket: u32) -> Option<Self> {
+        let (line, word) = shape.header(bucket);
+        let slots = lines.line(shape.slots(bucket))?;
+        Some(Self { headers: lines.line(line)?, word, slots })
     }
-    found.into_iter().flatten().map(|packed| (packed.key(), packed.row()))
+
+    #[inline(always)]
+    fn header(&self) -> Header {
+        Header(self.headers.load(self.word))
+    }
+}
+
+/// All rows. One that changes meanwhile may be missed, or be there twice.
+pub fn rows<L: Lines>(lines: L) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
+    let shape = lines.line(0).map_or(Shape { buckets: 0, seed: 0 }, Shape::load);
+    let found = (0..shape.buckets).filter_map(move |number| bucket(&lines, shape, number));
+    found.flatten().flatten().map(|packed| (packed.key(), packed.row()))
+}
+
+/// The rows of a bucket.
+pub(super) fn bucket(
+    lines: &impl Lines,
+    shape: Shape,
+    number: u32,
+) -> Option<[Option<Packed>; SLOTS]> {
+    let bucket = Bucket::new(lines, shape, number)?;
+    for _ in 0..TRIES {
+        let header = bucket.header();
+        bucket.slots.order();
+        let mut found = [None; SLOTS];
+        for slot in header.used() {
+            found[slot] = Some(Packed::load(bucket.slots, slot, header));
+        }
+        bucket.slots.order();
+        if bucket.header() == header {
+            return Some(found);
+        }
+    }
+    None
 }

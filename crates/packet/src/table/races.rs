@@ -1,7 +1,6 @@
 //! One writer and one reader at the same time: all interleavings of short histories, and long
 //! histories of real threads.
 
-use super::slot::Packed;
 use super::tests::{empty, key, memory, row};
 use super::*;
 use core::array::from_fn;
@@ -17,7 +16,7 @@ use std::vec::Vec;
 /// Its writer sees what it wrote, without asking the model: that takes a load and a store of one
 /// thread to be no race with what another one loaded before.
 #[derive(Debug)]
-struct Raced {
+pub(super) struct Raced {
     shared: LoomU64,
     own: AtomicU64,
 }
@@ -58,7 +57,7 @@ fn unlimited(lines: &[Line]) -> Table<&[Line]> {
 
 /// A table of four buckets with ten keys from one on, each with the row of its number.
 fn ten(from: u32) -> Vec<Line> {
-    let lines = memory(5);
+    let lines = memory(6);
     let mut table = unlimited(&lines);
     (from..from + 10).for_each(|number| table.put(&key(number), &row(number)).unwrap());
     lines
@@ -73,6 +72,25 @@ fn in_all_orders(
     read: EndpointKey,
 ) -> BTreeSet<Option<u64>> {
     let rows = rows(lines).count() as u32;
+    let write = move |lines: &[Line<Raced>]| {
+        let shape = Shape::load(&lines[0]);
+        write(&mut Table { lines, shape, rows, capacity: u32::MAX });
+    };
+    all_that_is_found(switches, lines, write, move |lines| {
+        let seen = find(&lines, &read)?;
+        let number = (seen.generation >> 20) as u32;
+        assert_eq!(seen, row(number), "torn");
+        Some(seen.generation >> 20)
+    })
+}
+
+/// Runs a writer against a reader in every order, as above; all that the reader found.
+pub(super) fn all_that_is_found<T: Ord + Clone + Send + 'static>(
+    switches: usize,
+    lines: &[Line],
+    write: impl Fn(&[Line<Raced>]) + Copy + Send + Sync + 'static,
+    read: impl Fn(&[Line<Raced>]) -> T + Send + Sync + 'static,
+) -> BTreeSet<T> {
     let words = |line: &Line| -> Vec<u64> { line.words.iter().map(Word::load).collect() };
     let lines: Vec<Vec<u64>> = lines.iter().map(words).collect();
     let found = Arc::new(Mutex::new(BTreeSet::new()));
@@ -86,15 +104,10 @@ fn in_all_orders(
         let written = Arc::clone(&lines);
         let writer = loom::thread::spawn(move || {
             IS_WRITER.with(|it| it.set(true));
-            let shape = Shape::load(&written[0]);
-            write(&mut Table { lines: &written[..], shape, rows, capacity: u32::MAX });
+            write(&written);
         });
-        let seen = find(&&lines[..], &read);
-        if let Some(seen) = seen {
-            let number = (seen.generation >> 20) as u32;
-            assert_eq!(seen, row(number), "torn");
-        }
-        found.lock().unwrap().insert(seen.map(|row| row.generation >> 20));
+        let seen = read(&lines);
+        found.lock().unwrap().insert(seen);
         writer.join().unwrap();
     });
     let all = all.lock().unwrap();
@@ -103,7 +116,7 @@ fn in_all_orders(
 
 #[test]
 fn a_row_that_changes_is_the_old_or_the_new_one() {
-    let lines = memory(3);
+    let lines = memory(4);
     unlimited(&lines).put(&key(0), &row(1)).unwrap();
     let write = |table: &mut Table<&[Line<Raced>]>| {
         table.put(&key(0), &row(2)).unwrap();
@@ -115,7 +128,7 @@ fn a_row_that_changes_is_the_old_or_the_new_one() {
 
 #[test]
 fn a_slot_that_another_row_gets_is_not_taken_for_the_first_one() {
-    let lines = memory(3);
+    let lines = memory(4);
     unlimited(&lines).put(&key(0), &row(1)).unwrap();
     let shape = Shape { buckets: 2, seed: 5 };
     let twin = (1..).find(|n| shape.probe(&key(*n)) == shape.probe(&key(0))).unwrap();
@@ -131,13 +144,13 @@ fn a_slot_that_another_row_gets_is_not_taken_for_the_first_one() {
 /// What moves a row from its first bucket to its second, or back: the first of ten keys, one to
 /// remove, one to add, and the one that moves.
 fn move_of_a_row(from: usize) -> [u32; 4] {
-    let line_of = |lines: &[Line], number: u32| {
-        let mut lines = lines.iter().enumerate().skip(1);
-        let found = lines.find(|(_, line)| {
-            let header = Header::load(*line);
-            header.used().any(|slot| Packed::load(*line, slot, header).is_of(&key(number)))
-        });
-        found.unwrap().0 as u32
+    let bucket_of = |lines: &[Line], number: u32| {
+        let shape = Shape::load(&lines[0]);
+        let has = |bucket: &u32| {
+            let rows = find::bucket(&lines, shape, *bucket).unwrap();
+            rows.into_iter().flatten().any(|packed| packed.is_of(&key(number)))
+        };
+        (0..shape.buckets).find(has).unwrap()
     };
     for start in 0..100 {
         for (removed, added) in (0..10).flat_map(|n| (10..60).map(move |m| (start + n, start + m)))
@@ -149,9 +162,9 @@ fn move_of_a_row(from: usize) -> [u32; 4] {
                 continue;
             }
             for moved in (start..start + 10).filter(|number| *number != removed) {
-                let line = line_of(&before, moved);
-                let first = table.shape.probe(&key(moved)).lines[from];
-                if line == first && line_of(&after, moved) != first {
+                let bucket = bucket_of(&before, moved);
+                let first = table.shape.probe(&key(moved)).buckets[from];
+                if bucket == first && bucket_of(&after, moved) != first {
                     return [start, removed, added, moved];
                 }
             }

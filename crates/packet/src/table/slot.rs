@@ -1,4 +1,4 @@
-//! What the words of a bucket mean.
+//! What the words of a bucket and its header mean.
 //!
 //! ```text
 //! header   version: 34 │ slot 2: 10 │ slot 1: 10 │ slot 0: 10      a slot: mark: 8, kind: 2
@@ -9,7 +9,7 @@
 //!          generation
 //! ```
 
-use super::{HEADER, SLOT_WORDS, SLOTS, Words};
+use super::{SLOT_WORDS, SLOTS, Words};
 use crate::Address;
 use crate::tables::{Endpoint, EndpointKey, Port};
 
@@ -39,11 +39,6 @@ impl Header {
     #[inline(always)]
     pub(super) const fn mark(hash: u64) -> u64 {
         USED | hash >> 24 & !USED & MARK
-    }
-
-    #[inline(always)]
-    pub(super) fn load(line: impl Words) -> Self {
-        Self(line.load(HEADER))
     }
 
     /// The mark of a slot; 0 if it is free.
@@ -160,5 +155,5 @@ impl Packed {
 /// The word of a bucket that is a word of a slot.
 #[inline(always)]
 pub(super) const fn word_of(slot: usize, word: usize) -> usize {
-    1 + slot * SLOT_WORDS + word
+    slot * SLOT_WORDS + word
 }
