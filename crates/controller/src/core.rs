@@ -16,7 +16,7 @@ use crate::timings::Timings;
 use crate::watchers::Watchers;
 use mizar_store::{Store, StoreError, Transaction};
 use mizar_vpc::View;
-use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps};
+use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,10 @@ use young::YoungNetworks;
 
 /// How long a host that says nothing is counted on.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
+/// How long a host says nothing before it is late: more than a beat, and long enough before the end
+/// of its lease that hosts which fall silent together are all late when the first is missed.
+const LATE: Duration = Duration::from_millis(7_500);
 
 /// Why a controller cannot start or go on.
 #[derive(Debug, Error)]
@@ -200,11 +204,21 @@ impl Core {
 
     /// Whether a host can be counted on.
     fn is_alive(&self, host: &Name, now: Time) -> bool {
-        self.desk.host(host).map_or_else(
+        self.standing(host, now).is_alive()
+    }
+
+    /// How a host stands.
+    fn standing(&self, host: &Name, now: Time) -> Standing {
+        let Some(state) = self.desk.host(host) else {
             // Nobody was heard of yet by a controller that has just started.
-            || now.since(self.started) < 2 * LEASE,
-            |state| now.since(state.heard) < LEASE,
-        )
+            let is_new = now.since(self.started) < 2 * LEASE;
+            return if is_new { Standing::Alive } else { Standing::Silent };
+        };
+        match now.since(state.heard) {
+            silence if silence >= LEASE => Standing::Silent,
+            silence if silence >= LATE => Standing::Late,
+            _ => Standing::Alive,
+        }
     }
 }
 

@@ -208,17 +208,18 @@ impl Desk {
     }
 
     /// The next thing to send to a host of a VPC; None if there is nothing, or it has to wait.
-    /// `about` knows what a row is about.
+    /// `after` says which generation comes after that where the host stands; `about` knows what a
+    /// row is about.
     pub(crate) fn send<'a>(
         &mut self,
         host: &Name,
         vni: Vni,
-        generation: Generation,
+        after: impl FnOnce(Option<Generation>) -> Generation,
         about: impl Fn(&RowKey) -> About<'a>,
     ) -> Option<Sent> {
         let waits = waits(&self.moving, host, vni, about);
         let state = self.hosts.get_mut(host).filter(|it| it.session.is_some())?;
-        state.vpcs.get_mut(&vni)?.send(generation, waits)
+        state.vpcs.get_mut(&vni)?.send(after, waits)
     }
 
     /// Whether what a host of a VPC is sent next is everything, though it had it before.

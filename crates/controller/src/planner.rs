@@ -167,17 +167,26 @@ impl Planner {
     /// A host joins, changes, or is heard or not heard any more; whether that matters.
     pub(crate) fn set_host(&mut self, record: &HostRecord, standing: Standing) -> bool {
         let candidate = candidate(record, standing);
-        let same = self.fleet.get(&record.name) == Some(&candidate);
-        if !same {
-            self.fleet.insert(candidate);
-            self.guard = Guard::judge(&self.fleet);
+        let before = self.fleet.get(&record.name).cloned();
+        if before.as_ref() == Some(&candidate) {
+            return false;
         }
-        !same
+        // One that is only late is counted on as before.
+        let as_alive = |it: &Candidate| match it.standing {
+            Standing::Late => Candidate { standing: Standing::Alive, ..it.clone() },
+            Standing::Alive | Standing::Silent => it.clone(),
+        };
+        let is_other = before.is_none_or(|before| as_alive(&before) != as_alive(&candidate));
+        self.fleet.insert(candidate);
+        let guard = Guard::judge(&self.fleet);
+        let thaws = guard == Guard::Free && self.guard != Guard::Free;
+        self.guard = guard;
+        is_other || thaws
     }
 
-    /// Whether a host of the fleet is counted on.
-    pub(crate) fn is_alive(&self, host: &Name) -> bool {
-        self.fleet.get(host).is_some_and(|host| host.standing == Standing::Alive)
+    /// How a host of the fleet stands.
+    pub(crate) fn standing(&self, host: &Name) -> Option<Standing> {
+        self.fleet.get(host).map(|host| host.standing)
     }
 
     /// A host is gone.

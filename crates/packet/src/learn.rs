@@ -11,7 +11,6 @@ use crate::{Address, Reason, Tables, choose};
 /// it is signed as it has to be.
 ///
 /// # Errors
-/// [`Reason::InnerSource`] if the inner source is an endpoint of this very host,
 /// [`Reason::ForeignSource`] if the location is outside the fleet.
 #[inline(always)]
 pub fn learn<T: Tables>(
@@ -30,7 +29,10 @@ pub fn learn<T: Tables>(
     }
     let (host, key) = (teacher(location), EndpointKey::new(incoming.vni, incoming.flow.src));
     if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
-        return Err(Reason::InnerSource);
+        // It lives here, as far as is known: one that has just moved away, and sends from there to
+        // one that it left here, must not lose what it sends.
+        tables.count(vpc, Counter::Path(Path::LearnRefused));
+        return Ok(());
     }
     let bounced = incoming.sender() != host;
     if bounced {

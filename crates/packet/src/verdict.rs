@@ -171,7 +171,7 @@ reasons! {
     BadOam = "bad_oam", "a control message that is not one of ours";
     BadTag = "bad_tag", "a control message that nobody who has the key has signed";
     InnerNotIp = "inner_not_ip", "what is inside is neither IPv4 nor IPv6";
-    InnerSource = "inner_source", "the inner source is this host's own or no endpoint's address";
+    InnerSource = "inner_source", "the inner source is an address that no endpoint can have";
     InnerRouterMessage = "inner_router_message", "what is inside only routers and servers send";
     EcnNotCapable = "ecn_not_capable", "congestion experienced, but the guests do not use ECN";
     UnknownVpc = "unknown_vpc", "this host knows nothing of that VNI";

@@ -1,10 +1,11 @@
 //! What the steps of a script do.
 
 use crate::controller::{apply, delete, endpoint_manifest, host_manifest, network_manifest};
-use crate::controller::{fleet_manifest, vni, vpc_manifest};
+use crate::controller::{fleet_manifest, migration_manifest, vni, vpc_manifest};
 use crate::hostile::FORGE_PAUSE;
-use crate::scenario::{ADDRESSES, Action, EndpointId};
+use crate::scenario::{ADDRESSES, Action, EndpointId, HostId};
 use crate::world::{Task, World};
+use mizar_vpc::Name;
 use std::rc::Rc;
 
 impl World {
@@ -25,6 +26,25 @@ impl World {
         };
         match action {
             Action::Put(endpoint, host) => write(endpoint_manifest(&scenario, *endpoint, *host)),
+            Action::Prepare(endpoint, host) => {
+                if let Some((home, _)) = self.whereabouts(*endpoint).filter(|it| it.0 != *host) {
+                    let manifest = migration_manifest(&scenario, *endpoint, home, *host);
+                    apply(manifest).into_iter().for_each(|change| self.write(vec![change]));
+                }
+            }
+            Action::Switch(endpoint) => {
+                let to = self.whereabouts(*endpoint).and_then(|(_, target)| target);
+                if let Some(to) = to.filter(|to| self.has_port(*endpoint, *to)) {
+                    let manifest = endpoint_manifest(&scenario, *endpoint, to);
+                    apply(manifest).into_iter().for_each(|change| self.write(vec![change]));
+                }
+            }
+            Action::Cancel(endpoint) => {
+                if let Some((home, Some(_))) = self.whereabouts(*endpoint) {
+                    let manifest = endpoint_manifest(&scenario, *endpoint, home);
+                    apply(manifest).into_iter().for_each(|change| self.write(vec![change]));
+                }
+            }
             Action::Bouncers(vpc, network, hosts) => {
                 write(network_manifest(&scenario, *vpc, *network, hosts));
             }
@@ -92,6 +112,23 @@ impl World {
     pub(crate) fn is_member(&self, host: usize) -> bool {
         let name = &self.hosts[host].name;
         self.controller.core().is_some_and(|core| core.view().catalog.host(name).is_some())
+    }
+
+    /// Where an endpoint is, and where it is about to move.
+    fn whereabouts(&self, endpoint: EndpointId) -> Option<(HostId, Option<HostId>)> {
+        let view = self.controller.core()?.view();
+        let vpc = view.catalog.vpc(vni(endpoint.vpc))?;
+        let (_, record) = vpc.endpoint_named(&endpoint.name())?;
+        let place = |name: &Name| self.hosts.iter().position(|host| host.name == *name);
+        let target = record.migration.as_ref().and_then(|migration| place(&migration.host));
+        Some((place(&record.host)?, target))
+    }
+
+    /// Whether a host can take an endpoint over, as whoever moves it would look at first.
+    fn has_port(&self, endpoint: EndpointId, host: HostId) -> bool {
+        self.agents[host].stream.is_some()
+            && !self.underlay.is_muted(host)
+            && self.hosts[host].guests.contains_key(&(vni(endpoint.vpc), endpoint.name()))
     }
 
     /// The endpoints that have the address of this one.

@@ -16,7 +16,7 @@ use mizar_packet::upkeep::LEASE;
 use mizar_proto::{Ack, AgentMessage, Applied, Outcome, Position};
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
 use mizar_vpc::{Changes, Digest, Generation, HeldRow, IndexedRows, Name, UpdateError, Vni};
-use mizar_vpc::{VpcRows, VpcUpdate};
+use mizar_vpc::{NetworkId, PortMigration, PortRow, Slot, VpcRows, VpcUpdate};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
@@ -48,11 +48,44 @@ struct Work {
     desired: VpcTables,
     /// Held endpoints that have come to live here.
     replaced: BTreeSet<IpAddr>,
+    /// Where what still comes for endpoints goes, of those that may leave.
+    successors: BTreeMap<Address, Successor>,
     /// What is written, and what goes, once frames can be sent to the hosts that rows name.
     late: Option<Changes<IpAddr, HeldRow>>,
     attaching: usize,
     detaching: usize,
     settled: bool,
+}
+
+/// Where what still comes for an endpoint goes once it has left.
+#[derive(Debug)]
+struct Successor {
+    network: NetworkId,
+    /// The host that it was about to move to.
+    target: Option<IpAddr>,
+    /// Its bouncers, for a host that does not know the network any more.
+    bouncers: Vec<IpAddr>,
+}
+
+/// The addresses of the endpoints that live here.
+fn here(rows: &VpcRows) -> BTreeSet<IpAddr> {
+    let live = rows.ports.values().filter(|port| port.lives_here());
+    live.flat_map(PortRow::addresses).collect()
+}
+
+/// The successors of all endpoints here.
+fn successors(rows: &VpcRows) -> BTreeMap<Address, Successor> {
+    let of = |port: &PortRow| {
+        let network = port.network;
+        let target = port.migration.and_then(PortMigration::target);
+        let holders = rows.networks.get(&network).map(|network| network.holders.clone());
+        port.addresses().map(move |address| {
+            let bouncers = holders.iter().flat_map(|it| it.holders(Slot::of(address)));
+            let bouncers = bouncers.collect();
+            (Address::from(address), Successor { network, target, bouncers })
+        })
+    };
+    rows.ports.values().flat_map(of).collect()
 }
 
 impl Applier {
@@ -88,6 +121,11 @@ impl Applier {
         });
         let all = found.chain(known);
         all.map(|(vni, generation, digest)| (vni, Position { generation, digest })).collect()
+    }
+
+    /// The row of an endpoint, as it was told last.
+    pub(crate) fn port(&self, vni: Vni, name: &Name) -> Option<&PortRow> {
+        self.known.get(&vni)?.rows.rows().ports.get(name)
     }
 
     /// The rows of a VPC, held endpoints apart.
@@ -136,10 +174,11 @@ impl World {
             };
             let (generation, full) = (update.generation, update.base.is_none());
             let checks = self.defect != Defect::UncheckedUpdates;
+            let successors = successors(&self.applier(id).rows(vni));
             match self.applier(id).admit(update, checks) {
                 Ok(held) => {
                     let held = if full { self.replaced_held(id, vni, held) } else { held };
-                    self.start_work(id, vni, generation, held);
+                    self.start_work(id, vni, (generation, successors), held);
                 }
                 Err(problem) => {
                     let outcome = Outcome::Refused(problem.to_string());
@@ -165,7 +204,7 @@ impl World {
         &mut self,
         id: HostId,
         vni: Vni,
-        generation: Generation,
+        (generation, successors): (Generation, BTreeMap<Address, Successor>),
         held: Changes<IpAddr, HeldRow>,
     ) {
         let rows = self.applier(id).rows(vni);
@@ -174,6 +213,7 @@ impl World {
             generation,
             desired: VpcTables::default(),
             replaced: BTreeSet::new(),
+            successors,
             late: None,
             attaching: 0,
             detaching: 0,
@@ -203,8 +243,7 @@ impl World {
                 }
             }
         }
-        let here: BTreeSet<IpAddr> =
-            rows.ports.values().flat_map(|port| port.addresses()).collect();
+        let here = here(&rows);
         let (replaced, removals) =
             held.removals.into_iter().partition(|address| here.contains(address));
         match &mut work.late {
@@ -273,6 +312,9 @@ impl World {
     ) {
         let Some(port) = rows.ports.get(name) else { return };
         let Some(network) = rows.networks.get(&port.network) else { return };
+        if let Some(target) = port.migration.and_then(PortMigration::target) {
+            self.ensure(id, target);
+        }
         let host = &mut self.hosts[id];
         let key = tables::network_key(vni.get(), network);
         let index = key.and_then(|key| host.networks.get(&key));
@@ -334,8 +376,7 @@ impl World {
         let Some(mut work) = self.applier(id).work.remove(&vni) else { return };
         if let Some(late) = work.late.take() {
             let rows = self.applier(id).rows(vni);
-            let ports = rows.ports.values();
-            let here: BTreeSet<IpAddr> = ports.flat_map(|port| port.addresses()).collect();
+            let here = here(&rows);
             self.write_networks(id, vni.get(), &work.desired, false);
             self.remove_held(id, vni, &late.removals);
             // Hosts that still cannot be reached are waited for no longer.
@@ -398,17 +439,18 @@ impl World {
         let rows = self.applier(id).rows(vni);
         let current = self.hosts[id].installed(vni.get());
         let gone = Gone::all(&current, &work.desired);
-        self.remove_installed(id, vni.get(), &gone);
-        let here: BTreeSet<IpAddr> =
-            rows.ports.values().flat_map(|port| port.addresses()).collect();
+        let here = here(&rows);
+        // First: from here on what comes for them is sent on, and needs nothing else.
         for address in &gone.endpoints {
             let key = EndpointKey::new(vni.get(), *address);
             let moved = !here.contains(&(*address).into());
-            let left = self.hosts[id].leave(&key, &current.endpoints[address], moved);
+            let to = moved.then(|| self.successor(id, work.successors.get(address), &rows));
+            let left = self.hosts[id].leave(&key, &current.endpoints[address], to);
             if let Some(row) = left {
                 self.forget_later(id, key, row);
             }
         }
+        self.remove_installed(id, vni.get(), &gone);
         self.remove_held(id, vni, &work.replaced);
         let guests = self.hosts[id].guests.keys().filter(|(of, _)| *of == vni);
         let go = guests.filter(|(_, name)| !rows.ports.contains_key(name)).cloned();
@@ -429,6 +471,16 @@ impl World {
             host.vpcs.retain(|of| *of != vni.get());
             host.tables.rows.learned.borrow_mut().retain(|(of, _), _| *of != vni.get());
         }
+    }
+
+    /// The index of the host that gets what still comes for an endpoint that has left; 0: whichever
+    /// bouncer is alive then.
+    fn successor(&mut self, id: HostId, of: Option<&Successor>, rows: &VpcRows) -> u32 {
+        let Some(of) = of else { return 0 };
+        let asked = rows.networks.contains_key(&of.network);
+        let own = IpAddr::from(underlay(id));
+        let bouncer = of.bouncers.iter().find(|host| !asked && **host != own);
+        of.target.as_ref().or(bouncer).map_or(0, |host| self.ensure(id, *host))
     }
 
     fn remove_installed(&mut self, id: HostId, vni: u32, gone: &Gone) {

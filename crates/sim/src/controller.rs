@@ -270,6 +270,19 @@ pub(crate) fn endpoint_manifest(scenario: &Scenario, endpoint: EndpointId, on: H
            "name": endpoint.name()}, "spec": spec})
 }
 
+/// The manifest of an endpoint that is about to move.
+pub(crate) fn migration_manifest(
+    scenario: &Scenario,
+    endpoint: EndpointId,
+    on: HostId,
+    to: HostId,
+) -> Value {
+    let mut manifest = endpoint_manifest(scenario, endpoint, on);
+    let attachment = manifest["spec"]["attachment"].clone();
+    manifest["spec"]["migration"] = json!({"host": host_name(to), "attachment": attachment});
+    manifest
+}
+
 fn role(hosts: &[HostId]) -> Value {
     match hosts {
         [] => json!("auto"),

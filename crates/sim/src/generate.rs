@@ -7,6 +7,8 @@ use crate::scenario::{
 
 /// When flows begin, in ms: by then the first endpoints are ready.
 const FLOWS: u64 = 3_000;
+/// Hosts that may fall silent without it being more than a coincidence, as `vpc::guard` has it.
+const COINCIDENCE: usize = 2;
 /// When things begin to happen, in ms.
 const HAPPEN: u64 = 4_000;
 
@@ -45,6 +47,9 @@ impl Scenario {
             script.happen();
         }
         script.turn_keys();
+        if class == Class::Moves {
+            script.migrate();
+        }
         if class == Class::Hostile {
             script.forge();
         }
@@ -233,6 +238,21 @@ impl Script<'_> {
         }
     }
 
+    /// Endpoints move as virtual machines do that live on meanwhile.
+    fn migrate(&mut self) {
+        for _ in 0..self.random.below(5) {
+            let at = self.random.range(HAPPEN, HAPPEN + 10_000);
+            let vpc = self.random.below(self.scenario.vpcs as u64) as usize;
+            let number = self.random.below(2 * ADDRESSES as u64) as usize;
+            let (endpoint, host) = (EndpointId { vpc, number }, self.any());
+            self.step(at, Action::Prepare(endpoint, host));
+            let ends = at + self.random.range(1, 2_000);
+            let stays = self.random.chance(25);
+            let end = if stays { Action::Cancel(endpoint) } else { Action::Switch(endpoint) };
+            self.step(ends, end);
+        }
+    }
+
     /// Somebody forges frames, and sends again what was sent.
     fn forge(&mut self) {
         for _ in 0..self.random.range(1, 6) {
@@ -257,15 +277,17 @@ impl Script<'_> {
         self.step(at + lasts, other);
     }
 
-    /// So many hosts are not heard that it is no coincidence: for longer than a lease, and less
-    /// long than former holders of slots are kept for senders that cannot be told.
+    /// Hosts are not heard for longer than a lease: however long if there are so many that it is no
+    /// coincidence, otherwise for less long than former holders of slots are kept for senders that
+    /// cannot be told.
     fn silence(&mut self, at: u64) {
-        let lasts = self.random.range(14_000, 26_000);
-        for host in 0..self.scenario.hosts.len() {
-            if self.random.chance(80) {
-                self.step(at, Action::Mute(host, true));
-                self.step(at + lasts, Action::Mute(host, false));
-            }
+        let mut hosts: Vec<_> = (0..self.scenario.hosts.len()).collect();
+        hosts.retain(|_| self.random.chance(80));
+        let longest = if hosts.len() > COINCIDENCE { 70_000 } else { 26_000 };
+        let lasts = self.random.range(14_000, longest);
+        for host in hosts {
+            self.step(at, Action::Mute(host, true));
+            self.step(at + lasts, Action::Mute(host, false));
         }
     }
 

@@ -233,24 +233,24 @@ impl Host {
         held.map(|(key, row)| (key.address, row)).collect()
     }
 
-    /// Takes away a row that says "here": what is left of it, if the endpoint has moved, until it
-    /// is forgotten.
+    /// Takes away a row that says "here": what is left of it, if the endpoint has moved, to a host
+    /// of that index, until it is forgotten.
     pub(crate) fn leave(
         &mut self,
         key: &EndpointKey,
         row: &Endpoint,
-        moved: bool,
+        moved: Option<u32>,
     ) -> Option<Endpoint> {
         use mizar_packet::Tables;
         if self.tables.endpoint(key).is_none_or(|found| found.kind != Endpoint::LOCAL) {
             // This host has become its bouncer.
             return None;
         }
-        if !moved {
+        let Some(host) = moved else {
             self.tables.remove_endpoint(key);
             return None;
-        }
-        let left = mizar_vpc::tables::moved(row);
+        };
+        let left = Endpoint { host, ..mizar_vpc::tables::moved(row) };
         self.tables.put_endpoint(key, &left);
         Some(left)
     }

@@ -1,4 +1,4 @@
-//! Those who send what they may not: machines outside the fleet, and a host of the fleet that has no
+//! Those who send what they may not: machines outside the fleet, and a host of the fleet without a
 //! part in the VPC that it speaks of.
 //!
 //! They know all names, addresses and generations, and the keys of other VPCs and of the fleet; not

@@ -99,6 +99,12 @@ pub(crate) const ADDRESSES: usize = 6;
 pub(crate) enum Action {
     /// An endpoint is created on a host, or moves there.
     Put(EndpointId, HostId),
+    /// An endpoint is about to move to a host.
+    Prepare(EndpointId, HostId),
+    /// It moves where it was about to, if all is ready for it.
+    Switch(EndpointId),
+    /// It stays where it is.
+    Cancel(EndpointId),
     /// An endpoint goes.
     Delete(EndpointId),
     /// An endpoint goes, and another one with the same address is created on a host.
@@ -214,6 +220,8 @@ impl Action {
     fn hosts(&self) -> Vec<HostId> {
         match self {
             Self::Put(_, host) | Self::Replace(_, host) | Self::Cordon(host, _) => vec![*host],
+            Self::Prepare(_, host) => vec![*host],
+            Self::Switch(_) | Self::Cancel(_) => Vec::new(),
             Self::Join(host) | Self::StopAgent(host) | Self::StartAgent(host) => vec![*host],
             Self::StopHost(host) | Self::StartHost(host) | Self::Reset(host) => vec![*host],
             Self::Mute(host, _) => vec![*host],
@@ -242,6 +250,9 @@ impl fmt::Display for Action {
         };
         match self {
             Self::Put(endpoint, to) => write!(f, "put {endpoint} {}", host(to)),
+            Self::Prepare(endpoint, to) => write!(f, "prepare {endpoint} {}", host(to)),
+            Self::Switch(endpoint) => write!(f, "switch {endpoint}"),
+            Self::Cancel(endpoint) => write!(f, "cancel {endpoint}"),
             Self::Delete(endpoint) => write!(f, "delete {endpoint}"),
             Self::Replace(endpoint, to) => write!(f, "replace {endpoint} {}", host(to)),
             Self::Flow(Flow { from, to, every, answered, v6 }) => {
@@ -295,6 +306,9 @@ impl FromStr for Step {
 fn action(words: &[&str]) -> Result<Action> {
     Ok(match words {
         ["put", vpc, number, to] => Action::Put(endpoint(vpc, number)?, host(to)?),
+        ["prepare", vpc, number, to] => Action::Prepare(endpoint(vpc, number)?, host(to)?),
+        ["switch", vpc, number] => Action::Switch(endpoint(vpc, number)?),
+        ["cancel", vpc, number] => Action::Cancel(endpoint(vpc, number)?),
         ["delete", vpc, number] => Action::Delete(endpoint(vpc, number)?),
         ["replace", vpc, number, to] => Action::Replace(endpoint(vpc, number)?, host(to)?),
         ["flow", vpc, number, to, every, way, family] => Action::Flow(Flow {

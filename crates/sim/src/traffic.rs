@@ -48,14 +48,17 @@ impl World {
         let vni = controller::vni(flow.from.vpc);
         let to = self.address(flow.to, flow.v6);
         let key = (vni, flow.from.name());
-        for id in 0..self.hosts.len() {
-            if self.hosts[id].alive
-                && let Some(guest) = self.hosts[id].guests.get(&key).cloned()
-            {
-                let payload =
-                    Payload { vni: vni.get(), flow: number as u32, number: sent, answer: false };
-                self.send_packet(id, &guest, to, payload);
-            }
+        let runs = |id: &HostId| self.hosts[*id].alive && self.hosts[*id].guests.contains_key(&key);
+        let mut places: Vec<_> = (0..self.hosts.len()).filter(runs).collect();
+        // One that moves may have an interface at both ends; it is used where it lives.
+        if let Some(home) = self.home(flow.from).filter(|home| places.contains(home)) {
+            places = vec![home];
+        }
+        for id in places {
+            let Some(guest) = self.hosts[id].guests.get(&key).cloned() else { continue };
+            let payload =
+                Payload { vni: vni.get(), flow: number as u32, number: sent, answer: false };
+            self.send_packet(id, &guest, to, payload);
         }
     }
 
@@ -150,6 +153,11 @@ impl World {
             return self.lost(meta, || format!("at h{}, whose guest is gone", id + 1));
         };
         let (vni, name, guest) = (*vni, name.clone(), guest.clone());
+        let known = self.agents[id].applier.port(vni, &name);
+        if known.is_some_and(|port| !port.lives_here()) {
+            let what = format!("h{}: {name} got a packet, and is only about to move here", id + 1);
+            return self.fail(what);
+        }
         let for_guest = frame.bytes.first_chunk() == Some(&guest.mac.octets());
         if for_guest && self.give_segment(vni.get(), name.as_str(), frame) {
             return;

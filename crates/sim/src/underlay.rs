@@ -12,7 +12,6 @@ use mizar_packet::memory::MemoryFrame;
 use mizar_packet::wire::geneve::{FORWARD_COST, Outer, TTL};
 use mizar_packet::wire::oam;
 use mizar_proto::ControllerMessage;
-use mizar_vpc::Batch;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most times that a frame is sent out of a NIC, departure included.
@@ -119,16 +118,15 @@ impl Underlay {
     }
 
     /// When messages on a stream that are sent at a time arrive: once, or twice in disorder.
-    fn arrivals(&mut self, stream: u64, up: bool, sent: u64, in_order: bool) -> Vec<u64> {
+    fn arrivals(&mut self, stream: u64, up: bool, sent: u64) -> Vec<u64> {
         self.messages += 1;
         let chance = hash(&[self.seed, 9, stream, self.messages]);
         let arrives = sent + 100 + chance % 5_000;
         let clear = self.clear.entry((stream, up)).or_default();
-        let disorder = self.disorder && !in_order;
-        let overtakes = disorder && chance >> 60 == 0;
+        let overtakes = self.disorder && chance >> 60 == 0;
         let at = if overtakes { arrives } else { arrives.max(*clear + 1) };
         *clear = at.max(*clear);
-        let twice = disorder && (chance >> 56) & 15 == 1;
+        let twice = self.disorder && (chance >> 56) & 15 == 1;
         let again = twice.then_some(at + (chance >> 20) % 20_000);
         [at].into_iter().chain(again).collect()
     }
@@ -177,18 +175,14 @@ impl World {
 
     /// An agent says something on its stream.
     pub(crate) fn send_up(&mut self, host: HostId, stream: u64, (at, message): crate::agent::Said) {
-        for arrival in self.underlay.arrivals(stream, true, at, false) {
+        for arrival in self.underlay.arrivals(stream, true, at) {
             self.at(arrival, Task::Up { host, stream, message: Box::new(message.clone()) });
         }
     }
 
     /// The controller tells a host something on its stream.
     pub(crate) fn send_down(&mut self, host: HostId, stream: u64, message: &ControllerMessage) {
-        // A host may stand twice at one generation, with what waited added: everything as it was
-        // at first would be believed if it came last. No stream brings that about.
-        let is_full = |batch: &Batch| batch.update.base.is_none();
-        let is_full = matches!(message, ControllerMessage::Update(batch) if is_full(batch));
-        for arrival in self.underlay.arrivals(stream, false, self.now, is_full) {
+        for arrival in self.underlay.arrivals(stream, false, self.now) {
             self.at(arrival, Task::Down { host, stream, message: Box::new(message.clone()) });
         }
     }

@@ -55,3 +55,32 @@ fn bouncers_that_are_all_new_to_a_host_are_asked_once_it_can_send_to_them() {
          at 6000 bouncers v0 n0 auto",
     );
 }
+
+/// Who is asked, and by whom, is never whoever is not there: as decision 0020 has it.
+#[test]
+fn an_endpoint_that_migrates_loses_nothing_wherever_bouncers_and_dividers_are() {
+    passes(
+        Class::Calm,
+        "at 5 bouncers v0 n0 h3,h4
+         at 20 put v0 e0 h1
+         at 30 put v0 e1 h2
+         at 40 put v0 e2 h2
+         at 3000 flow v0 e0 e1 7 one-way v4
+         at 3000 flow v0 e2 e1 11 two-way v4
+         at 3000 flow v0 e1 e0 13 two-way v4
+         at 3000 stream v0 e0 e2 300
+         at 4000 prepare v0 e1 h3
+         at 4500 switch v0 e1
+         at 4700 prepare v0 e2 h3
+         at 4750 switch v0 e2
+         at 5000 prepare v0 e1 h4
+         at 5100 cancel v0 e1
+         at 5200 prepare v0 e1 h1
+         at 5300 switch v0 e1
+         at 5400 prepare v0 e0 h4
+         at 5450 switch v0 e0
+         at 6500 prepare v0 e0 h1
+         at 6550 switch v0 e0
+         at 8000 turn-keys",
+    );
+}

@@ -24,8 +24,18 @@ pub struct Candidate {
 pub enum Standing {
     /// Its lease runs.
     Alive,
+    /// Its lease runs, but it should have been heard lately: if others fall silent now, it may have
+    /// done so with them.
+    Late,
     /// Its lease has expired.
     Silent,
+}
+
+impl Standing {
+    /// Whether the host is counted on.
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Alive | Self::Late)
+    }
 }
 
 /// All hosts, by name. A host that is in no fleet is gone for good, with all that it had.
@@ -41,6 +51,7 @@ pub struct Fleet {
 pub(crate) struct ZoneCount {
     pub(crate) all: usize,
     pub(crate) silent: usize,
+    pub(crate) late: usize,
     takes_slots: usize,
 }
 
@@ -51,7 +62,7 @@ impl Candidate {
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        self.standing == Standing::Alive
+        self.standing.is_alive()
     }
 
     /// Whether it may hold something for good, once it is heard.
@@ -104,8 +115,10 @@ impl Fleet {
     fn count(&mut self, host: &Candidate, change: impl Fn(&mut usize)) {
         let count = self.zones.entry(host.zone.clone()).or_default();
         change(&mut count.all);
-        if !host.is_alive() {
-            change(&mut count.silent);
+        match host.standing {
+            Standing::Alive => {}
+            Standing::Late => change(&mut count.late),
+            Standing::Silent => change(&mut count.silent),
         }
         if host.takes_slots() {
             change(&mut count.takes_slots);

@@ -29,7 +29,7 @@ pub enum Guard {
     Frozen {
         /// The zone with the largest silent share. None: the hosts without a zone.
         zone: Option<Name>,
-        /// Its hosts that are silent.
+        /// Its hosts that are silent, or late.
         silent: usize,
         /// Its hosts.
         of: usize,
@@ -41,18 +41,21 @@ impl Guard {
     ///
     /// What is long dead is to be taken out of the fleet: here it counts as silent like any other.
     pub fn judge(fleet: &Fleet) -> Self {
-        let suspicious = fleet.zones().filter(|(_, count)| {
-            count.silent > COINCIDENCE && count.silent * 100 > count.all * PERCENT
-        });
+        // Leases that were renewed one after another run out one after another: where one has, the
+        // others that should have been renewed by then are counted as if theirs had too.
+        let missed = fleet.zones().filter(|(_, count)| count.silent > 0);
+        let missed = missed.map(|(zone, count)| (zone, count.silent + count.late, count.all));
+        let suspicious =
+            missed.filter(|(_, missed, all)| *missed > COINCIDENCE && missed * 100 > all * PERCENT);
         // Shares are compared by cross products, the first zone by name wins among equals.
         let worst = suspicious.reduce(|worst, next| {
-            let ((_, a), (_, b)) = (worst, next);
-            if b.silent * a.all > a.silent * b.all { next } else { worst }
+            let ((_, a, all_a), (_, b, all_b)) = (worst, next);
+            if b * all_a > a * all_b { next } else { worst }
         });
-        worst.map_or(Self::Free, |(zone, count)| Self::Frozen {
+        worst.map_or(Self::Free, |(zone, silent, of)| Self::Frozen {
             zone: zone.clone(),
-            silent: count.silent,
-            of: count.all,
+            silent,
+            of,
         })
     }
 }
@@ -105,6 +108,21 @@ mod tests {
         assert_eq!(judge(2, 2), Guard::Free);
         assert_eq!(judge(2, 10), Guard::Free);
         assert!(matches!(judge(3, 10), Guard::Frozen { .. }));
+    }
+
+    #[test]
+    fn hosts_that_fall_silent_in_the_course_of_a_beat_freeze_it_with_the_first() {
+        let late = |silent: usize, late: usize, of: usize| {
+            let mut fleet: Fleet = zone("a", silent + late, of).collect();
+            for index in silent..silent + late {
+                let host = fleet.get(&format!("a-{index}").parse().unwrap()).unwrap().clone();
+                fleet.insert(Candidate { standing: Standing::Late, ..host });
+            }
+            Guard::judge(&fleet)
+        };
+        assert_eq!(late(1, 2, 10), Guard::Frozen { zone: "a".parse().ok(), silent: 3, of: 10 });
+        assert_eq!(late(1, 1, 10), Guard::Free);
+        assert_eq!(late(0, 10, 10), Guard::Free, "nobody is missed yet");
     }
 
     #[test]

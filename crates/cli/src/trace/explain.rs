@@ -176,7 +176,7 @@ fn decides_drop(reason: Reason) -> Option<fn(&Seen) -> bool> {
         Reason::NoHost => |seen| matches!(seen, Seen::Host(_, None)),
         Reason::NoNextHop => |seen| matches!(seen, Seen::Host(_, Some(row)) if !row.is_resolved()),
         Reason::Throttled => |seen| matches!(seen, Seen::Token(_, false)),
-        Reason::StaleTwice | Reason::InnerSource | Reason::TagMismatch => {
+        Reason::StaleTwice | Reason::TagMismatch => {
             |seen| matches!(seen, Seen::Endpoint(_, Some(_)))
         }
         _ => return None,

@@ -3,14 +3,17 @@
 //! An update that does not fit into one batch is built as it is sent. What changes meanwhile goes
 //! with it at the end, so that a host has what is so then, and not a mixture.
 
+use super::write::next_generation;
 use super::{Core, Outlet};
 use crate::cursor::Cursor;
 use crate::desk::{About, Keys};
 use crate::gate::Place;
 use crate::time::Time;
 use mizar_proto::ControllerMessage;
-use mizar_vpc::{Batch, HostConfig, Name, Row, RowKey, View, Vni, VpcUpdate};
+use mizar_store::{Store, Transaction};
+use mizar_vpc::{Batch, Generation, HostConfig, Name, Row, RowKey, View, Vni, VpcUpdate};
 use std::time::Duration;
+use tracing::warn;
 
 /// Most rows in one message: far below the 4 MiB that a message may have.
 pub(super) const BATCH_ROWS: usize = 1000;
@@ -129,7 +132,9 @@ impl Core {
         let (host, vni) = &place;
         let view = View { catalog: &self.catalog, maps: &self.maps };
         let about = about(view, *vni, host);
-        let Some(sent) = self.desk.send(host, *vni, self.generation, about) else {
+        let (store, present) = (&*self.store, &mut self.generation);
+        let after = |at| after(at, present, store);
+        let Some(sent) = self.desk.send(host, *vni, after, about) else {
             return self.gate.leave(&place);
         };
         let loses_network = match &sent.keys {
@@ -277,6 +282,24 @@ impl Core {
         let keys = self.keys.of_fleet();
         Some(HostConfig { name, underlay, fleet: fleet.unwrap_or_default(), keys })
     }
+}
+
+/// The present generation, for a host that stands at an earlier one; for one that stands at this one
+/// already, another: no two states of a host are of one generation, or the first of them could come
+/// again and be believed. It is written, so that it is later than all before for whoever reads the
+/// store too.
+fn after(at: Option<Generation>, present: &mut Generation, store: &dyn Store) -> Generation {
+    if at.is_some_and(|at| at >= *present) {
+        let next = next_generation(*present, store);
+        let written = store.commit(&[Transaction::new()]);
+        match (next, written) {
+            (Ok(next), Ok(_)) => *present = next,
+            // It gets what there is, even if nothing can be written.
+            (_, Err(problem)) => warn!(%problem, "the store takes no writes"),
+            (Err(problem), _) => warn!(%problem, "no generation is left"),
+        }
+    }
+    at.map_or(*present, |at| at.max(*present))
 }
 
 /// Knows what the rows of a host in a VPC are about.

@@ -76,15 +76,18 @@ impl Core {
         let mut turned = Vec::new();
         for host in self.catalog.hosts() {
             let name = &host.record().name;
-            let is_alive = self.is_alive(name, now);
-            if is_alive != self.planner.is_alive(name) {
-                turned.push((host.record().clone(), is_alive));
+            let standing = self.standing(name, now);
+            if Some(standing) != self.planner.standing(name) {
+                turned.push((host.record().clone(), standing));
             }
         }
-        for (record, is_alive) in turned {
-            let standing = if is_alive { Standing::Alive } else { Standing::Silent };
-            info!(host = %record.name, ?standing, "host");
+        for (record, standing) in turned {
+            let was_alive = self.planner.standing(&record.name).is_some_and(Standing::is_alive);
             news |= self.planner.set_host(&record, standing);
+            if standing.is_alive() == was_alive {
+                continue;
+            }
+            info!(host = %record.name, ?standing, "host");
             // What it holds does not count as long as it is silent.
             for vni in self.vpcs_of(&record.name) {
                 self.follow_all(&record.name, vni, now);

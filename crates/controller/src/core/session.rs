@@ -87,9 +87,11 @@ impl Core {
             AgentMessage::Beat(beat) => self.beat(host, &beat, now),
             AgentMessage::Ack(ack) => self.acknowledge(host, ack, now),
         }
-        if !self.planner.is_alive(host) {
+        if let Some(standing) = self.planner.standing(host).filter(|it| *it != Standing::Alive) {
             self.set_alive(host);
-            self.tell_host(host, now);
+            if !standing.is_alive() {
+                self.tell_host(host, now);
+            }
         }
         Ok(())
     }

@@ -176,6 +176,7 @@ impl World {
         let (vni, generation) = (update.vni, update.generation);
         let entry = state.rows.get(&vni).map(|(at, _)| *at);
         update.check_position(entry).unwrap();
+        assert!(entry.is_none_or(|at| at < generation), "{host}: two states at {generation}");
         let removed = update.removed;
         let (at, rows) = state.rows.entry(vni).or_insert((generation, VpcRows::default()));
         rows.apply(update).unwrap();

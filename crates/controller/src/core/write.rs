@@ -292,7 +292,9 @@ impl Core {
                 self.look_at_size(it.vni, it.network);
             }
             (before, Some(Record::Host(it))) => {
-                let standing = self.standing(&it.name, now);
+                // One that was never heard of may yet come.
+                let is_new = self.desk.host(&it.name).is_none();
+                let standing = if is_new { Standing::Alive } else { self.standing(&it.name, now) };
                 if self.planner.set_host(it, standing) && before.is_some() {
                     self.planner.all_due(&self.catalog);
                 } else if before.is_none() {
@@ -353,14 +355,6 @@ impl Core {
             None => drop(self.maps.insert(vni, VpcSlotMaps { networks, ..VpcSlotMaps::default() })),
         }
         before
-    }
-
-    fn standing(&self, host: &mizar_vpc::Name, now: Time) -> Standing {
-        if self.desk.host(host).is_none() || self.is_alive(host, now) {
-            Standing::Alive
-        } else {
-            Standing::Silent
-        }
     }
 
     fn manifest_of(&self, reference: &Ref) -> Option<Manifest> {

@@ -128,7 +128,7 @@ impl Progress {
 
     pub(super) fn send(
         &mut self,
-        generation: Generation,
+        after: impl FnOnce(Option<Generation>) -> Generation,
         waits: impl Fn(&RowKey) -> bool,
     ) -> Option<Sent> {
         if self.flying.is_some() || self.dirty.is_empty() {
@@ -144,7 +144,7 @@ impl Progress {
             return None;
         }
         let (keys, base) = if whole { (Keys::All, None) } else { (Keys::Some(ready), self.at) };
-        let generation = self.at.map_or(generation, |at| at.max(generation));
+        let generation = after(self.at.or(self.said));
         self.flying = Some((generation, keys.clone()));
         (self.removes, self.is_fresh) = (false, false);
         Some(Sent { base, generation, keys, except, is_resync })
