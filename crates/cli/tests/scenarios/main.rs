@@ -27,3 +27,4 @@ mod told;
 mod topology;
 mod traffic;
 mod world;
+mod upgrades;
