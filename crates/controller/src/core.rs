@@ -176,6 +176,7 @@ impl Core {
             frozen: self.planner.guard != Guard::Free,
             revision: self.generation.revision(),
             epoch: self.generation.epoch().into(),
+            keys: self.tags_status(),
         }
     }
 

@@ -40,7 +40,7 @@ specs! {
         /// more.
         #[serde(default = "TagsSpec::usual_hours")]
         pub hours: NonZeroU16,
-        /// Another number than before has the next key used at once.
+        /// Another number than before has the next key used at once; 0, or none: as before.
         #[serde(default)]
         pub turn: u32,
     }
