@@ -46,6 +46,8 @@ pub use write::Request;
 
 /// How long a host that says nothing is counted on.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
+/// How often a host says something, if only that it is there.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Why a controller cannot start or go on.
 #[derive(Debug, Error)]
@@ -174,9 +176,9 @@ impl Core {
             resyncs_waiting: resyncs_waiting as u64,
             watchers: self.watchers.len() as u64,
             frozen: self.planner.guard != Guard::Free,
+            keys: self.tags_status(),
             revision: self.generation.revision(),
             epoch: self.generation.epoch().into(),
-            keys: self.tags_status(),
         }
     }
 
@@ -195,10 +197,15 @@ impl Core {
 
     /// Whether a host can be counted on.
     fn is_alive(&self, host: &Name, now: Time) -> bool {
+        self.is_heard(host, now, LEASE)
+    }
+
+    /// Whether a host was heard of so lately.
+    fn is_heard(&self, host: &Name, now: Time, lately: Duration) -> bool {
         self.desk.host(host).map_or_else(
             // Nobody was heard of yet by a controller that has just started.
             || now.since(self.started) < 2 * LEASE,
-            |state| now.since(state.heard) < LEASE,
+            |state| now.since(state.heard) < lately,
         )
     }
 }

@@ -1,12 +1,12 @@
 //! Steps of the planner: together with the write that calls for them, or by themselves as hosts
 //! follow and time passes.
 
-use super::Core;
 use super::write::{Draft, MapChange, next_generation};
+use super::{BEAT, Core, LEASE};
 use crate::marks;
 use crate::planner::{self, Due};
 use crate::time::Time;
-use mizar_vpc::catalog::{NetworkEntry, Record};
+use mizar_vpc::catalog::{HostRecord, NetworkEntry, Record};
 use mizar_vpc::manifest::NetworkSpec;
 use mizar_vpc::{
     DividerStep, Guard, Name, NetworkId, SlotMap, Standing, Step, Vni, VpcSlotMaps,
@@ -73,29 +73,37 @@ impl Core {
         self.turn_keys(now);
         self.planner.look_at_moving();
         let mut news = false;
-        let mut turned = Vec::new();
-        for host in self.catalog.hosts() {
-            let name = &host.record().name;
-            let is_alive = self.is_alive(name, now);
-            if is_alive != self.planner.is_alive(name) {
-                turned.push((host.record().clone(), is_alive));
-            }
-        }
-        for (record, is_alive) in turned {
-            let standing = if is_alive { Standing::Alive } else { Standing::Silent };
-            info!(host = %record.name, ?standing, "host");
-            news |= self.planner.set_host(&record, standing);
+        for record in self.fallen_silent(now) {
+            info!(host = %record.name, "host is silent");
+            news |= self.planner.set_host(&record, Standing::Silent);
             // What it holds does not count as long as it is silent.
             for vni in self.vpcs_of(&record.name) {
                 self.follow_all(&record.name, vni, now);
             }
             self.tell_host(&record.name, now);
         }
+        news |= self.planner.thaws(now);
         if news {
             match &self.planner.guard {
                 Guard::Free => self.planner.all_due(&self.catalog),
                 frozen => warn!(?frozen, "so many hosts fell silent that nothing is reassigned"),
             }
+        }
+    }
+
+    /// The hosts that are counted on no longer. Those that fall silent together do so in the course
+    /// of a beat: whose lease is about to run out goes with the first whose has, lest the slots of
+    /// some be reassigned before it is seen how many they are.
+    fn fallen_silent(&self, now: Time) -> Vec<HostRecord> {
+        let unheard = |lease| {
+            let hosts = self.catalog.hosts().map(|host| host.record());
+            hosts.filter(move |host| {
+                self.planner.is_alive(&host.name) && !self.is_heard(&host.name, now, lease)
+            })
+        };
+        match unheard(LEASE).next() {
+            Some(_) => unheard(LEASE - BEAT).cloned().collect(),
+            None => Vec::new(),
         }
     }
 
