@@ -192,6 +192,16 @@ impl Applier {
         &self.ports
     }
 
+    /// The same, to be changed.
+    pub(crate) fn ports_mut(&mut self) -> &mut Ports {
+        &mut self.ports
+    }
+
+    /// Whether nothing is being applied, waits to be, or has yet to be told of.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.work.is_empty() && self.queued.is_empty() && self.finished.is_empty()
+    }
+
     /// The rows of a VPC, held endpoints apart.
     pub(crate) fn rows(&self, vni: Vni) -> Option<&VpcRows> {
         Some(self.known.get(&vni)?.rows.rows())

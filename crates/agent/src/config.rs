@@ -5,6 +5,7 @@ use crate::kernel::{Maps, TableError};
 use crate::netlink::Nic;
 use crate::next_hops::VOUCHED;
 use ipnet::IpNet;
+use mizar_packet::carried::Carried;
 use mizar_packet::tables::{Config, FLEET_PREFIXES, FleetPrefix};
 use mizar_packet::upkeep;
 use std::fs::File;
@@ -17,16 +18,19 @@ pub(crate) fn found(maps: &Maps) -> Result<Option<Config>, TableError> {
 }
 
 /// The row of this start. What must outlive an agent (the mark of its frames, the proof of its
-/// echoes, the fleet's prefixes) is taken from the one that was found.
+/// echoes, the fleet's prefixes) is taken from the one that was found, or from another layout.
 pub(crate) fn row(
-    found: Option<Config>,
+    (found, carried): (Option<Config>, Option<Carried>),
     nic: &Nic,
     underlay: Ipv4Addr,
     clock: &Clock,
 ) -> io::Result<Config> {
-    let kept = match found {
-        Some(found) => found,
-        None => Config { mark: random_mark()?, echo_cookie: random()?, ..Config::EMPTY },
+    let kept = match (found, carried) {
+        (Some(found), None) => found,
+        (found, Some(Carried { mark, echo_cookie })) => {
+            Config { mark, echo_cookie, ..found.unwrap_or(Config::EMPTY) }
+        }
+        (None, None) => Config { mark: random_mark()?, echo_cookie: random()?, ..Config::EMPTY },
     };
     Ok(Config {
         underlay: underlay.into(),

@@ -11,7 +11,8 @@ use crate::error_chain;
 use crate::hosts::Hosts;
 use crate::kernel::{self, Maps};
 use crate::metrics::Metrics;
-use crate::netlink::{self, Event, Events};
+use crate::netlink::{Event, Events};
+use crate::node::StartError;
 use crate::standing::Standing;
 use crate::stream::StreamEvent;
 use crate::usage::Used;
@@ -31,6 +32,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 mod beat;
+mod takeover;
+
+pub(crate) use takeover::Takeover;
+
+use takeover::Heard;
 
 /// How often rows that failed are tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -53,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) applier: Applier,
     /// How often it gives a sign of life.
     pub(crate) beat: Duration,
+    /// What is done once all is told, if the programs of another layout are at work.
+    pub(crate) takeover: Option<Takeover>,
 }
 
 /// Follows the controller.
@@ -65,25 +73,27 @@ pub(crate) struct Driver {
     unsaid: VecDeque<AgentMessage>,
     /// Why updates are refused, if the controller takes this host for another.
     refusal: Option<String>,
+    heard: Heard,
     standing: watch::Sender<Standing>,
 }
 
 impl Driver {
-    pub(crate) fn new(parts: Parts) -> (Self, watch::Receiver<Standing>) {
-        let (standing, watching) = watch::channel(Standing::default());
-        let (assembly, say, unsaid, refusal) = Default::default();
-        (Self { parts, assembly, say, unsaid, refusal, standing }, watching)
+    pub(crate) fn new(parts: Parts, standing: Standing) -> (Self, watch::Receiver<Standing>) {
+        let (standing, watching) = watch::channel(standing);
+        let (assembly, say, unsaid, refusal, heard) = Default::default();
+        (Self { parts, assembly, say, unsaid, refusal, heard, standing }, watching)
     }
 
     /// Follows for ever.
     ///
     /// # Errors
-    /// The kernel's events cannot be read any longer.
+    /// The kernel's events cannot be read any longer, or the programs of another layout cannot be
+    /// replaced.
     pub(crate) async fn run(
         mut self,
         mut stream: mpsc::Receiver<StreamEvent>,
         mut events: Events,
-    ) -> netlink::Result<()> {
+    ) -> Result<(), StartError> {
         let mut retries = ticks(RETRY);
         let mut beats = ticks(self.parts.beat);
         let positions = self.parts.applier.positions();
@@ -105,6 +115,7 @@ impl Driver {
                 _ = retries.tick() => self.retry_failed(),
                 _ = beats.tick() => self.beat(),
             }
+            self.take_over().await?;
         }
     }
 
@@ -118,6 +129,7 @@ impl Driver {
             StreamEvent::Message(message) => match *message {
                 ControllerMessage::Config(config) => self.on_config(config),
                 ControllerMessage::Update(batch) => self.on_batch(batch),
+                ControllerMessage::Complete => self.heard.all = true,
             },
             StreamEvent::Malformed { about, problem } => {
                 error!(problem, "message refused");
@@ -141,7 +153,7 @@ impl Driver {
 
     /// Says who this is, where it stands, and what is not as it should be.
     async fn on_opening(&mut self, say: mpsc::Sender<AgentMessage>) {
-        self.assembly = Assembly::default();
+        (self.assembly, self.heard) = (Assembly::default(), Heard::default());
         self.parts.applier.forget_backlog();
         self.unsaid.clear();
         let (maps, but) = (Arc::clone(&self.parts.maps), self.parts.applier.unwritten());
@@ -268,6 +280,7 @@ impl Driver {
             warn!(vni = %about.0, %row, reason, "row not installed");
         }
         self.parts.metrics.attached(&ports);
+        self.heard.refused.remove(&about.0);
         self.publish(about.0, &touched);
         let applied = Applied { errors: rows(errors), ports, held, total: took };
         self.say_applied(about, applied);
@@ -280,6 +293,7 @@ impl Driver {
 
     fn refuse(&mut self, (vni, generation): (Vni, Generation), reason: String) {
         warn!(%vni, %generation, reason, "update refused");
+        self.heard.refused.insert(vni);
         self.parts.metrics.refused();
         let outcome = mizar_proto::Outcome::Refused(reason);
         self.say(AgentMessage::Ack(Ack { vni, generation, outcome }));

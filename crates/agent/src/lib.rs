@@ -46,12 +46,14 @@ pub use node::StartError;
 pub use options::{ModeChoice, Options};
 
 use driver::Driver;
+use kernel::Pins;
 use link::Link;
 use local::Local;
 use metrics::Metrics;
 use mizar_vpc::{Name, NameError};
 use netlink::{Namespace, Netlink};
 use node::Node;
+use standing::Standing;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,7 +118,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let node = Node::start(&options).await?;
     let changes = node.netlink.events().await.map_err(StartError::from)?;
     let metrics = Arc::new(Metrics::new());
-    let (driver, standing) = Driver::new(driver::Parts {
+    let standing = Standing::new(node.attached, node.others);
+    let parts = driver::Parts {
         host: host.clone(),
         underlay: node.underlay,
         maps: node.maps.clone(),
@@ -125,19 +128,19 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         metrics: metrics.clone(),
         applier: node.applier,
         beat: BEAT,
-    });
+        takeover: node.takeover,
+    };
+    let (driver, standing) = Driver::new(parts, standing);
     let local = Local {
         host,
         nic: node.nic.name,
-        mode: node.mode,
-        reason: node.reason,
         since,
         clock: node.clock,
         maps: node.maps,
         hosts: node.hosts,
         used: node.used,
         metrics,
-        pins: options.pins.clone(),
+        pins: Pins::of_layout(&options.pins, options.layout),
         standing,
     };
     let path = &options.socket;
@@ -145,9 +148,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let listener = listener.map_err(|source| RunError::Socket { path: path.clone(), source })?;
     let ended = tokio::select! {
         ended = node.tasks.run() => ended.map_err(RunError::from),
-        ended = driver.run(stream::dial(controller), changes) => {
-            ended.map_err(|error| StartError::from(error).into())
-        }
+        ended = driver.run(stream::dial(controller), changes) => ended.map_err(RunError::from),
         ended = local.serve(listener) => ended.map_err(RunError::Service),
         never = renewing => match never {},
         _ = terminate.recv() => Ok(()),

@@ -130,6 +130,7 @@ mod tests {
             mode: ModeChoice::Auto,
             instance: "h1".to_owned(),
             sizes: crate::kernel::Sizes::default(),
+            layout: mizar_packet::tables::LAYOUT,
         }
     }
 

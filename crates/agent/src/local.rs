@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::hosts::Hosts;
-use crate::kernel::{DUMPED, Maps, NicMode, TableError};
+use crate::kernel::{DUMPED, Maps, NicMode, Pins, TableError};
 use crate::metrics::Metrics;
 use crate::standing::Standing;
 use crate::usage::Used;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::UnixListener;
@@ -33,16 +33,13 @@ const CHUNK: usize = 4096;
 pub(crate) struct Local {
     pub(crate) host: Name,
     pub(crate) nic: String,
-    pub(crate) mode: NicMode,
-    /// Why this mode.
-    pub(crate) reason: String,
     pub(crate) since: SystemTime,
     pub(crate) clock: Clock,
     pub(crate) maps: Arc<Maps>,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) used: Arc<Used>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) pins: PathBuf,
+    pub(crate) pins: Pins,
     pub(crate) standing: watch::Receiver<Standing>,
 }
 
@@ -112,14 +109,15 @@ impl Agent for Local {
         let status = Status {
             host: self.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            layout: LAYOUT,
+            layout: self.pins.layout(),
             nic: self.nic.clone(),
-            nic_mode: match self.mode {
+            nic_mode: match standing.mode {
                 NicMode::Native => mizar_proto::NicMode::Native,
                 NicMode::Generic => mizar_proto::NicMode::Generic,
                 NicMode::Tc => mizar_proto::NicMode::Tc,
             },
-            nic_mode_reason: self.reason.clone(),
+            waits_for: standing.waits_for(),
+            nic_mode_reason: standing.reason,
             since: self.since,
             config: standing.config,
             connected: standing.connected,

@@ -4,17 +4,19 @@ use crate::apply::Applier;
 use crate::clock::Clock;
 use crate::config;
 use crate::control::Control;
+use crate::driver::Takeover;
 use crate::error_chain;
 use crate::events::Events;
 use crate::hosts::{HostError, Hosts};
-use crate::kernel::{self, EventQueue, Kernel, KernelError, Maps, NicMode, TableError};
-use crate::netlink::{self, Namespace, Netlink, Nic};
+use crate::kernel::{self, EventQueue, Kernel, KernelError, Maps, NicMode, Pins, TableError};
+use crate::netlink::{self, Earlier, Namespace, Netlink, Nic};
 use crate::next_hops::NextHops;
 use crate::options::{ModeChoice, Options, underlay_of};
 use crate::ports::Ports;
 use crate::probe::Prober;
 use crate::sweep::Sweeper;
 use crate::usage::Used;
+use mizar_packet::tables::Config;
 use mizar_vpc::Mtu;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -80,9 +82,11 @@ pub(crate) struct Node {
     pub(crate) netlink: Netlink,
     pub(crate) nic: Nic,
     pub(crate) underlay: Ipv4Addr,
-    pub(crate) mode: NicMode,
-    /// Why this mode.
-    pub(crate) reason: String,
+    /// How the programs at work take frames from the NIC, and why.
+    pub(crate) attached: (NicMode, String),
+    /// The other layouts whose programs are at work.
+    pub(crate) others: Vec<u32>,
+    pub(crate) takeover: Option<Takeover>,
     pub(crate) applier: Applier,
     pub(crate) used: Arc<Used>,
     pub(crate) tasks: Tasks,
@@ -109,39 +113,31 @@ impl Node {
         if nic.aggregates && options.mode == ModeChoice::Fixed(NicMode::Generic) {
             return Err(StartError::GenericAggregated { nic: nic.name });
         }
-        let (mut kernel, maps) = Kernel::load(&options.pins, &options.sizes)?;
-        let maps = Arc::new(maps);
-        let found = config::found(&maps)?;
-        info!(pins = %options.pins.display(), taken_over = found.is_some(), "tables open");
-        // HZ is a property of the kernel, and pins do not outlive a kernel.
-        let clock = Clock::measure(found.map(|found| found.hz));
-        let clock = clock.map_err(system("read the kernel's clock"))?;
-        let (want, wanted) = mpsc::unbounded_channel();
-        let hosts = Arc::new(Hosts::recover(Arc::clone(&maps), underlay.into(), mtu, want)?);
-        let row = config::row(found, &nic, underlay, &clock);
-        let mut row = row.map_err(system("read random numbers"))?;
-        row.own_host = hosts.ensure(underlay.into())?;
-        row.port_bits = maps.ports.bits();
-        if found != Some(row) {
-            maps.config.put(&0, &row)?;
-        }
-        let (mode, reason) = attach(&netlink, &mut kernel, &nic, options.mode).await?;
-        if mode == NicMode::Tc {
-            cut_datagrams(&netlink, &nic.name).await;
-        }
-        let hz = clock.hz();
-        info!(nic = nic.name, %mode, reason, hz, %underlay, guest_mtu, "programs attached");
+        let opened = Opened::open(options, &nic, underlay, mtu)?;
+        let Opened { kernel, maps, hosts, clock, row, wanted } = opened;
         let control = Control::open(&row, Arc::clone(&maps), Arc::clone(&hosts));
         let control = Arc::new(control.map_err(system("open a raw packet socket"))?);
         let prober = Prober::new(Arc::clone(&maps), Arc::clone(&control), clock, row.echo_cookie);
-        let trampoline = kernel.trampoline().try_clone_to_owned();
+        let prober = Arc::new(prober);
+        let (queue, trampoline) = (kernel.events()?, kernel.trampoline().try_clone_to_owned());
         let trampoline = trampoline.map_err(system("keep the guests' program"))?;
-        let ports = Ports::recover(netlink.clone(), trampoline, maps.ports.capacity());
-        let ports = ports.await?;
+        let others = kernel.others();
+        let takeover = Takeover {
+            kernel,
+            nic: nic.clone(),
+            mode: options.mode,
+            netlink: netlink.clone(),
+            prober: Arc::clone(&prober),
+        };
+        let (attached, takeover) = takeover.begin(&others).await?;
+        let (mode, reason, hz, nic_name) = (attached.0, &attached.1, clock.hz(), &nic.name);
+        info!(nic = nic_name, %mode, reason, hz, %underlay, guest_mtu, "programs attached");
+        let earlier = if takeover.is_some() { Earlier::Kept } else { Earlier::Replaced };
+        let rows = maps.ports.capacity();
+        let ports = Ports::recover(netlink.clone(), (trampoline, earlier), rows).await?;
         let used = Arc::<Used>::default();
         let tables = (Arc::clone(&maps), Arc::clone(&hosts), Arc::clone(&used));
         let applier = Applier::recover(tables, ports, guest_mtu)?;
-        let prober = Arc::new(prober);
         let next_hops = NextHops::new(
             (Arc::clone(&maps), clock),
             netlink.clone(),
@@ -162,11 +158,60 @@ impl Node {
             used: Arc::clone(&used),
             clock,
         };
-        let queue = kernel.events()?;
-        drop(kernel);
-        kernel::release_memory();
         let tasks = Tasks { events, queue, next_hops, wanted, prober, sweeper };
-        Ok(Self { maps, hosts, clock, netlink, nic, underlay, mode, reason, applier, used, tasks })
+        Ok(Self {
+            maps,
+            hosts,
+            clock,
+            netlink,
+            nic,
+            underlay,
+            attached,
+            others,
+            takeover,
+            applier,
+            used,
+            tasks,
+        })
+    }
+}
+
+/// The tables, with this host in them.
+struct Opened {
+    kernel: Kernel,
+    maps: Arc<Maps>,
+    hosts: Arc<Hosts>,
+    clock: Clock,
+    row: Config,
+    wanted: mpsc::UnboundedReceiver<IpAddr>,
+}
+
+impl Opened {
+    /// Opens what is pinned, or makes it.
+    fn open(
+        options: &Options,
+        nic: &Nic,
+        underlay: Ipv4Addr,
+        mtu: u16,
+    ) -> Result<Self, StartError> {
+        let pins = Pins::of_layout(&options.pins, options.layout);
+        let (kernel, maps) = Kernel::load(pins, &options.sizes)?;
+        let maps = Arc::new(maps);
+        let found = config::found(&maps)?;
+        info!(pins = %options.pins.display(), taken_over = found.is_some(), "tables open");
+        // HZ is a property of the kernel, and pins do not outlive a kernel.
+        let clock = Clock::measure(found.map(|found| found.hz));
+        let clock = clock.map_err(system("read the kernel's clock"))?;
+        let (want, wanted) = mpsc::unbounded_channel();
+        let hosts = Arc::new(Hosts::recover(Arc::clone(&maps), underlay.into(), mtu, want)?);
+        let row = config::row((found, kernel.carried()), nic, underlay, &clock);
+        let mut row = row.map_err(system("read random numbers"))?;
+        row.own_host = hosts.ensure(underlay.into())?;
+        row.port_bits = maps.ports.bits();
+        if found != Some(row) {
+            maps.config.put(&0, &row)?;
+        }
+        Ok(Self { kernel, maps, hosts, clock, row, wanted })
     }
 }
 
@@ -200,7 +245,20 @@ async fn cut_datagrams(netlink: &Netlink, nic: &str) {
 }
 
 /// Attaches in the mode that was asked for, or in the best one; which, and why.
-async fn attach(
+pub(crate) async fn attach(
+    netlink: &Netlink,
+    kernel: &mut Kernel,
+    nic: &Nic,
+    choice: ModeChoice,
+) -> Result<(NicMode, String), KernelError> {
+    let attached = attach_to(netlink, kernel, nic, choice).await?;
+    if attached.0 == NicMode::Tc {
+        cut_datagrams(netlink, &nic.name).await;
+    }
+    Ok(attached)
+}
+
+async fn attach_to(
     netlink: &Netlink,
     kernel: &mut Kernel,
     nic: &Nic,

@@ -30,6 +30,9 @@ pub struct Options {
     pub instance: String,
     /// Sizes of the tables.
     pub sizes: Sizes,
+    /// The number that the layout of the tables has among the pins: this build's, but for tests of
+    /// how an agent goes from one layout to another.
+    pub layout: u32,
 }
 
 /// The operator's choice of a [`NicMode`].

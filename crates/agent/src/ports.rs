@@ -4,7 +4,9 @@
 //! starts them learns from [`Ports::next`] what has become of each.
 
 use crate::error_chain;
-use crate::netlink::{self, Attached, EndpointSpec, GuestAddress, GuestEnd, Netlink, Outcome};
+use crate::netlink::{
+    self, Attached, Earlier, EndpointSpec, GuestAddress, GuestEnd, Hook, Netlink, Outcome,
+};
 use crate::places::Places;
 use ipnet::IpNet;
 use mizar_proto::{Step, Steps};
@@ -21,6 +23,8 @@ use tracing::{error, info};
 pub(crate) struct Ports {
     netlink: Netlink,
     trampoline: Arc<OwnedFd>,
+    /// What becomes of the program that an interface has already.
+    earlier: Earlier,
     attached: BTreeMap<Vni, BTreeMap<Name, AttachedPort>>,
     by_interface: BTreeMap<u32, (Vni, Name)>,
     places: Arc<Mutex<Places>>,
@@ -68,13 +72,14 @@ impl Ports {
     /// `rows` rows.
     pub(crate) async fn recover(
         netlink: Netlink,
-        trampoline: OwnedFd,
+        (trampoline, earlier): (OwnedFd, Earlier),
         rows: u32,
     ) -> netlink::Result<Self> {
         let found = netlink.list_endpoints().await?;
         let mut ports = Self {
             netlink,
             trampoline: Arc::new(trampoline),
+            earlier,
             attached: BTreeMap::new(),
             by_interface: BTreeMap::new(),
             places: Arc::new(Mutex::new(Places::new(rows))),
@@ -96,6 +101,26 @@ impl Ports {
         Ok(ports)
     }
 
+    /// Has every guest's interface run the program of this layout, whatever it ran before: one
+    /// after the other, each without a gap.
+    ///
+    /// # Errors
+    /// An interface that is there cannot be given the program.
+    pub(crate) async fn replace_programs(&mut self) -> netlink::Result<()> {
+        self.earlier = Earlier::Replaced;
+        for found in self.netlink.list_endpoints().await? {
+            let interface = found.interface;
+            let attached =
+                self.netlink.attach_filter(interface, Hook::Guest, &*self.trampoline).await;
+            match attached {
+                // It went meanwhile.
+                Err(error) if error.is_no_device() => {}
+                attached => attached?,
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a guest is attached just so.
     pub(crate) fn is_attached(&self, vni: Vni, name: &Name, spec: &EndpointSpec) -> bool {
         self.get(vni, name).is_some_and(|there| there.spec.as_ref() == Some(spec))
@@ -115,11 +140,12 @@ impl Ports {
 
     /// Begins to attach a guest, or to complete what is there.
     pub(crate) fn attach(&mut self, vni: Vni, name: Name, spec: EndpointSpec) {
-        let (netlink, trampoline) = (self.netlink.clone(), Arc::clone(&self.trampoline));
+        let netlink = self.netlink.clone();
+        let program = (Arc::clone(&self.trampoline), self.earlier);
         let places = Arc::clone(&self.places);
         let there = self.get(vni, &name).map(|port| port.interface);
         self.jobs.spawn(async move {
-            let result = attach(&netlink, &trampoline, &places, there, &spec).await;
+            let result = attach(&netlink, &program, &places, there, &spec).await;
             Job::Attach(vni, name, Box::new(spec), result)
         });
     }
@@ -247,7 +273,7 @@ impl Ports {
 /// Attaches a guest: by the interface that is `there`, if it has its row among the ports.
 async fn attach(
     netlink: &Netlink,
-    trampoline: &OwnedFd,
+    (trampoline, earlier): &(Arc<OwnedFd>, Earlier),
     places: &Mutex<Places>,
     there: Option<u32>,
     spec: &EndpointSpec,
@@ -259,7 +285,7 @@ async fn attach(
             None => lock(places).allocate().map_err(|error| error_chain(&error))?,
         };
         let spec = EndpointSpec { index, ..spec.clone() };
-        match netlink.attach_endpoint(&spec, trampoline).await {
+        match netlink.attach_endpoint_with(&spec, trampoline, *earlier).await {
             Ok(attached) => return Ok(attached),
             Err(error) => {
                 if kept.is_none() {

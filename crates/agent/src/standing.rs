@@ -1,14 +1,21 @@
 //! How the agent stands, for whoever asks.
 
 use crate::apply::Applier;
+use crate::kernel::NicMode;
 use crate::netlink::host_interface;
 use mizar_proto::{PortState, PortStatus};
 use mizar_vpc::{Generation, HostConfig, Name, RowKey, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the agent stands. Follows each update at the cost of what the update changed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Standing {
+    /// How the programs take frames from the NIC.
+    pub(crate) mode: NicMode,
+    /// Why in this mode.
+    pub(crate) reason: String,
+    /// The other layouts whose programs are still at work.
+    pub(crate) others: Vec<u32>,
     pub(crate) connected: bool,
     pub(crate) config: Option<HostConfig>,
     pub(crate) positions: BTreeMap<Vni, Generation>,
@@ -18,6 +25,24 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Nothing was told yet.
+    pub(crate) fn new((mode, reason): (NicMode, String), others: Vec<u32>) -> Self {
+        let (connected, config, positions, ports, counters) = Default::default();
+        Self { mode, reason, others, connected, config, positions, ports, counters }
+    }
+
+    /// What is waited for until the programs of another layout are replaced.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        let others: Vec<_> = self.others.iter().map(|layout| format!("v{layout}")).collect();
+        let controller = match self.connected {
+            true => "all that the controller has to tell",
+            false => "the controller",
+        };
+        (!others.is_empty()).then(|| {
+            format!("{controller}; until then programs of layout {} go on", others.join(", "))
+        })
+    }
+
     /// Takes over how a VPC and those of its guests stand.
     pub(crate) fn follow(&mut self, applier: &Applier, vni: Vni, touched: &BTreeSet<Name>) {
         set(&mut self.positions, vni, applier.position(vni));

@@ -5,6 +5,7 @@ use crate::{counters, output};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use mizar_agent::{ModeChoice, kernel};
+use mizar_packet::tables::LAYOUT;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +95,9 @@ struct RunArgs {
     /// learned, ports, hosts, vpcs, networks, routes
     #[arg(long = "rows", value_name = "TABLE=ROWS", value_parser = rows)]
     rows: Vec<Rows>,
+    /// The number of the tables' layout among the pins, for tests of how it changes
+    #[arg(long, hide = true, default_value_t = LAYOUT)]
+    layout: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -204,6 +208,7 @@ impl From<RunArgs> for mizar_agent::Options {
             mode: args.mode,
             instance: args.instance,
             sizes,
+            layout: args.layout,
         }
     }
 }

@@ -76,7 +76,7 @@ async fn rotate(client: &Client) -> Result<TagsStatus> {
             return Err(Status::Failed.error(message));
         }
         before.replace(fleet.status.clone().unwrap_or_default().tags);
-        fleet.spec.tags.turn = fleet.spec.tags.turn.wrapping_add(1);
+        fleet.spec.tags.turn = fleet.spec.tags.turn.checked_add(1).unwrap_or(1);
         Ok(true)
     })
     .await?;

@@ -183,6 +183,7 @@ impl Core {
             resyncs_waiting: resyncs_waiting as u64,
             watchers: self.watchers.len() as u64,
             frozen: self.planner.guard != Guard::Free,
+            keys: self.tags_status(),
             revision: self.generation.revision(),
             epoch: self.generation.epoch().into(),
         }

@@ -3,6 +3,7 @@
 //! What happens is counted as it happens; how things stand is looked up when somebody asks. All
 //! metrics are listed in docs/metrics.md.
 
+use mizar_vpc::manifest::TagsStatus;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -35,7 +36,7 @@ pub(crate) struct Metrics {
 }
 
 /// How things stand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) hosts: u64,
     pub(crate) connected: u64,
@@ -49,6 +50,7 @@ pub(crate) struct Snapshot {
     pub(crate) resyncs_waiting: u64,
     pub(crate) watchers: u64,
     pub(crate) frozen: bool,
+    pub(crate) keys: TagsStatus,
     pub(crate) revision: u64,
     pub(crate) epoch: u64,
 }
@@ -150,7 +152,7 @@ impl Metrics {
 }
 
 impl Snapshot {
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 14] {
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 17] {
         [
             ("hosts", "Hosts of the fleet", self.hosts),
             (
@@ -179,6 +181,17 @@ impl Snapshot {
                 "reassignment_frozen",
                 "1 if so many hosts fell silent at once that nothing is reassigned",
                 self.frozen.into(),
+            ),
+            ("keys_epoch", "The key that hosts sign with, by its number; 0: none", self.keys.epoch),
+            (
+                "keys_stage",
+                "0: hosts sign nothing, 1: they sign, 2: they believe only what is signed",
+                self.keys.stage as u64,
+            ),
+            (
+                "keys_waiting",
+                "1 while not all hosts have taken the last step of keys",
+                (!self.keys.waiting.is_empty()).into(),
             ),
             ("store_revision", "Revision of the last write", self.revision),
             ("store_epoch", "Epoch of the store", self.epoch),

@@ -1,6 +1,7 @@
 //! Drives the planner: which networks and VPCs have to be looked at, and how far hosts are with
 //! what was decided.
 
+use crate::core::LEASE;
 use crate::desk::Desk;
 use crate::time::Time;
 use mizar_vpc::catalog::{HostRecord, NetworkEntry};
@@ -29,6 +30,8 @@ pub(crate) enum Due {
 pub(crate) struct Planner {
     pub(crate) fleet: Fleet,
     pub(crate) guard: Guard,
+    /// Since when no more are silent than is borne, while reassignment is frozen still.
+    borne: Option<Time>,
     pub(crate) limits: Limits,
     due: BTreeSet<Due>,
     /// Slot maps and dividers that are not at rest: hosts have to follow.
@@ -56,6 +59,7 @@ impl Planner {
         let mut planner = Self {
             fleet: Fleet::default(),
             guard: Guard::Free,
+            borne: None,
             limits: Limits::default(),
             due: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -178,10 +182,30 @@ impl Planner {
         };
         let is_other = before.is_none_or(|before| as_alive(&before) != as_alive(&candidate));
         self.fleet.insert(candidate);
-        let guard = Guard::judge(&self.fleet);
-        let thaws = guard == Guard::Free && self.guard != Guard::Free;
-        self.guard = guard;
-        is_other || thaws
+        self.judge();
+        is_other
+    }
+
+    /// Whether reassignment is frozen no longer: for as long as a host is waited for, no more were
+    /// silent than is borne. Hosts return one after another, and the last of them, which may be few
+    /// enough, are not dead.
+    pub(crate) fn thaws(&mut self, now: Time) -> bool {
+        if self.guard == Guard::Free || Guard::judge(&self.fleet) != Guard::Free {
+            self.borne = None;
+            return false;
+        }
+        if now.since(*self.borne.get_or_insert(now)) < LEASE {
+            return false;
+        }
+        (self.guard, self.borne) = (Guard::Free, None);
+        true
+    }
+
+    fn judge(&mut self) {
+        let judged = Guard::judge(&self.fleet);
+        if judged != Guard::Free {
+            self.guard = judged;
+        }
     }
 
     /// How a host of the fleet stands.
@@ -192,7 +216,7 @@ impl Planner {
     /// A host is gone.
     pub(crate) fn remove_host(&mut self, host: &Name) {
         self.fleet.remove(host);
-        self.guard = Guard::judge(&self.fleet);
+        self.judge();
     }
 }
 

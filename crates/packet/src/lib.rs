@@ -28,6 +28,7 @@ pub mod wire;
 mod address;
 pub mod arrive;
 pub mod bounce;
+pub mod carried;
 pub mod choose;
 pub mod count;
 pub mod depart;

@@ -44,6 +44,10 @@ pub const WIRE_IN_TC: &[(u32, &str)] = &[(SLOT_CONTROL, "control_tc"), (SLOT_STR
 /// The mark that XDP puts before a frame it has unwrapped, for `wire_tc` to deliver it by.
 ///
 /// The kernel's GRO merges only frames whose marks are equal, so guests' packets stay apart.
+///
+/// It is the same in every layout of the tables: while programs are replaced, `wire_tc` reads what
+/// another layout's XDP has written. Were it to change, it would get another [`Tag::MAGIC`], and
+/// `wire_tc` would have to know both.
 #[derive(
     Clone,
     Copy,
@@ -64,7 +68,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Marks a tag as ours, in this version of the layout.
+    /// Marks a tag as ours.
     pub const MAGIC: u32 = 0xa1;
 
     /// The tag of a delivery.

@@ -185,4 +185,6 @@ pub enum ControllerMessage {
     Config(HostConfig),
     /// A batch of an update of one VPC.
     Update(Batch),
+    /// All that it had to be told when its stream began has been said.
+    Complete,
 }

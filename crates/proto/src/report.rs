@@ -22,6 +22,8 @@ pub struct Status {
     pub nic_mode: NicMode,
     /// Why they hang like that.
     pub nic_mode_reason: String,
+    /// What it waits for while the programs of another layout are still at work.
+    pub waits_for: Option<String>,
     /// When it started, to the millisecond.
     pub since: SystemTime,
     /// What the controller told it about itself.

@@ -78,6 +78,7 @@ fn controller_message() -> impl Strategy<Value = ControllerMessage> {
     prop_oneof![
         any::<HostConfig>().prop_map(ControllerMessage::Config),
         any::<VpcUpdate>().prop_map(|update| ControllerMessage::Update(first_batch(update))),
+        Just(ControllerMessage::Complete),
     ]
 }
 
@@ -163,6 +164,7 @@ fn status() -> impl Strategy<Value = Status> {
             nic: "eth0".to_owned(),
             nic_mode,
             nic_mode_reason: "as told".to_owned(),
+            waits_for: connected.then(|| "the controller".to_owned()),
             since: SystemTime::UNIX_EPOCH + Duration::from_millis(since.into()),
             config,
             connected,

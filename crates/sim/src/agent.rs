@@ -290,6 +290,8 @@ impl World {
                 self.agents[id].refusal = self.configure(id, &config).err();
             }
             ControllerMessage::Update(batch) => self.batch(id, batch),
+            // It is for agents that replace programs.
+            ControllerMessage::Complete => {}
         }
     }
 

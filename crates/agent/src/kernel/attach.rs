@@ -139,14 +139,13 @@ pub(crate) async fn attach(
     programs: &mut Programs,
     nic: Nic<'_>,
     mode: NicMode,
-    pins: &Path,
+    links: &Path,
 ) -> Result<(), AttachError> {
-    let links = folder(pins);
-    std::fs::create_dir_all(&links).map_err(pin_error("make", &links))?;
+    std::fs::create_dir_all(links).map_err(pin_error("make", links))?;
     for (name, side, hook) in IN_TC {
-        if !attach_tcx(programs, name, side, nic, &links)? {
+        if !attach_tcx(programs, name, side, nic, links)? {
             let program = programs.classifier(name)?;
-            filter::attach(netlink, program, (name, hook), nic.index, &links).await?;
+            filter::attach(netlink, program, (name, hook), nic.index, links).await?;
         }
     }
     let wanted = mode.xdp();
@@ -160,15 +159,14 @@ pub(crate) async fn attach(
 }
 
 /// Takes everything off the NIC: what delivers to guests last. Goes on after errors.
-pub(crate) async fn detach(netlink: &Netlink, pins: &Path) -> Vec<AttachError> {
-    let links = folder(pins);
+pub(crate) async fn detach(netlink: &Netlink, links: &Path) -> Vec<AttachError> {
     let ordered = XDP.into_iter().chain(IN_TC.map(|(name, ..)| name).into_iter().rev());
     let mut errors: Vec<_> = ordered.filter_map(|name| remove(&links.join(name)).err()).collect();
     for (name, _, hook) in IN_TC.into_iter().rev() {
-        errors.extend(filter::detach(netlink, (name, hook), &links).await.err());
+        errors.extend(filter::detach(netlink, (name, hook), links).await.err());
     }
     if links.exists() {
-        errors.extend(std::fs::remove_dir(&links).map_err(pin_error("remove", &links)).err());
+        errors.extend(std::fs::remove_dir(links).map_err(pin_error("remove", links)).err());
     }
     errors
 }
@@ -177,10 +175,6 @@ const XDP: [&str; 2] = [WIRE_XDP, WIRE_XDP_GENERIC];
 /// What hangs in tc, in order.
 const IN_TC: [(&str, TcAttachType, Hook); 2] =
     [(WIRE_TC, TcAttachType::Ingress, Hook::NicIn), (GUARD, TcAttachType::Egress, Hook::NicOut)];
-
-fn folder(pins: &Path) -> PathBuf {
-    pins.join("links")
-}
 
 /// Whether the kernel has such links.
 fn attach_tcx(

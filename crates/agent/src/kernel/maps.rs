@@ -2,6 +2,7 @@
 
 use super::endpoints::EndpointTable;
 use super::learned::LearnedTable;
+use super::pins::Pins;
 use super::ports::PortTable;
 use super::table::{CounterTable, RawRows, Table, TableError, memory};
 use aya::maps::MapData;
@@ -9,7 +10,7 @@ use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
 use mizar_packet::keys::Keys;
 use mizar_packet::table::{Shape, learned};
-use mizar_packet::tables::{Config, Holders, Host, LAYOUT, Route, RouteKey, SLOTS, Vpc};
+use mizar_packet::tables::{Config, Holders, Host, Route, RouteKey, SLOTS, Vpc};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -115,11 +116,6 @@ pub(crate) const PINNED: [&str; 16] = [
     WIRE_TC_SLOTS,
 ];
 
-/// Where the maps of this build's layout are pinned.
-pub(crate) fn folder(pins: &Path) -> PathBuf {
-    pins.join(format!("v{LAYOUT}"))
-}
-
 /// The tables of one host.
 #[derive(Debug)]
 pub struct Maps {
@@ -150,9 +146,9 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Opens the pinned maps of this build's layout.
-    pub fn open(pins: &Path) -> Result<Self, MapsError> {
-        let folder = folder(pins);
+    /// Opens the pinned maps.
+    pub fn open(pins: impl Into<Pins>) -> Result<Self, MapsError> {
+        let folder = pins.into().tables();
         Ok(Self {
             config: table(&folder, CONFIG)?,
             changing: Mutex::default(),
@@ -220,8 +216,8 @@ pub const DUMPED: [&str; 11] = [
 ];
 
 /// Kernel memory of all pinned maps, in bytes, by name.
-pub fn memory_by_map(pins: &Path) -> Result<BTreeMap<&'static str, u64>, MapsError> {
-    let folder = folder(pins);
+pub fn memory_by_map(pins: impl Into<Pins>) -> Result<BTreeMap<&'static str, u64>, MapsError> {
+    let folder = pins.into().tables();
     let sizes = PINNED.into_iter().map(|name| {
         let bytes = memory(descriptor(&folder, name)?)
             .map_err(|source| MapsError::Descriptor { name, source })?;

@@ -7,9 +7,11 @@
 //! ```
 //!
 //! A start finds these and takes them over: it reads the tables back, loads its own copy of the
-//! programs with the same maps, and replaces slots and links one by one, each atomically. Pins of
-//! another layout are refused rather than migrated, and a pinned map keeps the size that it has:
-//! both are changed by removing everything ([`detach`]) and starting again.
+//! programs with the same maps, and replaces slots and links one by one, each atomically. A pinned
+//! map keeps the size that it has, until everything is removed ([`detach`]) or the layout changes.
+//!
+//! Where it finds another layout, it makes its own tables beside, and attaches its programs only
+//! when these tables are as they must be. The old ones are never read, but for [`Carried`].
 
 mod attach;
 mod endpoints;
@@ -17,6 +19,7 @@ mod filter;
 mod learned;
 mod mapping;
 mod maps;
+mod pins;
 mod ports;
 mod program;
 mod require;
@@ -27,6 +30,7 @@ pub use attach::{AttachError, NicMode, UnknownMode};
 pub use endpoints::EndpointTable;
 pub use learned::LearnedTable;
 pub use maps::{DUMPED, Maps, MapsError, Sizes, memory_by_map};
+pub use pins::Pins;
 pub use ports::PortTable;
 pub use program::{LoadError, OBJECT};
 pub use require::Missing;
@@ -38,13 +42,12 @@ pub(crate) use sys::release_memory;
 
 use crate::netlink::Netlink;
 use aya::maps::{Map, MapData, RingBuf};
-use mizar_packet::programs::TRAMPOLINE;
-use mizar_packet::tables::LAYOUT;
+use mizar_packet::carried::Carried;
 use program::Programs;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
+use tracing::warn;
 
 /// Events from the kernel programs.
 pub(crate) type EventQueue = AsyncFd<RingBuf<MapData>>;
@@ -52,7 +55,7 @@ pub(crate) type EventQueue = AsyncFd<RingBuf<MapData>>;
 /// The loaded programs and their tables.
 #[derive(Debug)]
 pub struct Kernel {
-    pins: PathBuf,
+    pins: Pins,
     programs: Programs,
 }
 
@@ -62,15 +65,6 @@ pub enum KernelError {
     /// This host cannot run it.
     #[error(transparent)]
     Missing(#[from] Missing),
-    /// Pins of another layout are there.
-    #[error(
-        "{} holds the tables of another layout, and this build has v{LAYOUT}: run \
-         `mizar agent remove` with the build that made them, then start again", path.display()
-    )]
-    OtherLayout {
-        /// The folder of the other layout.
-        path: PathBuf,
-    },
     /// Programs.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -87,12 +81,40 @@ pub enum KernelError {
 
 impl Kernel {
     /// Checks the host, takes over or creates the maps, and loads the programs. Attaches nothing.
-    pub fn load(pins: &Path, sizes: &Sizes) -> Result<(Self, Maps), KernelError> {
-        require::check(pins)?;
-        refuse_other_layouts(pins)?;
-        let programs = Programs::load(pins, sizes)?;
-        let maps = Maps::open(pins)?;
-        Ok((Self { pins: pins.to_owned(), programs }, maps))
+    pub fn load(pins: impl Into<Pins>, sizes: &Sizes) -> Result<(Self, Maps), KernelError> {
+        let pins = pins.into();
+        require::check(pins.root())?;
+        let programs = Programs::load(&pins, sizes)?;
+        let maps = Maps::open(pins.clone())?;
+        Ok((Self { pins, programs }, maps))
+    }
+
+    /// The layouts, other than this one, of which something is there and may be at work.
+    pub(crate) fn others(&self) -> Vec<u32> {
+        self.pins.others()
+    }
+
+    /// What the host has once and for all, if another layout is there.
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        self.pins.carried()
+    }
+
+    /// How the programs that are at work take frames from the NIC.
+    pub(crate) fn mode_at_work(&self) -> NicMode {
+        self.pins.mode()
+    }
+
+    /// Has the guests' program call this copy's programs; nothing calls it yet.
+    pub(crate) fn prepare(&self) -> Result<(), KernelError> {
+        Ok(self.programs.fill_slots(&self.pins)?)
+    }
+
+    /// Removes the tables of other layouts, which no program at work has any more. Those that
+    /// cannot be removed are tried again by the next start.
+    pub(crate) fn remove_others(&self) {
+        for (path, error) in self.pins.remove_others() {
+            warn!(path = %path.display(), %error, "pin of another layout not removed");
+        }
     }
 
     /// Puts the programs to work: slots first, then the NIC, deliver first and XDP last.
@@ -104,7 +126,7 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         require::check_mode(mode)?;
         self.programs.fill_slots(&self.pins)?;
-        Ok(attach::attach(netlink, &mut self.programs, nic, mode, &self.pins).await?)
+        Ok(attach::attach(netlink, &mut self.programs, nic, mode, &self.pins.links()).await?)
     }
 
     /// The program that every guest's interface runs.
@@ -114,7 +136,7 @@ impl Kernel {
 
     /// The queue of events from the kernel programs. Only one reader may use it.
     pub(crate) fn events(&self) -> Result<EventQueue, KernelError> {
-        let map = maps::open(&maps::folder(&self.pins), maps::EVENTS)?;
+        let map = maps::open(&self.pins.tables(), maps::EVENTS)?;
         let queue = Map::from_map_data(map).and_then(RingBuf::try_from);
         let queue = queue.map_err(|source| KernelError::Events(Box::new(source)))?;
         sys::waitable(queue).map_err(|source| KernelError::Events(Box::new(source)))
@@ -124,41 +146,16 @@ impl Kernel {
 /// Takes everything off the NIC, what delivers last, and removes all pins. Goes on after errors.
 ///
 /// Interfaces of guests stay; their filters drop what they send, since the slots are empty then.
-pub async fn detach(netlink: &Netlink, pins: &Path) -> Vec<AttachError> {
-    let mut errors = attach::detach(netlink, pins).await;
-    let folder = maps::folder(pins);
-    for name in maps::PINNED.into_iter().chain([TRAMPOLINE]) {
-        let path = folder.join(name);
-        if path.exists() {
-            let removed = std::fs::remove_file(&path);
-            errors.extend(
-                removed.map_err(|source| AttachError::Pin { action: "remove", path, source }).err(),
-            );
-        }
+pub async fn detach(netlink: &Netlink, pins: impl Into<Pins>) -> Vec<AttachError> {
+    let pins = pins.into();
+    let mut errors = attach::detach(netlink, &pins.links()).await;
+    let mut left = pins.remove_others();
+    left.extend(pins.remove_tables());
+    if pins.root().exists() {
+        let removed = std::fs::remove_dir(pins.root());
+        left.extend(removed.err().map(|error| (pins.root().to_owned(), error)));
     }
-    for path in [folder, pins.to_owned()] {
-        if path.exists() {
-            let removed = std::fs::remove_dir(&path);
-            errors.extend(
-                removed.map_err(|source| AttachError::Pin { action: "remove", path, source }).err(),
-            );
-        }
-    }
+    let failed = |(path, source)| AttachError::Pin { action: "remove", path, source };
+    errors.extend(left.into_iter().map(failed));
     errors
-}
-
-fn refuse_other_layouts(pins: &Path) -> Result<(), KernelError> {
-    let own = maps::folder(pins);
-    // A folder that is not there yet holds none.
-    for entry in std::fs::read_dir(pins).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_layout =
-            name.to_str().and_then(|name| name.strip_prefix('v')).is_some_and(|number| {
-                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-            });
-        if is_layout && entry.path() != own {
-            return Err(KernelError::OtherLayout { path: entry.path() });
-        }
-    }
-    Ok(())
 }

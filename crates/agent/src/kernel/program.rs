@@ -1,6 +1,7 @@
 //! The kernel programs: loaded from the object inside this binary, with the pinned maps.
 
-use super::maps::{GUEST_SLOTS, MapsError, PINNED, Sizes, WIRE_SLOTS, WIRE_TC_SLOTS, folder, open};
+use super::maps::{GUEST_SLOTS, MapsError, PINNED, Sizes, WIRE_SLOTS, WIRE_TC_SLOTS, open};
+use super::pins::Pins;
 use aya::maps::{Map, MapData, ProgramArray};
 use aya::programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -85,8 +86,8 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Creates the maps that are not pinned yet, and loads all programs. Nothing is attached.
-    pub(crate) fn load(pins: &Path, sizes: &Sizes) -> Result<Self, LoadError> {
-        let folder = folder(pins);
+    pub(crate) fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, LoadError> {
+        let folder = pins.tables();
         std::fs::create_dir_all(&folder)
             .map_err(|source| LoadError::Folder { path: folder.clone(), source })?;
         let mut loader = EbpfLoader::new();
@@ -111,7 +112,7 @@ impl Programs {
     }
 
     /// Puts this copy's programs into the slots, which replaces any other copy's for all guests.
-    pub(crate) fn fill_slots(&self, pins: &Path) -> Result<(), LoadError> {
+    pub(crate) fn fill_slots(&self, pins: &Pins) -> Result<(), LoadError> {
         self.fill(pins, GUEST_SLOTS, programs::GUEST)?;
         self.fill(pins, WIRE_SLOTS, programs::WIRE)?;
         self.fill(pins, WIRE_TC_SLOTS, programs::WIRE_IN_TC)
@@ -129,7 +130,7 @@ impl Programs {
 
     fn fill(
         &self,
-        pins: &Path,
+        pins: &Pins,
         map: &'static str,
         slots: &[(u32, &'static str)],
     ) -> Result<(), LoadError> {
@@ -178,8 +179,8 @@ where
     program.try_into().map_err(|source| refused(name, source))
 }
 
-fn program_array(pins: &Path, name: &'static str) -> Result<ProgramArray<MapData>, LoadError> {
-    let map = open(&folder(pins), name)?;
+fn program_array(pins: &Pins, name: &'static str) -> Result<ProgramArray<MapData>, LoadError> {
+    let map = open(&pins.tables(), name)?;
     Map::from_map_data(map)
         .and_then(ProgramArray::try_from)
         .map_err(|source| LoadError::Object(Box::new(source.into())))

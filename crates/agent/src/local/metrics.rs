@@ -24,7 +24,7 @@ impl Local {
             counters.insert(vni.get(), self.counters_of(*index)?);
         }
         let hosts = self.host_statuses();
-        let tables_bytes = memory_by_map(&self.pins).map(|maps| maps.values().sum());
+        let tables_bytes = memory_by_map(self.pins.clone()).map(|maps| maps.values().sum());
         let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Snapshot {
             counters,
@@ -32,6 +32,7 @@ impl Local {
             tables: self.usages(&standing)?,
             ports: states(&standing),
             connected: standing.connected,
+            waits: !standing.others.is_empty(),
             hosts_known: hosts.len() as u64,
             hosts_alive: hosts.iter().filter(|host| host.alive).count() as u64,
             resident_bytes: resident_memory(),

@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     /// Endpoints by state.
     pub(crate) ports: BTreeMap<&'static str, u64>,
     pub(crate) connected: bool,
+    /// The programs of another layout are still at work.
+    pub(crate) waits: bool,
     pub(crate) hosts_known: u64,
     pub(crate) hosts_alive: u64,
     pub(crate) resident_bytes: u64,
@@ -81,6 +83,11 @@ impl Snapshot {
             "mizar_agent_connected",
             "Whether there is a stream to a controller",
             self.connected.into(),
+        )?;
+        page.gauge(
+            "mizar_agent_waiting",
+            "Whether programs of another layout are still at work, until all tables are as told",
+            self.waits.into(),
         )?;
         page.gauge("mizar_agent_hosts_known", "Other hosts that are known", self.hosts_known)?;
         page.gauge(

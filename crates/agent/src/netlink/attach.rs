@@ -11,7 +11,7 @@ use super::endpoint::{
     host_interface, label,
 };
 use super::error::{Error, Result, unless};
-use super::filter::Hook;
+use super::filter::{Earlier, Hook};
 use super::link::{self, Link};
 use super::namespace::Namespace;
 use super::socket::Socket;
@@ -65,7 +65,7 @@ struct Guest {
 pub(super) fn attach(
     worker: &mut Worker,
     spec: &EndpointSpec,
-    program: BorrowedFd<'_>,
+    program: (BorrowedFd<'_>, Earlier),
 ) -> Result<Attached> {
     let mut steps = Steps::of(spec.label());
     let steps_of = &mut steps;
@@ -237,7 +237,7 @@ fn complete(
     worker: &mut Worker,
     guest: &mut Guest,
     spec: &EndpointSpec,
-    program: BorrowedFd<'_>,
+    program: (BorrowedFd<'_>, Earlier),
     pair: &Pair,
     steps: &mut Steps,
 ) -> Result<()> {

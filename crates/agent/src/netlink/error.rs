@@ -155,6 +155,11 @@ impl Error {
         }
     }
 
+    /// Whether there is no such interface.
+    pub(crate) fn is_no_device(&self) -> bool {
+        self.is(libc::ENODEV)
+    }
+
     /// Whether the kernel refused with this error number (`libc::E*`).
     pub(super) fn is(&self, number: i32) -> bool {
         matches!(self, Self::Refused { source, .. } if source.raw_os_error() == Some(number))

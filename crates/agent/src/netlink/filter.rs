@@ -48,7 +48,16 @@ impl Hook {
     }
 }
 
-/// Attaches the program, or replaces the one that an earlier call attached.
+/// What becomes of a program that an earlier call attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// This one takes its place.
+    Replaced,
+    /// It stays.
+    Kept,
+}
+
+/// Attaches the program, unless an earlier call attached one that is kept.
 ///
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused): no such interface, or no classifier program.
@@ -56,7 +65,7 @@ pub(super) fn attach(
     socket: &mut Socket,
     index: u32,
     hook: Hook,
-    program: BorrowedFd<'_>,
+    (program, earlier): (BorrowedFd<'_>, Earlier),
 ) -> Result<()> {
     let what = "add the clsact qdisc";
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
@@ -67,7 +76,11 @@ pub(super) fn attach(
     let what = "attach the filter's program";
     let (parent, handle) = hook.place();
     let header = tc_header(index, handle, parent, INFO);
-    let filter = Request::new(what, libc::RTM_NEWTFILTER, libc::NLM_F_CREATE, &header)
+    let (flags, allowed): (_, &[i32]) = match earlier {
+        Earlier::Replaced => (libc::NLM_F_CREATE, &[]),
+        Earlier::Kept => (libc::NLM_F_CREATE | libc::NLM_F_EXCL, &[libc::EEXIST]),
+    };
+    let filter = Request::new(what, libc::RTM_NEWTFILTER, flags, &header)
         .text(libc::TCA_KIND, "bpf")
         .nested(libc::TCA_OPTIONS, &[], |options| {
             options
@@ -75,7 +88,7 @@ pub(super) fn attach(
                 .text(TCA_BPF_NAME, "mizar")
                 .number(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT)
         });
-    socket.execute(filter)
+    unless(socket.execute(filter), allowed).map(drop)
 }
 
 /// Removes the filter that [`attach`] attached; whether it was there. The qdisc stays, since

@@ -34,7 +34,7 @@ pub use endpoint::{
 };
 pub use error::{Error, Result};
 pub use events::{Event, Events};
-pub use filter::Hook;
+pub use filter::{Earlier, Hook};
 pub use guest::GuestAddress;
 pub use link::Link;
 pub use namespace::Namespace;
@@ -102,9 +102,24 @@ impl Netlink {
         spec: &EndpointSpec,
         program: impl AsFd,
     ) -> Result<Attached> {
+        self.attach_endpoint_with(spec, program, Earlier::Replaced).await
+    }
+
+    /// The same, and what becomes of the program that its interface has already.
+    ///
+    /// # Errors
+    /// As of [`Netlink::attach_endpoint`].
+    pub async fn attach_endpoint_with(
+        &self,
+        spec: &EndpointSpec,
+        program: impl AsFd,
+        earlier: Earlier,
+    ) -> Result<Attached> {
         let program = duplicate(program)?;
         let spec = spec.clone();
-        self.requests.run(move |worker| attach::attach(worker, &spec, program.as_fd())).await
+        let attach =
+            move |worker: &mut Worker| attach::attach(worker, &spec, (program.as_fd(), earlier));
+        self.requests.run(attach).await
     }
 
     /// Detaches an endpoint; whether it was attached. An interface of its name that is not this
@@ -138,9 +153,11 @@ impl Netlink {
         program: impl AsFd,
     ) -> Result<()> {
         let program = duplicate(program)?;
-        self.requests
-            .run(move |worker| filter::attach(&mut worker.host, interface, hook, program.as_fd()))
-            .await
+        let attach = move |worker: &mut Worker| {
+            let program = (program.as_fd(), Earlier::Replaced);
+            filter::attach(&mut worker.host, interface, hook, program)
+        };
+        self.requests.run(attach).await
     }
 
     /// Removes the program that [`Netlink::attach_filter`] attached; whether there was one.

@@ -2,7 +2,7 @@
 
 use crate::{stack, world};
 use aya::programs::Program;
-use mizar_agent::kernel::{Kernel, KernelError, NicMode, OBJECT, Sizes, memory_by_map};
+use mizar_agent::kernel::{Kernel, NicMode, OBJECT, Sizes, memory_by_map};
 use mizar_agent::{ModeChoice, RunError, StartError};
 use mizar_packet::Address;
 use mizar_packet::tables::{Endpoint, EndpointKey, Learned, Route};
@@ -131,17 +131,6 @@ fn the_table_of_endpoints_takes_what_it_says_and_hands_it_over() {
         assert_eq!(maps.endpoints.raw().iter().count(), rows.len());
         assert!(rows.iter().all(|(key, _)| maps.endpoints.remove(key).unwrap()));
         assert!(maps.endpoints.rows().next().is_none());
-    });
-}
-
-#[test]
-fn pins_of_another_layout_are_refused() {
-    world::enter("kernel::pins_of_another_layout_are_refused", || async {
-        let pins = world::options().pins;
-        std::fs::create_dir_all(pins.join("v99")).unwrap();
-        let error = Kernel::load(&pins, &Sizes::default()).unwrap_err();
-        assert!(matches!(error, KernelError::OtherLayout { .. }));
-        assert!(error.to_string().contains("v99") && error.to_string().contains("agent remove"));
     });
 }
 

@@ -100,6 +100,7 @@ pub(crate) fn options_of(host: &str) -> Options {
         mode: ModeChoice::Auto,
         instance: host.to_owned(),
         sizes: mizar_agent::kernel::Sizes::default(),
+        layout: mizar_packet::tables::LAYOUT,
     }
 }
 

@@ -2,14 +2,21 @@
 
 use crate::namespace::Namespace;
 use anyhow::{Context, Result, bail, ensure};
-use mizar_lab::{GuestStatus, Options, Status, Topology};
+use mizar_agent::kernel::{Maps, Pins};
+use mizar_lab::{GuestStatus, HostStatus, Options, Status, Topology};
+use mizar_packet::count::{Counter, PER_VPC, Path as Way};
+use mizar_packet::tables::LAYOUT;
+use std::fs::Permissions;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+/// The VPC's number.
+const VNI: u32 = 7;
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -122,6 +129,44 @@ impl Lab {
         self.start_agent_of(host, &copy)
     }
 
+    /// The same with this program, and with tables of another layout than those that are there.
+    pub(super) fn start_agent_of_another_layout(&self, host: &str) -> Result<()> {
+        let has = |layout: u32| Ok::<_, anyhow::Error>(self.tables(host, layout)?.exists());
+        let (old, new) = match has(LAYOUT)? {
+            true => (LAYOUT, LAYOUT + 1),
+            false => (LAYOUT + 1, LAYOUT),
+        };
+        let script = self.folder.path().join(format!("mizar-{new}"));
+        let executable = self.executable.display();
+        std::fs::write(&script, format!("#!/bin/sh\nexec {executable} \"$@\" --layout {new}\n"))?;
+        std::fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+        self.start_agent_of(host, &script)?;
+        let deadline = Instant::now() + PATIENCE;
+        while has(old)? {
+            ensure!(Instant::now() < deadline, "{host} does not come to layout {new}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// How many packets of the VPC a host has sent direct, and to bouncers.
+    pub(super) fn ways(&self, host: &str) -> Result<[u64; 2]> {
+        let layout = if self.tables(host, LAYOUT)?.exists() { LAYOUT } else { LAYOUT + 1 };
+        let maps = Maps::open(Pins::of_layout(&self.host(host)?.pins, layout))?;
+        let vpc = maps.vpcs.get(&VNI)?.context("the host knows nothing of the VPC")?.index;
+        let sum = |way| maps.counters.sum(vpc * PER_VPC + Counter::Path(way).row());
+        Ok([sum(Way::SentDirect)?, sum(Way::SentToBouncer)?])
+    }
+
+    fn tables(&self, host: &str, layout: u32) -> Result<PathBuf> {
+        Ok(self.host(host)?.pins.join(format!("v{layout}")))
+    }
+
+    fn host(&self, name: &str) -> Result<&HostStatus> {
+        let host = self.status.hosts.iter().find(|host| host.name == name);
+        host.with_context(|| format!("there is no host {name}"))
+    }
+
     fn start_agent_of(&self, host: &str, executable: &Path) -> Result<()> {
         let _entered = self.runtime.enter();
         Ok(mizar_lab::start_agent(&self.name, host, executable)?)
@@ -187,7 +232,7 @@ fn kill(pid: Option<i32>) -> Result<()> {
 fn topology(name: &str, fresh: usize) -> String {
     let fresh = (0..fresh).map(|n| format!(", {{name: n{n}, host: h4, v4: 10.0.1.{}}}", 100 + n));
     format!(
-        "lab: {name}\nunderlay: {{mtu: 1500}}\nhosts: 5\nvpcs:\n- name: blue\n  vni: 7\n  \
+        "lab: {name}\nunderlay: {{mtu: 1500}}\nhosts: 5\nvpcs:\n- name: blue\n  vni: {VNI}\n  \
          dividers: [h2, h3]\n  networks:\n  - name: front\n    v4: 10.0.1.0/24\n    bouncers: [h2, \
          h3]\n    endpoints: [{{name: a, host: h1, v4: 10.0.1.2}}, {{name: b, host: h4, v4: \
          10.0.1.3}}, {{name: c, host: h5, v4: 10.0.1.4}}, {{name: r, host: h4, v4: 10.0.1.5}}{}]\n",

@@ -7,7 +7,7 @@ mod traffic;
 use crate::Effort;
 use crate::report::{Bar, Baseline, Measurement};
 use crate::statistics::middle;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -38,9 +38,10 @@ macro_rules! ids {
 const DIRECT_LOST: &str = "faults.bouncer_death.direct_lost";
 const NEW_FLOW_MS: &str = "faults.bouncer_death.new_flow_ms";
 
-const EVENTS: [Event; 8] = [
+const EVENTS: [Event; 9] = [
     Event { ids: ids!("agent_kill"), bars: [Some(0.0), None], run: World::agent_kill },
     Event { ids: ids!("agent_upgrade"), bars: [Some(0.0), None], run: World::agent_upgrade },
+    Event { ids: ids!("agent_layout"), bars: [Some(0.0), None], run: World::agent_layout },
     Event { ids: ids!("controller_down"), bars: [Some(0.0), None], run: World::controller_down },
     Event { ids: ids!("bouncer_death"), bars: [None, Some(300.0)], run: World::bouncer_death },
     Event { ids: ids!("host_death"), bars: [Some(0.0), None], run: World::host_death },
@@ -65,6 +66,8 @@ pub(crate) const IDS: &[&str] = &{
 const LONG: Duration = Duration::from_millis(1500);
 /// Before something happens, and after everything is as it should be again.
 const QUIET: Duration = Duration::from_millis(400);
+/// Least datagrams that go direct before something happens, in hundredths.
+const DIRECT: u64 = 98;
 
 /// Measures the figures that are wanted: each event so often, in turn.
 pub(crate) fn run(ids: &[&'static str], effort: Effort) -> Result<Vec<Measurement>> {
@@ -152,9 +155,21 @@ impl World {
     fn while_talking(&mut self, what: impl FnOnce(&mut Self) -> Result<()>) -> Result<Fate> {
         let flow = self.talk_to(0, "b")?;
         sleep(QUIET);
+        self.goes_direct()?;
         what(self)?;
         sleep(QUIET);
         Ok(flow.finish()?.fate())
+    }
+
+    /// What `a` sends goes direct, or whatever is measured is something else.
+    fn goes_direct(&self) -> Result<()> {
+        let before = self.lab.ways("h1")?;
+        sleep(QUIET / 2);
+        let after = self.lab.ways("h1")?;
+        let [direct, bounced] = [0, 1].map(|way| after[way] - before[way]);
+        let share = 100 * direct / (direct + bounced).max(1);
+        ensure!(share >= DIRECT, "{share} % of datagrams go direct: it should be {DIRECT} %");
+        Ok(())
     }
 
     fn talk_to(&self, which: usize, name: &str) -> Result<Flow> {
@@ -185,6 +200,19 @@ impl World {
         })
     }
 
+    /// The same, and the others' tables have another layout; and back.
+    fn agent_layout(&mut self) -> Result<Fate> {
+        let receiver = if self.is_elsewhere[0] { "h5" } else { "h4" };
+        self.while_talking(|world| {
+            for host in ["h1", receiver, "h1", receiver] {
+                world.lab.stop_agent(host)?;
+                world.lab.start_agent_of_another_layout(host)?;
+                world.lab.becomes_ready()?;
+            }
+            Ok(())
+        })
+    }
+
     fn controller_down(&mut self) -> Result<Fate> {
         self.while_talking(|world| {
             world.lab.kill_controller()?;
@@ -200,6 +228,7 @@ impl World {
         let fresh = self.next_fresh();
         let ((a, _), (new, v4)) = (self.lab.guest("a")?, self.lab.guest(&fresh)?);
         sleep(QUIET);
+        self.goes_direct()?;
         self.lab.cut(2, true)?;
         let cut = Instant::now();
         let flow = Flow::start(&a, &[&new], v4)?;

@@ -17,6 +17,8 @@ pub(crate) struct View {
     nic_mode: String,
     /// Why in this mode.
     nic_mode_reason: String,
+    /// What it waits for while the programs of another layout are still at work.
+    waits_for: Option<String>,
     /// Seconds since 1970-01-01 UTC.
     since: u64,
     connected: bool,
@@ -75,6 +77,7 @@ impl From<Status> for View {
             nic: status.nic,
             nic_mode: status.nic_mode.to_string(),
             nic_mode_reason: status.nic_mode_reason,
+            waits_for: status.waits_for,
             since: status.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             connected: status.connected,
             underlay,
@@ -148,6 +151,9 @@ fn summary(view: &View) -> String {
         format!("Controller  {connected}"),
         format!("Fleet       {}", view.fleet.join(", ")),
     ];
+    if let Some(reason) = &view.waits_for {
+        lines.push(format!("Waits       for {reason}"));
+    }
     for vpc in &view.vpcs {
         lines.push(format!("VNI {:<7} at generation {}", vpc.vni, vpc.generation));
     }

@@ -1,4 +1,4 @@
-//! Agents and their controller die and come back, and no packet notices.
+//! Agents and their controller die or fall silent and come back, and no packet notices.
 
 use crate::topology::{cloud, network, vpc};
 use crate::traffic::{Numbered, Stream};
@@ -122,4 +122,52 @@ fn gateways_are_replaced_while_no_agent_runs_and_the_driver_forwards() {
 #[test]
 fn gateways_are_replaced_while_no_agent_runs_and_tc_forwards() {
     gateways_are_replaced("gatewaytc", "{mtu: 1500, offloads: default, mode: tc}");
+}
+
+impl World {
+    fn slots(&self) -> Vec<u8> {
+        self.asks(&["get", "slotmap", "blue/front", "-o", "json"]).stdout
+    }
+
+    fn is_frozen(&self) -> bool {
+        let fleet = self.asks(&["get", "fleet", "fleet", "-o", "json"]).stdout;
+        String::from_utf8_lossy(&fleet).contains("zone east: 3 of 3 hosts are silent")
+    }
+}
+
+#[test]
+fn a_zone_whose_agents_all_fall_silent_keeps_its_slots_and_packets_flow_on() {
+    let front = [("a", "h1", 2), ("b", "h4", 3)];
+    let networks = [network("front", 1, &["h2", "h3"], &front)];
+    let cloud = cloud(4, &[vpc("blue", 7, &["h3"], &networks)]);
+    let Some(mut world) = World::new("zone", &cloud) else { return };
+    let zone = ["h1", "h2", "h3"];
+    for host in zone {
+        let underlay = world.host(host).underlay;
+        let manifest = format!(
+            "{{kind: Host, metadata: {{name: {host}}}, spec: {{underlay: {underlay}, zone: east}}}}"
+        );
+        let applied = world.asks(&["apply", "-f", &world.manifests(&manifest)]);
+        assert!(applied.status.success(), "{applied:?}");
+    }
+    world.becomes_ready();
+    let before = world.slots();
+    let [a, b] = ["blue/a", "blue/b"].map(|name| world.guest(name).clone());
+    let stream = Stream::start(&a, &b, b.v6.into());
+    let there = Numbered::start(&a, &b, b.v4.into(), MILLISECOND);
+    let back = Numbered::start(&b, &a, a.v4.into(), MILLISECOND);
+    zone.iter().for_each(|host| world.signal_agent(host, "-STOP"));
+    until("the alarm is raised", || world.is_frozen());
+    stream.goes_on(200_000);
+    there.goes_on(1000);
+    assert_eq!(world.slots(), before, "nothing is reassigned");
+    zone.iter().for_each(|host| world.signal_agent(host, "-CONT"));
+    world.becomes_ready();
+    there.goes_on(1000);
+    assert_eq!(world.slots(), before);
+    stream.finish();
+    for datagrams in [there, back] {
+        let (sent, lost) = datagrams.finish();
+        assert!(lost.is_empty(), "of {sent} are lost {lost:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Keyed tags on real hosts: keys turn under traffic and nobody notices, and a host of the fleet
 //! that has no part in a VPC cannot say where its endpoints are.
 
-use crate::frames::{MARK, ethernet, ip, udp};
+use crate::flood::Flood;
+use crate::frames::{MARK, ethernet, geneve, ip, udp};
 use crate::sys;
 use crate::topology::{cloud, network, vpc};
 use crate::traffic::{Numbered, Stream};
@@ -12,7 +13,7 @@ use mizar_packet::keys::Keys;
 use mizar_packet::tables::{Config, EndpointKey, Learned};
 use mizar_packet::wire::geneve::{Location, Outer, OuterSpec};
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
@@ -149,7 +150,11 @@ impl Rogue {
 
     /// Tells h1 that `victim` has come to h4, in a packet to `to`.
     fn locate(&self, world: &World, victim: &Guest, to: &Guest, tag: [u8; 8]) {
-        let inner = ip(victim.v4.into(), to.v4.into(), 17, 64, &udp(1, 2, MARK));
+        self.socket.send(&self.located(world, victim, to.v4, tag)).unwrap();
+    }
+
+    fn located(&self, world: &World, victim: &Guest, to: Ipv4Addr, tag: [u8; 8]) -> Vec<u8> {
+        let inner = ip(victim.v4.into(), to.into(), 17, 64, &udp(1, 2, MARK));
         let inner = ethernet(victim.mac(), 0x0800, &inner);
         let outer = Outer::new(&OuterSpec {
             src_mac: self.config.nic_mac,
@@ -163,8 +168,7 @@ impl Rogue {
             payload_len: inner.len(),
         });
         let location = Location { tag, ..Location::new(outer.ip.src, u64::MAX / 2) };
-        let frame = [outer.as_bytes(), location.as_bytes(), &inner].concat();
-        self.socket.send(&frame).unwrap();
+        [outer.as_bytes(), location.as_bytes(), &inner].concat()
     }
 
     /// Tells h1 something of `victim` in a control message.
@@ -227,4 +231,42 @@ fn a_host_without_a_part_in_a_vpc_cannot_say_where_its_endpoints_are() {
     let key = EndpointKey::new(BLUE, b.v4.into());
     rogue.locate(&world, &b, &a, blue.sign_location(&key, own, generation));
     until("h1 believes it", || place(world.learned("h1", &b).unwrap()) != place(learned));
+}
+
+#[test]
+fn a_flood_of_forged_locations_and_from_outside_the_fleet_costs_nobody_a_packet() {
+    let Some(world) = World::new("forged", &streets()) else { return };
+    let [a, b] = ["blue/a", "blue/b"].map(|name| world.guest(name).clone());
+    world.requires_tags();
+    world.guest("red/r1").place().pings(world.guest("red/r4").v4.into());
+    let there = Numbered::start(&a, &b, b.v4.into(), 2 * MILLISECOND);
+    let back = Numbered::start(&b, &a, a.v6.into(), 2 * MILLISECOND);
+    let rogue = Rogue::new(&world);
+    let h1 = (world.maps("h1").config.get(&0).unwrap().unwrap().nic_mac, world.host("h1").underlay);
+    // Of h4, which is of the fleet; and of somebody who is not, on the wire to h1.
+    let of_fleet = (0..64).map(|n| rogue.located(&world, &b, a.v4, [n; 8]));
+    let inner = ip(b.v4.into(), a.v4.into(), 17, 64, &udp(1, 2, MARK));
+    let packet = udp(1, 6081, &geneve(BLUE, &ethernet(b.mac(), 0x0800, &inner)));
+    let outside = (1..64).map(|n| {
+        let source = Ipv4Addr::new(203, 0, 113, n);
+        let outer = ip(source.into(), h1.1.into(), 17, 64, &packet);
+        [&h1.0[..], &[2, 0, 0, 0, 0, n], &[8, 0], &outer].concat()
+    });
+    let floods = [
+        (rogue.socket.try_clone().unwrap(), of_fleet.collect(), ("blue", "tag_refused")),
+        (world.fabric().frames("host0"), outside.collect(), ("", "foreign_source")),
+    ];
+    for (socket, frames, (vpc, counter)) in floods {
+        let before = world.counted();
+        let flood = Flood::start(socket, frames, MILLISECOND);
+        flood.comes_to(20_000);
+        there.goes_on(200);
+        flood.finish();
+        let risen = world.counted().since(&before).at(vpc, "h1", counter);
+        assert!(risen >= 20_000, "{vpc} {counter}: {risen}");
+    }
+    for datagrams in [there, back] {
+        let (sent, lost) = datagrams.finish();
+        assert!(lost.is_empty(), "of {sent} are lost {lost:?}");
+    }
 }

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,7 @@ pub(crate) struct Host {
     pub(crate) agent: Option<i32>,
     pub(crate) log: PathBuf,
     pub(crate) pins: PathBuf,
+    pub(crate) socket: PathBuf,
     pub(crate) nic_mode: Option<String>,
 }
 
@@ -205,10 +207,30 @@ impl World {
 
     /// Starts the agent of a host again.
     pub(crate) fn start_agent(&self, host: &str) {
+        self.start_agent_by(host, env!("CARGO_BIN_EXE_mizar").as_ref());
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_agent_with(&self, host: &str, options: &str) {
+        let mizar = env!("CARGO_BIN_EXE_mizar");
+        let script = self.folder.path().join(options.replace(['-', ' ', '='], "_"));
+        if !script.exists() {
+            fs::write(&script, format!("#!/bin/sh\nexec {mizar} \"$@\" {options}\n")).unwrap();
+            fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        self.start_agent_by(host, &script);
+    }
+
+    fn start_agent_by(&self, host: &str, executable: &Path) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _entered = runtime.enter();
-        let executable = env!("CARGO_BIN_EXE_mizar").as_ref();
         mizar_lab::start_agent(&self.lab, host, executable).unwrap();
+    }
+
+    /// What `mizar agent` says of a host's agent, asked so.
+    pub(crate) fn agent_says(&self, host: &str, word: &str) -> String {
+        let socket = self.host(host).socket.to_str().unwrap();
+        mizar(&["agent", word, "--socket", socket])
     }
 
     /// Waits until every host stands where its controller wants it.

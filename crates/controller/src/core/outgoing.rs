@@ -92,6 +92,9 @@ impl Core {
         if self.outgoing.get(host).is_some_and(|outlet| outlet.lacks_config) {
             self.send_config(host);
         }
+        if let Some(outlet) = self.outgoing.get_mut(host) {
+            outlet.complete();
+        }
         let places: Vec<_> = self.sendings_to(host).collect();
         for place in places {
             self.queue(place);
@@ -135,7 +138,8 @@ impl Core {
         let (store, present) = (&*self.store, &mut self.generation);
         let after = |at| after(at, present, store);
         let Some(sent) = self.desk.send(host, *vni, after, about) else {
-            return self.gate.leave(&place);
+            self.gate.leave(&place);
+            return self.told(&place);
         };
         let loses_network = match &sent.keys {
             Keys::All => true,
@@ -168,7 +172,7 @@ impl Core {
     /// Sends one more batch; what is left then waits for its turn, or for the stream.
     fn go_on(&mut self, place: Place, mut sending: Sending) {
         match self.send_batch(&place, &mut sending) {
-            Ok(true) => {}
+            Ok(true) => self.told(&place),
             Ok(false) => {
                 self.sendings.insert(place.clone(), sending);
                 self.queue(place);
@@ -178,6 +182,13 @@ impl Core {
                 self.desk.abandon(&place.0, place.1);
                 self.unsent.insert(place);
             }
+        }
+    }
+
+    /// All that there was to tell a host of a VPC has been sent.
+    fn told(&mut self, (host, vni): &Place) {
+        if let Some(outlet) = self.outgoing.get_mut(host) {
+            outlet.told(*vni);
         }
     }
 

@@ -95,6 +95,7 @@ impl Core {
             }
             self.tell_host(&record.name, now);
         }
+        news |= self.planner.thaws(now);
         if news {
             match &self.planner.guard {
                 Guard::Free => self.planner.all_due(&self.catalog),

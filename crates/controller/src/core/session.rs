@@ -56,8 +56,12 @@ impl Core {
         self.outgoing.insert(host.clone(), outlet);
         info!(%host, version = hello.version, positions = hello.positions.len(), "agent connected");
         self.set_alive(host);
-        let vnis: Vec<_> = self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).collect();
-        self.unsent.extend(vnis.into_iter().map(|vni| (host.clone(), *vni)));
+        let vnis: BTreeSet<_> =
+            self.desk.host(host).into_iter().flat_map(|it| it.vpcs.keys()).copied().collect();
+        self.unsent.extend(vnis.iter().map(|vni| (host.clone(), *vni)));
+        if let Some(outlet) = self.outgoing.get_mut(host) {
+            outlet.begin(vnis);
+        }
         self.resume(moves);
         self.planner.look_at_moving();
         // What it still has from before is acknowledged by its coming.

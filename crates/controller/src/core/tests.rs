@@ -34,6 +34,8 @@ struct Host {
     rows: BTreeMap<Vni, (Generation, VpcRows)>,
     assembly: Assembly,
     stream: Option<Opened>,
+    /// It has heard that it was told all that there was when its stream began.
+    is_complete: bool,
     /// Its agent knows nothing of tags.
     is_old: bool,
     /// The fleet's keys, as it was told last.
@@ -136,7 +138,7 @@ impl World {
             tags: if state.is_old { 0 } else { TAGS },
             positions: positions.collect(),
         };
-        state.assembly = Assembly::default();
+        (state.assembly, state.is_complete) = (Assembly::default(), false);
         let opened = self.core.open(&hello, Time::after(self.now))?;
         state.stream = Some(opened);
         self.turn();
@@ -166,6 +168,10 @@ impl World {
             ControllerMessage::Update(batch) => batch,
             ControllerMessage::Config(config) => {
                 state.keys = config.keys;
+                return true;
+            }
+            ControllerMessage::Complete => {
+                assert!(!std::mem::replace(&mut state.is_complete, true), "it is said once");
                 return true;
             }
         };
@@ -233,6 +239,7 @@ impl World {
             rows.keys = self.core.keys.of_vpc(*vni);
         }
         for (host, state) in self.hosts.iter().filter(|(_, state)| state.stream.is_some()) {
+            assert!(state.is_complete, "{host} does not know that this is all");
             let has = state.rows.iter().map(|(vni, (_, rows))| (*vni, rows.clone()));
             let should = all.get(host).cloned().unwrap_or_default();
             let has: BTreeMap<_, _> = has.collect();

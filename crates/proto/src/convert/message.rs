@@ -40,6 +40,7 @@ impl From<ControllerMessage> for pb::ControllerMessage {
         let message = match message {
             ControllerMessage::Config(config) => Message::Config(config.into()),
             ControllerMessage::Update(batch) => Message::Update(batch.into()),
+            ControllerMessage::Complete => Message::Complete(pb::Complete {}),
         };
         Self { message: Some(message) }
     }
@@ -53,6 +54,7 @@ impl TryFrom<pb::ControllerMessage> for ControllerMessage {
         match message.message.ok_or(FieldProblem::Missing).at("message")? {
             Message::Config(config) => config.try_into().within("config").map(Self::Config),
             Message::Update(batch) => batch.try_into().within("update").map(Self::Update),
+            Message::Complete(pb::Complete {}) => Ok(Self::Complete),
         }
     }
 }

@@ -133,6 +133,7 @@ fn reports_are_refused_by_field() {
         nic: "eth0".to_owned(),
         nic_mode: pb::NicMode::Native.into(),
         nic_mode_reason: String::new(),
+        waits_for: String::new(),
         since: 1,
         config: None,
         connected: true,

@@ -37,7 +37,12 @@ impl Catalog {
             return at("spec.prefixes", Problem::Excluded { address, by });
         }
         let (name, labels, revision) = asked.common();
-        Ok(FleetRecord { name, labels, revision, spec: spec.clone() }.into())
+        let mut spec = spec.clone();
+        if spec.tags.turn == 0 {
+            // Who does not say asks for no turn.
+            spec.tags.turn = self.fleet().map_or(0, |fleet| fleet.spec.tags.turn);
+        }
+        Ok(FleetRecord { name, labels, revision, spec }.into())
     }
 
     pub(super) fn admit_host(&self, asked: &Asked, spec: &HostSpec) -> Result<Record, Refused> {

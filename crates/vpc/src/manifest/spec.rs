@@ -40,7 +40,7 @@ specs! {
         /// more.
         #[serde(default = "TagsSpec::usual_hours")]
         pub hours: NonZeroU16,
-        /// Another number than before has the next key used at once.
+        /// Another number than before has the next key used at once; 0, or none: as before.
         #[serde(default)]
         pub turn: u32,
     }
@@ -84,7 +84,8 @@ specs! {
         /// Its number on the wire, unique in the fleet; by default the lowest free one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub vni: Option<Vni>,
-        /// Most locations that one host may learn in it; by default 16,384.
+        /// Most locations that one host may learn in it; by default 4,096, a
+        /// quarter of what hosts have room for unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub quota: Option<u32>,
         /// The hosts that divide its traffic between its networks; by default two.
@@ -206,7 +207,7 @@ impl HostSpec {
 
 impl VpcSpec {
     /// Locations that one host may learn in a VPC that does not say.
-    pub const DEFAULT_QUOTA: u32 = 16_384;
+    pub const DEFAULT_QUOTA: u32 = 4096;
 
     /// Most locations that one host may learn in it.
     pub fn quota(&self) -> u32 {

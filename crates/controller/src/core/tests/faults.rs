@@ -193,3 +193,40 @@ fn hosts_that_are_removed_while_reassignment_is_frozen_are_no_longer_relied_on()
     world.settle();
     world.check_rows();
 }
+
+#[test]
+fn of_hosts_that_fall_silent_within_a_beat_none_is_missed_before_it_is_seen_how_many_they_are() {
+    let mut world = World::example(8);
+    world.endpoint("a", "h1");
+    world.settle();
+    let vni = Vni::try_from(7).unwrap();
+    let map = |world: &World| world.core.maps[&vni].clone();
+    let before = map(&world);
+    let bouncers = before.networks.values().flat_map(|map| map.hosts().cloned());
+    let bouncers: BTreeSet<_> = bouncers.filter(|host| host.as_str() != "h1").collect();
+    let others = world.hosts.keys().filter(|host| host.as_str() != "h1");
+    let others = others.filter(|host| !bouncers.contains(*host)).cloned();
+    // The bouncers first.
+    let silent: Vec<_> = bouncers.iter().cloned().chain(others).take(4).collect();
+    for host in &silent {
+        world.disconnect(host);
+        world.wait(1);
+    }
+    for _ in 0..40 {
+        world.wait(1);
+        assert_eq!(map(&world), before);
+    }
+    assert_ne!(world.core.planner.guard, mizar_vpc::Guard::Free);
+    // They return one after another, too.
+    for host in &silent {
+        world.connect(host).unwrap();
+        world.settle();
+        world.wait(5);
+        assert_eq!(map(&world), before);
+    }
+    for _ in 0..20 {
+        world.wait(1);
+    }
+    assert_eq!(world.core.planner.guard, mizar_vpc::Guard::Free);
+    assert_eq!(map(&world), before);
+}

@@ -92,6 +92,11 @@ fn keys_turn_once_a_day_and_when_another_turn_is_asked_for() {
     world.ask("{turn: 1, hours: 48}");
     world.pass(DAY + 20);
     assert_eq!(world.tags().epoch, 3);
+    // Nor does a manifest turn them that does not say.
+    world.ask("{hours: 48}");
+    world.pass(1);
+    assert_eq!(world.tags().epoch, 3);
+    assert_eq!(world.core.catalog.fleet().unwrap().spec.tags.turn, 1);
 }
 
 #[test]

@@ -75,22 +75,23 @@ fn of_very_much_only_a_little_is_built_at_a_time() {
     };
     let mut opened = world.core.open(&hello, world.time()).unwrap();
     world.core.flush();
-    let mut rows = Vec::new();
-    loop {
+    let (mut rows, mut last, mut complete) = (Vec::new(), false, false);
+    while !complete {
         world.core.work(world.time());
         let mut taken = 0;
-        let mut last = false;
         while let Some(message) = opened.messages.try_next() {
-            if let ControllerMessage::Update(batch) = message {
-                taken += batch.update.len();
-                last = batch.last;
+            match message {
+                ControllerMessage::Config(_) => {}
+                ControllerMessage::Update(batch) => {
+                    taken += batch.update.len();
+                    last = batch.last;
+                }
+                ControllerMessage::Complete => complete = true,
             }
         }
         rows.push(taken);
-        if last {
-            break;
-        }
     }
+    assert!(last, "it is complete once all batches have come");
     assert!(rows.iter().all(|taken| *taken <= 40), "four batches of ten: {rows:?}");
     assert!(rows.iter().sum::<usize>() >= 400, "{rows:?}");
 }
