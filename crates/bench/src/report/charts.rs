@@ -327,6 +327,39 @@ pub(super) const CHARTS: &[Chart] = &[
             ("default veth: as flannel", Baseline("path.default.udp_cpu.vs_flannel")),
         ]),
     },
+    Chart {
+        title: "Lost when something happens",
+        caption: "Of a thousand numbered datagrams a second, one way and direct, from before it \
+                  happens until all is as it should be again; of the bouncer, those to whom nobody \
+                  has talked yet; made anew: from Ready on.",
+        axis: "datagrams",
+        form: Bars(&[
+            ("an agent is killed", Own("faults.agent_kill.lost")),
+            ("agents are replaced", Own("faults.agent_upgrade.lost")),
+            ("no controller", Own("faults.controller_down.lost")),
+            ("a bouncer dies, somebody new", Own("faults.bouncer_death.lost")),
+            ("another guest's host dies", Own("faults.host_death.lost")),
+            ("the receiver migrates", Own("faults.migrate.lost")),
+            ("the receiver is made anew", Own("faults.recreate.lost")),
+            ("the network's slots move", Own("faults.rescale.lost")),
+        ]),
+    },
+    Chart {
+        title: "Longest gap when something happens",
+        caption: "The longest time in which none of the same arrived. One comes each millisecond, \
+                  and two busy processors are some late by themselves.",
+        axis: "ms",
+        form: Bars(&[
+            ("an agent is killed", Own("faults.agent_kill.gap_ms")),
+            ("agents are replaced", Own("faults.agent_upgrade.gap_ms")),
+            ("no controller", Own("faults.controller_down.gap_ms")),
+            ("a bouncer dies, somebody new", Own("faults.bouncer_death.gap_ms")),
+            ("another guest's host dies", Own("faults.host_death.gap_ms")),
+            ("the receiver migrates", Own("faults.migrate.gap_ms")),
+            ("the receiver is made anew", Own("faults.recreate.gap_ms")),
+            ("the network's slots move", Own("faults.rescale.gap_ms")),
+        ]),
+    },
 ];
 
 impl Chart {

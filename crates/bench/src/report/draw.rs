@@ -37,6 +37,8 @@ pub(super) fn bars(rows: &[Row], axis: &str) -> Result<String> {
     const AXIS: u32 = 42;
     let limit = |row: &Row| row.limit.map_or(0.0, |(limit, _)| limit);
     let most = rows.iter().map(|row| row.value.max(limit(row))).fold(0.0, f64::max);
+    // Where all is nothing, as what is lost should be, the axis has a length all the same.
+    let most = if most > 0.0 { most } else { 1.0 };
     let count = rows.len() as f64;
     let mut svg = String::new();
     {
@@ -147,6 +149,14 @@ mod tests {
     fn numbers_of_axes_are_short() {
         let numbers = [0.0, 0.300_000_000_000_04, 2.5, 1000.0, 20_000.0, 1e6].map(|it| short(&it));
         assert_eq!(numbers, ["0", "0.3", "2.5", "1000", "20k", "1M"]);
+    }
+
+    #[test]
+    fn bars_of_nothing_can_be_drawn() {
+        let row = Row { label: "lost", value: 0.0, limit: Some((0.0, true)), is_own: true };
+        let svg = bars(&[row, row], "datagrams").unwrap();
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert_eq!(svg.matches("0.00").count(), 2, "{svg}");
     }
 
     #[test]
