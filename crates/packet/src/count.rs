@@ -49,7 +49,7 @@ paths! {
     Arrived = "arrived", "unwrapped for an endpoint of this host";
     ArrivedBounced = "arrived_bounced", "of those, by way of a bouncer";
     Learned = "learned", "taught this host a new or changed location";
-    LearnRefused = "learn_refused", "brought a location that was old, had no room, or was of a guest here";
+    LearnRefused = "learn_refused", "brought an old location, one of a guest here, or had no room";
     TagRefused = "tag_refused", "brought a location that nobody who has the key has signed";
     ClampedMss = "clamped_mss", "had its TCP maximum segment size lowered";
     OamIn = "oam_in", "a control message from another host";

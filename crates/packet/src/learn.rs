@@ -28,9 +28,8 @@ pub fn learn<T: Tables>(
         return Err(Reason::ForeignSource);
     }
     let (host, key) = (teacher(location), EndpointKey::new(incoming.vni, incoming.flow.src));
-    if tables.endpoint(&key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
-        // It lives here, as far as is known: one that has just moved away, and sends from there to
-        // one that it left here, must not lose what it sends.
+    if is_here(tables, &key) {
+        // It may have moved away just now, and must not lose what it sends to those that it left.
         tables.count(vpc, Counter::Path(Path::LearnRefused));
         return Ok(());
     }
@@ -74,8 +73,7 @@ pub fn learn<T: Tables>(
     if moved || due {
         row.teach_until = now + u64::from(config.teach);
     }
-    let local = incoming.flow.dst;
-    let watched = asks && watch(tables, config, (&key, local, host), now, &mut row);
+    let watched = asks && watch(tables, config, (&key, incoming.flow.dst, host), now, &mut row);
     if moved || due || watched {
         let written = tables.learn(&key, &row);
         if moved {
@@ -84,6 +82,12 @@ pub fn learn<T: Tables>(
         }
     }
     Ok(())
+}
+
+/// Whether an endpoint lives here, as far as this host was told.
+#[inline(always)]
+fn is_here<T: Tables>(tables: &T, key: &EndpointKey) -> bool {
+    tables.endpoint(key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL)
 }
 
 /// Whether a location comes from a host of the VPC.
@@ -104,7 +108,7 @@ pub fn learn_notice<T: Tables>(
     generation: u64,
 ) {
     let Some(vpc) = tables.vpc(key.vni) else { return };
-    if tables.endpoint(key).is_some_and(|endpoint| endpoint.kind == Endpoint::LOCAL) {
+    if is_here(tables, key) {
         return;
     }
     let Some(index) = known(tables, config, host, tables.host_index(&host)) else { return };

@@ -7,16 +7,16 @@
 
 use crate::defect::Defect;
 use crate::host::underlay;
+use crate::leave::{Successor, successors};
 use crate::scenario::HostId;
 use crate::world::{Task, World};
 use mizar_packet::Address;
 use mizar_packet::keys::Keys;
-use mizar_packet::tables::{Endpoint, EndpointKey};
-use mizar_packet::upkeep::LEASE;
+use mizar_packet::tables::EndpointKey;
 use mizar_proto::{Ack, AgentMessage, Applied, Outcome, Position};
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
 use mizar_vpc::{Changes, Digest, Generation, HeldRow, IndexedRows, Name, UpdateError, Vni};
-use mizar_vpc::{NetworkId, PortMigration, PortRow, Slot, VpcRows, VpcUpdate};
+use mizar_vpc::{PortMigration, PortRow, VpcRows, VpcUpdate};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
@@ -57,35 +57,10 @@ struct Work {
     settled: bool,
 }
 
-/// Where what still comes for an endpoint goes once it has left.
-#[derive(Debug)]
-struct Successor {
-    network: NetworkId,
-    /// The host that it was about to move to.
-    target: Option<IpAddr>,
-    /// Its bouncers, for a host that does not know the network any more.
-    bouncers: Vec<IpAddr>,
-}
-
 /// The addresses of the endpoints that live here.
 fn here(rows: &VpcRows) -> BTreeSet<IpAddr> {
     let live = rows.ports.values().filter(|port| port.lives_here());
     live.flat_map(PortRow::addresses).collect()
-}
-
-/// The successors of all endpoints here.
-fn successors(rows: &VpcRows) -> BTreeMap<Address, Successor> {
-    let of = |port: &PortRow| {
-        let network = port.network;
-        let target = port.migration.and_then(PortMigration::target);
-        let holders = rows.networks.get(&network).map(|network| network.holders.clone());
-        port.addresses().map(move |address| {
-            let bouncers = holders.iter().flat_map(|it| it.holders(Slot::of(address)));
-            let bouncers = bouncers.collect();
-            (Address::from(address), Successor { network, target, bouncers })
-        })
-    };
-    rows.ports.values().flat_map(of).collect()
 }
 
 impl Applier {
@@ -473,16 +448,6 @@ impl World {
         }
     }
 
-    /// The index of the host that gets what still comes for an endpoint that has left; 0: whichever
-    /// bouncer is alive then.
-    fn successor(&mut self, id: HostId, of: Option<&Successor>, rows: &VpcRows) -> u32 {
-        let Some(of) = of else { return 0 };
-        let asked = rows.networks.contains_key(&of.network);
-        let own = IpAddr::from(underlay(id));
-        let bouncer = of.bouncers.iter().find(|host| !asked && **host != own);
-        of.target.as_ref().or(bouncer).map_or(0, |host| self.ensure(id, *host))
-    }
-
     fn remove_installed(&mut self, id: HostId, vni: u32, gone: &Gone) {
         let rows = &mut self.hosts[id].tables.rows;
         rows.ports.retain(|interface, _| !gone.ports.contains(interface));
@@ -496,13 +461,5 @@ impl World {
         for row in &gone.holders {
             rows.holders.remove(&(row / 256, *row as u8));
         }
-    }
-
-    /// A row that says "moved" is forgotten after two leases, unless it has become another one.
-    pub(crate) fn forget_later(&mut self, id: HostId, key: EndpointKey, row: Endpoint) {
-        let boot = self.hosts[id].boots;
-        let life = self.agents[id].life;
-        let after = 2 * LEASE.as_micros() as u64;
-        self.after(after, Task::Moved { host: id, boot, life, key, row });
     }
 }

@@ -34,6 +34,7 @@ mod frames;
 mod generate;
 mod host;
 mod hostile;
+mod leave;
 mod random;
 mod scenario;
 mod shrink;

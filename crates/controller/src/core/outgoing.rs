@@ -295,10 +295,10 @@ impl Core {
     }
 }
 
-/// The present generation, for a host that stands at an earlier one; for one that stands at this one
-/// already, another: no two states of a host are of one generation, or the first of them could come
-/// again and be believed. It is written, so that it is later than all before for whoever reads the
-/// store too.
+/// The present generation, for a host that stands at an earlier one; for one that stands at this
+/// one already, another: no two states of a host are of one generation, or the first of them could
+/// come again and be believed. It is written, so that it is later than all before for whoever reads
+/// the store too.
 fn after(at: Option<Generation>, present: &mut Generation, store: &dyn Store) -> Generation {
     if at.is_some_and(|at| at >= *present) {
         let next = next_generation(*present, store);
