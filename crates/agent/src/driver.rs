@@ -168,7 +168,11 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             underlay: Some(self.parts.underlay.into()),
             tags: TAGS,
-            positions: self.parts.applier.positions_with(held.as_ref()),
+            positions: match self.parts.takeover {
+                // Its tables are not at work: it begins from nothing.
+                Some(_) => self.parts.applier.unknown_positions(),
+                None => self.parts.applier.positions_with(held.as_ref()),
+            },
         };
         self.say = Some(say);
         self.say(AgentMessage::Hello(hello));
@@ -282,13 +286,16 @@ impl Driver {
         self.parts.metrics.attached(&ports);
         self.heard.refused.remove(&about.0);
         self.publish(about.0, &touched);
-        let applied = Applied { errors: rows(errors), ports, held, total: took };
+        let errors = rows(errors);
+        let applied = Applied { errors, ports, held, total: took, prepared: false };
         self.say_applied(about, applied);
     }
 
     fn say_applied(&mut self, (vni, generation): (Vni, Generation), applied: Applied) {
         let outcome = mizar_proto::Outcome::Applied(applied);
-        self.say(AgentMessage::Ack(Ack { vni, generation, outcome }));
+        let ack = Ack { vni, generation, outcome };
+        let ack = if self.parts.takeover.is_some() { self.heard.prepare(ack) } else { ack };
+        self.say(AgentMessage::Ack(ack));
     }
 
     fn refuse(&mut self, (vni, generation): (Vni, Generation), reason: String) {

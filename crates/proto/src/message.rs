@@ -80,6 +80,8 @@ pub struct Applied {
     pub held: Duration,
     /// How long everything took since the last batch had come, to the microsecond.
     pub total: Duration,
+    /// The rows are in tables that are not at work yet: the answer comes again when they are.
+    pub prepared: bool,
 }
 
 /// How a port was attached.

@@ -121,12 +121,9 @@ fn applied(errors: impl Strategy<Value = Vec<RowError>>) -> impl Strategy<Value 
         steps,
         total,
     });
-    (errors, vec(port, 0..4), time(), time()).prop_map(|(errors, ports, held, total)| Applied {
-        errors,
-        ports,
-        held,
-        total,
-    })
+    (errors, vec(port, 0..4), time(), time(), any::<bool>()).prop_map(
+        |(errors, ports, held, total, prepared)| Applied { prepared, errors, ports, held, total },
+    )
 }
 
 fn steps() -> impl Strategy<Value = Steps> {

@@ -44,6 +44,13 @@ impl Applier {
         self.known.iter().flat_map(of).collect()
     }
 
+    /// Each VPC of which there is anything, as if nothing were known of it.
+    pub(crate) fn unknown_positions(&self) -> BTreeMap<Vni, Position> {
+        let first = Generation::new(0, 1).ok();
+        let position = |vni| Some((vni, Position { generation: first?, digest: None }));
+        self.positions().into_keys().filter_map(position).collect()
+    }
+
     /// Where each VPC stands and what this host has of it, given the digests of its held endpoints
     /// in the tables. What is not known: a VPC of which nothing was told since the start, or one
     /// that is changing.

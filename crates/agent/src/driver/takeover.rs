@@ -15,6 +15,7 @@ use crate::options::ModeChoice;
 use crate::ports::Ports;
 use crate::probe::Prober;
 use mizar_packet::tables::Host;
+use mizar_proto::{Ack, AgentMessage, Applied, Outcome};
 use mizar_vpc::Vni;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +46,18 @@ pub(super) struct Heard {
     pub(super) all: bool,
     /// The VPCs of which it was not taken.
     pub(super) refused: BTreeSet<Vni>,
+    /// Answers that are given again once the tables are at work.
+    prepared: BTreeMap<Vni, Ack>,
+}
+
+impl Heard {
+    /// What is answered as long as the tables are not at work.
+    pub(super) fn prepare(&mut self, ack: Ack) -> Ack {
+        let (vni, generation) = (ack.vni, ack.generation);
+        self.prepared.insert(vni, ack);
+        let applied = Applied { prepared: true, ..Applied::default() };
+        Ack { vni, generation, outcome: Outcome::Applied(applied) }
+    }
 }
 
 impl Driver {
@@ -63,6 +76,9 @@ impl Driver {
         self.standing.send_modify(|standing| {
             (standing.mode, standing.reason, standing.others) = (mode, reason, Vec::new());
         });
+        for ack in std::mem::take(&mut self.heard.prepared).into_values() {
+            self.say(AgentMessage::Ack(ack));
+        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use mizar_agent::Options;
 use mizar_agent::kernel::{Maps, Pins};
 use mizar_agent::netlink::host_interface;
 use mizar_packet::tables::{Config, LAYOUT};
-use mizar_proto::ControllerMessage;
+use mizar_proto::{Ack, ControllerMessage, Outcome};
 use mizar_vpc::{Vni, VpcUpdate};
 use std::process::Command;
 use std::time::Duration;
@@ -37,6 +37,10 @@ fn program_of_nic() -> u64 {
 fn number_after(text: &str, word: &str) -> u64 {
     let (_, rest) = text.split_once(word).unwrap_or_else(|| panic!("{word:?} is not in {text}"));
     rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn is_prepared(ack: &Ack) -> bool {
+    matches!(&ack.outcome, Outcome::Applied(applied) if applied.prepared)
 }
 
 fn is_pinned(layout: u32) -> bool {
@@ -72,7 +76,8 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
             let mut stream = controller.stream().await;
             assert!(stream.hello.positions.contains_key(&Vni::MIN), "the guest is seen");
             stream.configure().await;
-            world::all_applied(&stream.update(VpcUpdate::full(Vni::MIN, at(2), rows(&two))).await);
+            let ack = stream.update(VpcUpdate::full(Vni::MIN, at(2), rows(&two))).await;
+            assert!(is_prepared(&ack), "{ack:?}");
             let status = world::status("h1").await;
             assert!(status.waits_for.unwrap().contains(&format!("layout v{LAYOUT}")));
             assert!(world::metrics("h1").await.contains("mizar_agent_waiting 1"));
@@ -86,8 +91,12 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
         let agent = world::start(newer());
         let mut stream = controller.stream().await;
         stream.configure().await;
-        world::all_applied(&stream.update(VpcUpdate::full(Vni::MIN, at(2), rows(&two))).await);
+        let ack = stream.update(VpcUpdate::full(Vni::MIN, at(2), rows(&two))).await;
+        assert!(is_prepared(&ack), "{ack:?}");
         stream.say(ControllerMessage::Complete).await;
+        let ack = stream.ack().await;
+        assert!(!is_prepared(&ack) && ack.generation == at(2), "{ack:?}");
+        world::all_applied(&ack);
         until(|| !is_pinned(LAYOUT)).await;
         assert_eq!(program_of("a"), program_of("b"));
         assert_ne!(program_of_nic(), nic);

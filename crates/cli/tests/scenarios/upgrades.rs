@@ -122,8 +122,9 @@ fn without_a_controller_the_programs_of_the_old_layout_go_on_until_there_is_one(
     world.guest("blue/a").place().pings(world.guest("blue/far").v4.into());
     for host in ["h1", "h4"] {
         assert!(world.has_layout(host, LAYOUT), "it is at work still");
-        let status = world.agent_says(host, "status");
-        assert!(status.contains("Waits       for the controller; until then"), "{status}");
+        until("it says what it waits for", || {
+            world.agent_status(host).contains("Waits       for the controller; until then")
+        });
     }
     world.start_controller();
     for host in ["h1", "h4"] {

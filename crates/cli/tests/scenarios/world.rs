@@ -227,10 +227,10 @@ impl World {
         mizar_lab::start_agent(&self.lab, host, executable).unwrap();
     }
 
-    /// What `mizar agent` says of a host's agent, asked so.
-    pub(crate) fn agent_says(&self, host: &str, word: &str) -> String {
+    /// What a host's agent says of itself, or why it says nothing.
+    pub(crate) fn agent_status(&self, host: &str) -> String {
         let socket = self.host(host).socket.to_str().unwrap();
-        mizar(&["agent", word, "--socket", socket])
+        said(&run_mizar(&["agent", "status", "--socket", socket]))
     }
 
     /// Waits until every host stands where its controller wants it.

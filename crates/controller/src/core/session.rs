@@ -137,6 +137,10 @@ impl Core {
                     self.gate.leave(&place);
                 }
             }
+            // It is taken, and counts only when it is at work: others need not wait for that.
+            Outcome::Applied(applied) if applied.prepared => {
+                return self.gate.leave(&(host.clone(), vni));
+            }
             Outcome::Applied(applied) => {
                 self.metrics.answered(true);
                 for report in &applied.ports {

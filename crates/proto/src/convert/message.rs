@@ -133,6 +133,7 @@ impl From<Applied> for pb::Applied {
             ports: applied.ports.into_iter().map(Into::into).collect(),
             held_us: micros(applied.held),
             total_us: micros(applied.total),
+            prepared: applied.prepared,
         }
     }
 }
@@ -150,6 +151,7 @@ impl TryFrom<pb::Applied> for Applied {
             ports: ports.collect::<Result<_, _>>()?,
             held: read_micros(message.held_us),
             total: read_micros(message.total_us),
+            prepared: message.prepared,
         })
     }
 }

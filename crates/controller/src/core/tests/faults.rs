@@ -230,3 +230,24 @@ fn of_hosts_that_fall_silent_within_a_beat_none_is_missed_before_it_is_seen_how_
     assert_eq!(world.core.planner.guard, mizar_vpc::Guard::Free);
     assert_eq!(map(&world), before);
 }
+
+#[test]
+fn what_a_host_has_only_prepared_is_not_ready() {
+    let mut world = World::example(3);
+    world.settle();
+    world.endpoint("a", "h1");
+    let (h1, vni) = (name("h1"), Vni::try_from(7).unwrap());
+    while world.step(&h1, false) {}
+    for host in ["h2", "h3"] {
+        while world.step(&name(host), true) {}
+    }
+    let (generation, _) = world.hosts[&h1].rows[&vni];
+    let session = world.hosts[&h1].stream.as_ref().unwrap().session;
+    for prepared in [true, true, false] {
+        let outcome = Outcome::Applied(Applied { prepared, ..Applied::default() });
+        let ack = AgentMessage::Ack(Ack { vni, generation, outcome });
+        world.core.hear(&h1, session, ack, world.time()).unwrap();
+        world.turn();
+        assert_eq!(world.phase("a") == Phase::Ready, !prepared);
+    }
+}
