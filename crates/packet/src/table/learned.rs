@@ -141,24 +141,38 @@ pub fn rows<L: Lines>(lines: L) -> impl Iterator<Item = (EndpointKey, Learned)> 
         let mut found = [None; WAYS as usize];
         let shape = lines.line(0).map(Shape::load);
         let set = shape.and_then(|shape| Set::new(&lines, shape, number));
-        for (_, slot, place) in set.into_iter().flat_map(|set| used(&lines, set)) {
-            let key = place.key();
-            found[slot as usize] = place.read(&key).map(|row| (key, row));
+        for (set, slot, place) in set.into_iter().flat_map(|set| used(&lines, set)) {
+            found[slot as usize] = row(&lines, set, slot, place);
         }
         found.into_iter().flatten()
     })
 }
 
-/// Frees the slots whose rows are not whole: two CPUs wrote them at once, and they are nobody's.
+/// Frees the slots whose rows are not whole, or of no key that would be looked for there: two CPUs
+/// wrote them at once, and they are nobody's.
 pub fn clear<L: Lines<Line: WriteWords>>(lines: &L) {
     let Some(shape) = lines.line(0).map(Shape::load) else { return };
     for set in (0..shape.buckets).filter_map(|number| Set::new(lines, shape, number)) {
-        for (_, slot, _) in
-            used(lines, set).filter(|(.., place)| place.read(&place.key()).is_none())
-        {
-            set.free(slot);
+        for (set, slot, place) in used(lines, set) {
+            if row(lines, set, slot, place).is_none() {
+                set.free(slot);
+            }
         }
     }
+}
+
+/// The row in a slot, and its key, which has to be one that is looked for there.
+fn row<L: Lines>(
+    lines: &L,
+    set: Set<L::Line>,
+    slot: u32,
+    place: Place<L::Line>,
+) -> Option<(EndpointKey, Learned)> {
+    let key = place.key();
+    let probe = Probe::new(lines, &key)?;
+    let mark = set.header() >> (8 * slot) & 0xff;
+    let belongs = probe.sets.contains(&set.number) && probe.mark == mark;
+    belongs.then(|| place.read(&key)).flatten().map(|row| (key, row))
 }
 
 /// The slots of a set that are marked.
@@ -182,7 +196,8 @@ fn insert<L: Lines<Line: WriteWords>>(lines: &L, key: &EndpointKey, row: &Learne
     }
     let slot = lowest(free);
     set.slot(lines, slot)?.write(key, row);
-    set.headers.store(set.word, set.header() | probe.mark << (8 * slot));
+    let others = set.header() & !(0xff << (8 * slot));
+    set.headers.store(set.word, others | probe.mark << (8 * slot));
     Some(())
 }
 
