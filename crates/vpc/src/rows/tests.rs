@@ -92,7 +92,7 @@ fn slot_maps_that_rely_on_a_host_that_is_gone_are_refused() {
 #[test]
 fn the_quota_is_the_vpc_s_or_the_usual_one() {
     let (mut catalog, maps) = (catalog(1), maps(&["h1"]));
-    assert_eq!(blue(&catalog, &maps)["h1"].quota, 16_384);
+    assert_eq!(blue(&catalog, &maps)["h1"].quota, 4_096);
     apply(&mut catalog, &vpc("blue", |spec| spec.quota = Some(7)));
     assert_eq!(blue(&catalog, &maps)["h1"].quota, 7);
 }
