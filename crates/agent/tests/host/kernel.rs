@@ -68,10 +68,10 @@ fn key(number: u32) -> EndpointKey {
 }
 
 /// The verifier gives up after a million instructions, and takes a millisecond or two for every
-/// thousand: at each start of an agent. That of earlier kernels goes through twice as many
+/// thousand: at each start of an agent. That of earlier kernels goes through three times as many
 /// (docs/kernels.md).
 fn most_steps() -> u32 {
-    if world::linux() >= (6, 18) { 150_000 } else { 260_000 }
+    if world::linux() >= (6, 18) { 150_000 } else { 400_000 }
 }
 /// The kernel gives a program 512 bytes of stack, of which the largest takes so many.
 const MOST_STACK: usize = 504;
