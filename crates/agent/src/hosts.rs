@@ -208,6 +208,15 @@ impl Hosts {
         Some((index, self.maps.hosts.get(&index).ok().flatten()?))
     }
 
+    /// The rows of all hosts, and of those that are gone among them.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub(crate) fn rows(&self) -> Result<Vec<(HostIndex, Host)>, TableError> {
+        let bound = self.lock().indices.bound();
+        self.maps.hosts.first(bound as usize)
+    }
+
     /// All hosts but this one, with their indices.
     pub(crate) fn others(&self) -> Vec<(IpAddr, HostIndex)> {
         let state = self.lock();

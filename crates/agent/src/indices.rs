@@ -81,6 +81,11 @@ impl<K: Ord + Clone> Indices<K> {
         Some(index)
     }
 
+    /// More than any index that was ever given.
+    pub(crate) fn bound(&self) -> u32 {
+        self.next
+    }
+
     /// All keys and their indices.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, u32)> {
         self.by_key.iter().map(|(key, index)| (key, *index))

@@ -97,14 +97,16 @@ impl Map {
         }
     }
 
-    /// All rows: keys one after the other, and their rows. Rows that change meanwhile may be
-    /// missed.
-    pub(crate) fn dump(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    /// All rows, or the first `most`: keys one after the other, and their rows. Rows that change
+    /// meanwhile may be missed.
+    pub(crate) fn dump(&self, most: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let (mut keys, mut rows) = (Vec::new(), Vec::new());
+        let mut left = most;
         let mut room = 512usize;
         let mut position = vec![0u8; self.key_size.max(8)];
         let mut started = false;
-        loop {
+        while left > 0 {
+            room = room.min(left);
             let (mut some_keys, mut some_rows) =
                 (vec![0u8; room * self.key_size], vec![0u8; room * self.row_size]);
             let mut next = position.clone();
@@ -124,7 +126,9 @@ impl Map {
                 Ok(_) => false,
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
                 // One hash bucket has more rows than there is room for.
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && room < 1 << 20 => {
+                Err(error)
+                    if error.raw_os_error() == Some(libc::ENOSPC) && room < left.min(1 << 20) =>
+                {
                     room *= 4;
                     continue;
                 }
@@ -134,10 +138,12 @@ impl Map {
             keys.extend_from_slice(&some_keys[..count * self.key_size]);
             rows.extend_from_slice(&some_rows[..count * self.row_size]);
             if ended {
-                return Ok((keys, rows));
+                break;
             }
+            left -= count;
             (position, started) = (next, true);
         }
+        Ok((keys, rows))
     }
 
     fn check(&self, key: &[u8], row: &[u8]) -> io::Result<()> {

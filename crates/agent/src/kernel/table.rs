@@ -129,7 +129,12 @@ where
 
     /// All rows. What the kernel changes meanwhile may be missed.
     pub fn rows(&self) -> Result<Vec<(K, V)>, TableError> {
-        let raw = self.raw()?;
+        self.first(usize::MAX)
+    }
+
+    /// The first rows, at most so many: those of an array whose keys are smaller.
+    pub fn first(&self, most: usize) -> Result<Vec<(K, V)>, TableError> {
+        let raw = self.dump(most)?;
         Ok(raw
             .iter()
             .filter_map(|(k, v)| Some((K::read_from_bytes(k).ok()?, V::read_from_bytes(v).ok()?)))
@@ -138,7 +143,11 @@ where
 
     /// All rows as bytes.
     pub fn raw(&self) -> Result<RawRows, TableError> {
-        let (keys, rows) = self.map.dump().map_err(call(self.name, "list"))?;
+        self.dump(usize::MAX)
+    }
+
+    fn dump(&self, most: usize) -> Result<RawRows, TableError> {
+        let (keys, rows) = self.map.dump(most).map_err(call(self.name, "list"))?;
         Ok(RawRows { key_size: size_of::<K>(), row_size: size_of::<V>(), keys, rows })
     }
 

@@ -114,6 +114,22 @@ fn a_taken_over_map_keeps_its_size_and_its_rows() {
 }
 
 #[test]
+fn the_first_rows_of_an_array_are_those_of_the_smallest_indices() {
+    world::enter(
+        "kernel::the_first_rows_of_an_array_are_those_of_the_smallest_indices",
+        || async {
+            let (_kernel, maps) = Kernel::load(&world::options().pins, &Sizes::default()).unwrap();
+            for most in [0, 1, 7, 511, 512, 513, 2000] {
+                let keys: Vec<u32> =
+                    maps.hosts.first(most).unwrap().into_iter().map(|row| row.0).collect();
+                assert!(keys.into_iter().eq(0..most as u32), "{most}");
+            }
+            assert_eq!(maps.hosts.rows().unwrap().len(), maps.hosts.capacity() as usize);
+        },
+    );
+}
+
+#[test]
 fn the_table_of_endpoints_takes_what_it_says_and_hands_it_over() {
     world::enter("kernel::the_table_of_endpoints_takes_what_it_says_and_hands_it_over", || async {
         let pins = world::options().pins;
