@@ -117,12 +117,7 @@ impl Node {
         let Opened { kernel, maps, hosts, clock, row, wanted } = opened;
         let control = Control::open(&row, Arc::clone(&maps), Arc::clone(&hosts));
         let control = Arc::new(control.map_err(system("open a raw packet socket"))?);
-        let prober = Prober::new(
-            (Arc::clone(&maps), Arc::clone(&hosts)),
-            Arc::clone(&control),
-            clock,
-            row.echo_cookie,
-        );
+        let prober = Prober::new((&maps, &hosts, &control), clock, row.echo_cookie);
         let prober = Arc::new(prober);
         let (queue, trampoline) = (kernel.events()?, kernel.trampoline().try_clone_to_owned());
         let trampoline = trampoline.map_err(system("keep the guests' program"))?;

@@ -31,12 +31,12 @@ pub(crate) struct Prober {
 
 impl Prober {
     pub(crate) fn new(
-        (maps, hosts): (Arc<Maps>, Arc<Hosts>),
-        control: Arc<Control>,
+        (maps, hosts, control): (&Arc<Maps>, &Arc<Hosts>, &Arc<Control>),
         clock: Clock,
         cookie: u64,
     ) -> Self {
-        Self { maps, hosts, control, clock, cookie }
+        let (maps, hosts) = (Arc::clone(maps), Arc::clone(hosts));
+        Self { maps, hosts, control: Arc::clone(control), clock, cookie }
     }
 
     /// Probes for ever.
