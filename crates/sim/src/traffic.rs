@@ -4,7 +4,7 @@ use crate::controller;
 use crate::defect::Defect;
 use crate::frames::{self, Payload};
 use crate::host::Guest;
-use crate::scenario::{ADDRESSES, EndpointId, Flow, GRACE, HostId};
+use crate::scenario::{ADDRESSES, Class, EndpointId, Flow, GRACE, HostId};
 use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
@@ -187,6 +187,10 @@ impl World {
     pub(crate) fn lost(&mut self, meta: Option<Meta>, place: impl Fn() -> String) {
         self.note(|| format!("lost {}", place()));
         let Some(meta) = meta.filter(|_| self.scenario.class.is_strict()) else { return };
+        if self.scenario.class == Class::Hostile && self.now > meta.at + ON_ITS_WAY {
+            // Somebody has sent it once more, long after it came: no guest misses that one.
+            return;
+        }
         let flow = self.traffic.flows.get(meta.flow as usize);
         let every = flow.map_or(0, |it| it.flow.every);
         let every = if self.traffic.slow { every.max(SLOWLY) } else { every };
