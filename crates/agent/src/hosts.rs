@@ -269,7 +269,8 @@ impl Hosts {
         used_before: u64,
     ) -> Result<(), TableError> {
         let mut state = self.lock();
-        let rows: BTreeMap<HostIndex, Host> = self.maps.hosts.rows()?.into_iter().collect();
+        let rows = self.maps.hosts.first(state.indices.bound() as usize)?;
+        let rows: BTreeMap<HostIndex, Host> = rows.into_iter().collect();
         let idle = |index| rows.get(&index).is_none_or(|row| row.used < used_before);
         let Turn { freed, hidden, revived } = state.turn(referred, idle);
         for (address, index) in &freed {

@@ -8,7 +8,7 @@
 
 use super::Driver;
 use crate::hosts::Hosts;
-use crate::kernel::{self, Kernel, Maps, NicMode};
+use crate::kernel::{self, Kernel, NicMode};
 use crate::netlink::{Netlink, Nic};
 use crate::node::{StartError, attach};
 use crate::options::ModeChoice;
@@ -69,10 +69,10 @@ impl Driver {
             return Ok(());
         }
         let Some(takeover) = self.parts.takeover.take() else { return Ok(()) };
-        let (hosts, maps) = (Arc::clone(&self.parts.hosts), Arc::clone(&self.parts.maps));
+        let hosts = Arc::clone(&self.parts.hosts);
         hosts.settled().await;
         let ports = self.parts.applier.ports_mut();
-        let (mode, reason) = takeover.run(ports, &hosts, &maps).await?;
+        let (mode, reason) = takeover.run(ports, &hosts).await?;
         self.standing.send_modify(|standing| {
             (standing.mode, standing.reason, standing.others) = (mode, reason, Vec::new());
         });
@@ -107,12 +107,11 @@ impl Takeover {
         mut self,
         ports: &mut Ports,
         hosts: &Hosts,
-        maps: &Maps,
     ) -> Result<(NicMode, String), StartError> {
         let start = Instant::now();
         let (netlink, others) = (&self.netlink, self.kernel.others());
         let attached = attach(netlink, &mut self.kernel, &self.nic, self.mode).await?;
-        self.prove(hosts, maps).await?;
+        self.prove(hosts).await?;
         ports.replace_programs().await?;
         tokio::time::sleep(UNDER_WAY).await;
         self.kernel.remove_others();
@@ -125,10 +124,10 @@ impl Takeover {
 
     /// Asks all hosts for a proof that they are alive, and again those that have not heard of this
     /// one before; waits for it as long as that is worth.
-    async fn prove(&self, hosts: &Hosts, maps: &Maps) -> Result<(), StartError> {
+    async fn prove(&self, hosts: &Hosts) -> Result<(), StartError> {
         let until = Instant::now() + PROOF;
         loop {
-            let rows: BTreeMap<_, _> = maps.hosts.rows()?.into_iter().collect();
+            let rows: BTreeMap<_, _> = hosts.rows()?.into_iter().collect();
             let is_unproven = |row: &Host| row.is_resolved() && row.alive_until == 0;
             let others = hosts.others().into_iter().map(|(_, index)| index);
             let asked = others.filter(|index| rows.get(index).is_some_and(is_unproven));

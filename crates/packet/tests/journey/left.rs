@@ -10,15 +10,20 @@ use mizar_packet::{Address, Reason};
 
 const BOUNCER: usize = BOUNCERS[0];
 
+/// Two guests talk until both know where the other is, and no longer teach it.
+fn talk(world: &mut World, a: &Guest, b: &Guest) {
+    for _ in 0..60 {
+        let _ = (world.udp(a, b), world.udp(b, a));
+        world.advance(STAMP / 2);
+    }
+}
+
 /// A world in which `a` has learned where `b` is and no longer teaches it; then `b` moves, and its
 /// host has no part in the VPC any more, and no agent. `b` as it was, and as it is.
 fn left() -> (World, Guest, Guest, Guest) {
     let mut world = World::new();
     let (a, b) = (world.red.a, world.red.b);
-    for _ in 0..60 {
-        let _ = (world.udp(&a, &b), world.udp(&b, &a));
-        world.advance(STAMP / 2);
-    }
+    talk(&mut world, &a, &b);
     let moved = world.move_guest(&b, 2);
     let tables = &mut world.hosts[b.host];
     tables.vpcs.remove(&RED);
@@ -58,10 +63,7 @@ fn one_way_traffic_is_direct_again_without_a_word_of_the_host_that_has_left() {
 fn a_packet_for_another_network_is_given_back_too_and_divided() {
     let mut world = World::new();
     let (a, c) = (world.red.a, world.red.c);
-    for _ in 0..60 {
-        let _ = (world.udp(&a, &c), world.udp(&c, &a));
-        world.advance(STAMP / 2);
-    }
+    talk(&mut world, &a, &c);
     let moved = world.move_guest(&c, 1);
     world.forget(c.host, &c);
     world.agentless.insert(c.host);
