@@ -88,8 +88,8 @@ struct Host {
     cloud: Cloud,
     stream: Stream,
     guests: Vec<Namespace>,
-    /// Whose endpoint comes and goes.
-    guest: Namespace,
+    /// Where endpoints came and went: a namespace that ends keeps the kernel busy.
+    left: Vec<Namespace>,
     rows: VpcRows,
     revision: u64,
     _underlay: Namespace,
@@ -106,11 +106,17 @@ impl Host {
         let fleet = vec!["100.64.0.0/16".parse()?];
         let config = HostConfig { name: "h1".parse()?, underlay: HERE, fleet, keys: None };
         let stream = cloud.start(&underlay, config, "auto", &[])?;
-        let (guests, guest) = (Vec::new(), Namespace::new()?);
         let held = network::held(THERE, HELD)?;
         let rows = VpcRows { held, ..network::rows(HERE, THERE)? };
-        let mut host =
-            Self { cloud, stream, guests, guest, rows, revision: 1, _underlay: underlay };
+        let mut host = Self {
+            cloud,
+            stream,
+            guests: vec![],
+            left: vec![],
+            rows,
+            revision: 1,
+            _underlay: underlay,
+        };
         let all = VpcUpdate::full(Vni::MIN, host.generation()?, host.rows.clone());
         host.cloud.update(&mut host.stream, all)?;
         Ok(host)
@@ -131,14 +137,17 @@ impl Host {
         self.tell(after).map(drop)
     }
 
-    /// One endpoint comes, and goes again; how long its coming took, and of that what the agent
-    /// says of the steps that the kernel's network stack takes, in milliseconds.
+    /// One endpoint comes, in a namespace as new as itself, and goes again; how long its coming
+    /// took, and of that what the agent says of the steps that the kernel's network stack takes, in
+    /// milliseconds.
     fn round(&mut self) -> Result<(f64, f64)> {
         let without = self.rows.clone();
         let mut with = without.clone();
-        with.ports.extend([port(self.guests.len(), &self.guest)?]);
+        let guest = Namespace::bare()?;
+        with.ports.extend([port(self.guests.len(), &guest)?]);
         let (took, applied) = self.tell(with)?;
         self.tell(without)?;
+        self.left.push(guest);
         let report = applied.ports.first().context("the agent reports no endpoint")?;
         let kernel = report.steps.iter().filter(|(step, _)| **step != Step::Rows);
         Ok((took, kernel.map(|(_, time)| time.as_secs_f64() * 1e3).sum()))

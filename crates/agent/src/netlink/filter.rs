@@ -1,4 +1,5 @@
-//! A program at an interface's ingress or egress: a clsact qdisc with a cls_bpf filter.
+//! A program at an interface's ingress or egress: a qdisc that only classifies, with a cls_bpf
+//! filter.
 //!
 //! A filter is attached in a few hundredths of a millisecond, where a tcx link waits for a grace
 //! period. Its fixed priority and handle make attaching idempotent: a second time replaces the
@@ -9,10 +10,10 @@ use super::socket::Socket;
 use super::wire::{Request, tc_header};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `TC_H_CLSACT`: as a parent, the place of the clsact qdisc.
-const CLSACT_PARENT: u32 = 0xffff_fff1;
-/// The handle of every clsact qdisc.
-const CLSACT_HANDLE: u32 = 0xffff_0000;
+/// `TC_H_CLSACT` and `TC_H_INGRESS`: as a parent, the place of the qdisc that classifies.
+const QDISC_PARENT: u32 = 0xffff_fff1;
+/// The handle of every such qdisc.
+const QDISC_HANDLE: u32 = 0xffff_0000;
 /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`: the parent of ingress filters.
 const INGRESS: u32 = 0xffff_fff2;
 /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)`: the parent of egress filters.
@@ -46,6 +47,16 @@ impl Hook {
             Self::NicOut => (EGRESS, NIC),
         }
     }
+
+    /// The qdisc that filters of this kind need. `clsact` has a place for egress as well, and takes
+    /// twice as long to make: for each place the kernel goes through all that there are, on all
+    /// interfaces of the machine.
+    const fn qdisc(self) -> &'static str {
+        match self {
+            Self::Guest => "ingress",
+            Self::NicIn | Self::NicOut => "clsact",
+        }
+    }
 }
 
 /// What becomes of a program that an earlier call attached.
@@ -67,11 +78,11 @@ pub(super) fn attach(
     hook: Hook,
     (program, earlier): (BorrowedFd<'_>, Earlier),
 ) -> Result<()> {
-    let what = "add the clsact qdisc";
+    let what = "add the qdisc for filters";
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    let header = tc_header(index, CLSACT_HANDLE, CLSACT_PARENT, 0);
+    let header = tc_header(index, QDISC_HANDLE, QDISC_PARENT, 0);
     let qdisc = Request::new(what, libc::RTM_NEWQDISC, flags, &header);
-    unless(socket.execute(qdisc.text(libc::TCA_KIND, "clsact")), &[libc::EEXIST])?;
+    unless(socket.execute(qdisc.text(libc::TCA_KIND, hook.qdisc())), &[libc::EEXIST])?;
 
     let what = "attach the filter's program";
     let (parent, handle) = hook.place();
@@ -100,7 +111,7 @@ pub(super) fn detach(socket: &mut Socket, index: u32, hook: Hook) -> Result<bool
     let (parent, handle) = hook.place();
     let header = tc_header(index, handle, parent, INFO);
     let request = Request::new("remove the filter", libc::RTM_DELTFILTER, 0, &header);
-    // EINVAL: the interface has no clsact qdisc. ENODEV: there is no interface.
+    // EINVAL: the interface has no such qdisc. ENODEV: there is no interface.
     let gone = [libc::ENOENT, libc::EINVAL, libc::ENODEV];
     unless(socket.execute(request.text(libc::TCA_KIND, "bpf")), &gone)
 }

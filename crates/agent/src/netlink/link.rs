@@ -108,16 +108,28 @@ pub(super) fn remove(socket: &mut Socket, index: u32) -> Result<bool> {
     unless(socket.execute(request), &[libc::ENODEV])
 }
 
+/// `NETNSA_NSID` and `NETNSA_FD`.
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
+
 /// The number that the socket's namespace has given to another one, if any.
 pub(super) fn namespace_number(socket: &mut Socket, other: &Namespace) -> Result<Option<i32>> {
-    const NETNSA_NSID: u16 = 1;
-    const NETNSA_FD: u16 = 3;
     let fd = other.as_fd().as_raw_fd().cast_unsigned();
-    let request =
-        Request::new("number a namespace", libc::RTM_GETNSID, 0, &[0; 4]).number(NETNSA_FD, fd);
+    let request = Request::new("find the number of a namespace", libc::RTM_GETNSID, 0, &[0; 4])
+        .number(NETNSA_FD, fd);
     let number =
         socket.get(request, |payload| Attributes::after(payload, 4).number(NETNSA_NSID))?;
     Ok(Some(number.cast_signed()).filter(|&number| number >= 0))
+}
+
+/// Has the socket's namespace give a number to another one, unless that has one already, or another
+/// one has that number.
+pub(super) fn number_namespace(socket: &mut Socket, other: &Namespace, number: i32) -> Result<()> {
+    let fd = other.as_fd().as_raw_fd().cast_unsigned();
+    let request = Request::new("number a namespace", libc::RTM_NEWNSID, 0, &[0; 4])
+        .number(NETNSA_FD, fd)
+        .number(NETNSA_NSID, number.cast_unsigned());
+    unless(socket.execute(request), &[libc::EEXIST]).map(drop)
 }
 
 fn query(index: u32) -> Request {

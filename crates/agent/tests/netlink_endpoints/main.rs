@@ -85,7 +85,7 @@ async fn what_was_changed_meanwhile_is_repaired_and_what_the_guest_added_stays()
     guest.run("ip addr del 10.0.0.5/24 dev eth0; ip addr add 192.0.2.1/32 dev eth0");
     guest.run("ip route add 198.51.100.0/24 via fd00::1 dev eth0 || true");
     guest.run("ethtool -K eth0 gro off tx-udp_tnl-segmentation on");
-    host.run(&format!("ip link set {name} down mtu 1300; tc qdisc del dev {name} clsact"));
+    host.run(&format!("ip link set {name} down mtu 1300; tc qdisc del dev {name} ingress"));
     let again = netlink.attach_endpoint(&spec, program()).await.unwrap();
     assert_eq!((again.outcome, again.interface), (Outcome::Kept, first.interface));
     let state = guest.run("ip addr show eth0; ip route; ethtool -k eth0");
@@ -268,6 +268,24 @@ async fn endpoints_with_the_same_addresses_live_in_different_namespaces() {
     let names: Vec<_> = found.iter().map(|found| (found.vni, found.name.as_str())).collect();
     assert_eq!(names, [(7, "web"), (8, "web")]);
     assert!(found.iter().all(|found| found.up));
+}
+
+#[tokio::test]
+async fn a_new_guests_namespace_has_the_lowest_number_unless_it_has_one() {
+    needs_root!();
+    let (host, one, two) = (World::new(), World::new(), World::new());
+    let netlink = host.netlink().await;
+    let attach = async |name: &str, index: u32, interface: &str, guest: &World| {
+        let interface = interface.to_owned();
+        let spec = EndpointSpec { index, interface, ..endpoint(name, guest) };
+        netlink.attach_endpoint(&spec, program()).await.unwrap();
+        let shown = host.run(&format!("ip -d link show {}", host_interface(7, name)));
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "link-netnsid");
+        i64::from(i32::MAX) - words.nth(1).unwrap().parse::<i64>().unwrap()
+    };
+    assert_eq!(attach("first", 70_000, "eth0", &one).await, 70_000);
+    assert_eq!(attach("second", 70_001, "eth0", &two).await, 70_001);
+    assert_eq!(attach("third", 70_002, "eth1", &one).await, 70_000);
 }
 
 #[tokio::test]
