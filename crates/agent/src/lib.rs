@@ -143,6 +143,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         pins: Pins::of_layout(&options.pins, options.layout),
         standing,
     };
+    // Of loading the programs and reading the tables.
+    kernel::release_memory();
     let path = &options.socket;
     let listener = local::listen(path);
     let listener = listener.map_err(|source| RunError::Socket { path: path.clone(), source })?;

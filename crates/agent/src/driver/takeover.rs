@@ -92,8 +92,6 @@ impl Takeover {
     ) -> Result<((NicMode, String), Option<Self>), StartError> {
         if others.is_empty() {
             let attached = attach(&self.netlink, &mut self.kernel, &self.nic, self.mode).await?;
-            drop(self.kernel);
-            kernel::release_memory();
             return Ok((attached, None));
         }
         self.kernel.prepare()?;
