@@ -59,8 +59,9 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const BURST: usize = 32;
 /// Streams of TCP at once.
 const STREAMS: usize = 8;
-/// How long a packet may be on its way before it counts as lost.
-const LATE: Duration = Duration::from_millis(20);
+/// How long a packet may be on its way before it counts as lost: on a machine that others keep
+/// busy, the kernel may take tens of milliseconds to come to it.
+const LATE: Duration = Duration::from_millis(200);
 const PORT: u16 = 7;
 
 /// Measures what is wanted, after a warm-up that lets paths be found, each for so long.
