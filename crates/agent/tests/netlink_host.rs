@@ -36,11 +36,8 @@ async fn a_filter_attached_twice_is_one_filter() {
     let (host, _router) = fabric();
     let netlink = host.netlink().await;
     let nic = netlink.nic("nic").await.unwrap().index;
-    let hooks = [
-        (Hook::Guest, "ingress", "handle 0x1 "),
-        (Hook::NicIn, "ingress", "handle 0x6d7a "),
-        (Hook::NicOut, "egress", "handle 0x6d7a "),
-    ];
+    let hooks =
+        [(Hook::NicIn, "ingress", "handle 0x6d7a "), (Hook::NicOut, "egress", "handle 0x6d7a ")];
     for (hook, side, handle) in hooks {
         let show = || host.run(&format!("tc filter show dev nic {side}"));
         netlink.attach_filter(nic, hook, program()).await.unwrap();

@@ -259,7 +259,7 @@ fn complete(
 ) -> Result<()> {
     let (host, index) = (pair.host, pair.guest.index);
     steps.take(Step::HostEnd, || set_host_end(worker, spec, host))?;
-    steps.take(Step::Filter, || filter::attach(&mut worker.host, host, Hook::Guest, program))?;
+    steps.take(Step::Filter, || filter::attach(worker, host, Hook::Guest, program))?;
     steps.take(Step::GuestEnd, || set_guest_end(guest, spec, &pair.guest))?;
     steps.take(Step::Up, || {
         link::set_up(&mut worker.host, host)?;

@@ -183,14 +183,17 @@ impl EndpointSpec {
 
 /// Name of the host's end: the same for the same endpoint, whoever computes it.
 ///
-/// `mz` and 52 bits of a hash (FNV-1a) in hexadecimal: 15 bytes, the most that a name may have.
+/// `mz` and 52 bits of a hash in hexadecimal: 15 bytes, the most that a name may have.
 pub fn host_interface(vni: u32, name: &str) -> String {
-    let start = 0xcbf2_9ce4_8422_2325_u64;
-    let hash =
-        vni.to_be_bytes().iter().chain(name.as_bytes()).fold(start, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+    let hash = fnv(vni.to_be_bytes().into_iter().chain(name.bytes()));
     format!("mz{:013x}", (hash ^ (hash >> 52)) & ((1 << 52) - 1))
+}
+
+/// FNV-1a of 64 bits.
+pub(super) fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The alias that says which endpoint of which agent an interface belongs to.

@@ -4,10 +4,15 @@
 //! A filter is attached in a few hundredths of a millisecond, where a tcx link waits for a grace
 //! period. Its fixed priority and handle make attaching idempotent: a second time replaces the
 //! program in place, and no frame passes without one.
+//!
+//! All guests of an agent share one block with one filter. For a block that is new the kernel goes
+//! through all blocks of the machine, 0.2 ms at a thousand of them, and filters take time to make.
 
+use super::Worker;
+use super::endpoint::fnv;
 use super::error::{Result, unless};
 use super::socket::Socket;
-use super::wire::{Request, tc_header};
+use super::wire::{Attributes, Request, tc_header};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `TC_H_CLSACT` and `TC_H_INGRESS`: as a parent, the place of the qdisc that classifies.
@@ -20,6 +25,13 @@ const INGRESS: u32 = 0xffff_fff2;
 const EGRESS: u32 = 0xffff_fff3;
 /// Priority 1, `ETH_P_ALL` in network byte order.
 const INFO: u32 = (1 << 16) | (libc::ETH_P_ALL as u16).to_be() as u32;
+
+/// `TCA_INGRESS_BLOCK`.
+const TCA_INGRESS_BLOCK: u16 = 13;
+/// `TCM_IFINDEX_MAGIC_BLOCK`: instead of an interface, so that a filter's parent is a block.
+const BLOCK: u32 = u32::MAX;
+/// Bytes of `struct tcmsg`.
+const HEADER: usize = 20;
 
 const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
@@ -47,16 +59,11 @@ impl Hook {
             Self::NicOut => (EGRESS, NIC),
         }
     }
+}
 
-    /// The qdisc that filters of this kind need. `clsact` has a place for egress as well, and takes
-    /// twice as long to make: for each place the kernel goes through all that there are, on all
-    /// interfaces of the machine.
-    const fn qdisc(self) -> &'static str {
-        match self {
-            Self::Guest => "ingress",
-            Self::NicIn | Self::NicOut => "clsact",
-        }
-    }
+/// The number of the block of an agent's guests: several agents in one namespace have one each.
+fn shared_block(instance: &str) -> u32 {
+    (fnv("mizar:".bytes().chain(instance.bytes())) as u32).clamp(1, BLOCK - 1)
 }
 
 /// What becomes of a program that an earlier call attached.
@@ -70,27 +77,40 @@ pub enum Earlier {
 
 /// Attaches the program, unless an earlier call attached one that is kept.
 ///
+/// A guest's new interface gets the program of the others, if there are others.
+///
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused): no such interface, or no classifier program.
 pub(super) fn attach(
-    socket: &mut Socket,
+    worker: &mut Worker,
     index: u32,
     hook: Hook,
     (program, earlier): (BorrowedFd<'_>, Earlier),
 ) -> Result<()> {
-    let what = "add the qdisc for filters";
+    let (socket, ours) = (&mut worker.host, shared_block(&worker.instance));
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     let header = tc_header(index, QDISC_HANDLE, QDISC_PARENT, 0);
-    let qdisc = Request::new(what, libc::RTM_NEWQDISC, flags, &header);
-    unless(socket.execute(qdisc.text(libc::TCA_KIND, hook.qdisc())), &[libc::EEXIST])?;
+    let qdisc = Request::new("add the qdisc for filters", libc::RTM_NEWQDISC, flags, &header);
+    let qdisc = match hook {
+        Hook::Guest => qdisc.text(libc::TCA_KIND, "ingress").number(TCA_INGRESS_BLOCK, ours),
+        Hook::NicIn | Hook::NicOut => qdisc.text(libc::TCA_KIND, "clsact"),
+    };
+    let is_new = unless(socket.execute(qdisc), &[libc::EEXIST])?;
+    let earlier = if is_new { Earlier::Kept } else { earlier };
 
-    let what = "attach the filter's program";
     let (parent, handle) = hook.place();
+    let shared = match hook {
+        Hook::Guest if is_new => Some(ours),
+        Hook::Guest => block(socket, index)?,
+        Hook::NicIn | Hook::NicOut => None,
+    };
+    let (index, parent) = shared.map_or((index, parent), |block| (BLOCK, block));
     let header = tc_header(index, handle, parent, INFO);
     let (flags, allowed): (_, &[i32]) = match earlier {
         Earlier::Replaced => (libc::NLM_F_CREATE, &[]),
         Earlier::Kept => (libc::NLM_F_CREATE | libc::NLM_F_EXCL, &[libc::EEXIST]),
     };
+    let what = "attach the filter's program";
     let filter = Request::new(what, libc::RTM_NEWTFILTER, flags, &header)
         .text(libc::TCA_KIND, "bpf")
         .nested(libc::TCA_OPTIONS, &[], |options| {
@@ -100,6 +120,17 @@ pub(super) fn attach(
                 .number(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT)
         });
     unless(socket.execute(filter), allowed).map(drop)
+}
+
+/// The block that an interface shares with others; none if it has one of its own, as earlier builds
+/// gave it.
+fn block(socket: &mut Socket, index: u32) -> Result<Option<u32>> {
+    let header = tc_header(index, QDISC_HANDLE, QDISC_PARENT, 0);
+    let what = "find the qdisc for filters";
+    // Without that flag the kernel tells all but who asks.
+    let request = Request::new(what, libc::RTM_GETQDISC, libc::NLM_F_ECHO, &header);
+    socket
+        .get(request, |payload| Some(Attributes::after(payload, HEADER).number(TCA_INGRESS_BLOCK)))
 }
 
 /// Removes the filter that [`attach`] attached; whether it was there. The qdisc stays, since

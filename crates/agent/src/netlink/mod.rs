@@ -155,7 +155,7 @@ impl Netlink {
         let program = duplicate(program)?;
         let attach = move |worker: &mut Worker| {
             let program = (program.as_fd(), Earlier::Replaced);
-            filter::attach(&mut worker.host, interface, hook, program)
+            filter::attach(worker, interface, hook, program)
         };
         self.requests.run(attach).await
     }

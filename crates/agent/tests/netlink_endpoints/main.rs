@@ -5,7 +5,9 @@ mod hosts;
 #[path = "../netlink_world/mod.rs"]
 mod netlink_world;
 
-use mizar_agent::netlink::{EndpointSpec, GuestAddress, GuestEnd, Outcome, Step, host_interface};
+use mizar_agent::netlink::{
+    EndpointSpec, GuestAddress, GuestEnd, Namespace, Netlink, Outcome, Step, host_interface,
+};
 use netlink_world::{World, explained, needs_root, program};
 
 #[tokio::test]
@@ -71,6 +73,57 @@ async fn attaching_twice_keeps_what_is_there() {
     assert_eq!((interfaces(&host), interfaces(&guest)), (1, 1));
     let filters = host.run(&format!("tc filter show dev {} ingress", host_interface(7, "web")));
     assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
+}
+
+#[tokio::test]
+async fn guests_share_one_filter_whose_program_is_replaced_for_all() {
+    needs_root!();
+    let (host, one, two) = (World::new(), World::new(), World::new());
+    let netlink = host.netlink().await;
+    let (first, second) = (endpoint("first", &one), endpoint("second", &two));
+    for spec in [&first, &second] {
+        netlink.attach_endpoint(spec, program()).await.unwrap();
+    }
+    let shown = |name: &str| {
+        let filters = host.run(&format!("tc filter show dev {} ingress", host_interface(7, name)));
+        assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
+        assert!(filters.contains("filter block "), "{filters}");
+        filters
+    };
+    let before = shown("first");
+    assert_eq!(before, shown("second"));
+    netlink.attach_endpoint(&first, program()).await.unwrap();
+    assert_eq!(shown("first"), shown("second"));
+    assert_ne!(shown("first"), before, "the program was not replaced");
+
+    // The last one takes the filter with it; another agent's guests have another.
+    for name in ["first", "second"] {
+        assert!(netlink.detach_endpoint(7, name).await.unwrap());
+    }
+    netlink.attach_endpoint(&first, program()).await.unwrap();
+    shown("first");
+    let other = Netlink::open(Namespace::open(&host.path()).unwrap(), "other").await.unwrap();
+    other.attach_endpoint(&second, program()).await.unwrap();
+    assert_ne!(shown("first"), shown("second"));
+}
+
+#[tokio::test]
+async fn an_interface_with_a_filter_of_its_own_goes_on_with_it() {
+    needs_root!();
+    let (host, guest) = (World::new(), World::new());
+    let netlink = host.netlink().await;
+    let spec = endpoint("web", &guest);
+    netlink.attach_endpoint(&spec, program()).await.unwrap();
+    let name = host_interface(7, "web");
+    host.run(&format!("tc qdisc del dev {name} ingress; tc qdisc add dev {name} clsact"));
+    let mut earlier = String::new();
+    for _ in 0..2 {
+        netlink.attach_endpoint(&spec, program()).await.unwrap();
+        let filters = host.run(&format!("tc filter show dev {name} ingress"));
+        assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
+        assert!(!filters.contains("filter block ") && filters != earlier, "{filters}");
+        earlier = filters;
+    }
 }
 
 #[tokio::test]
