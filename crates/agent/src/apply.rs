@@ -11,6 +11,7 @@
 //! they name. The updates of one VPC are applied one after another, in their order; those of
 //! several VPCs do not wait for each other.
 
+use crate::control::Control;
 use crate::hosts::Hosts;
 use crate::indices::Indices;
 use crate::install;
@@ -79,6 +80,7 @@ pub(crate) struct Applier {
     hosts: Arc<Hosts>,
     ports: Ports,
     used: Arc<Used>,
+    control: Arc<Control>,
     guest_mtu: u16,
     vpcs: Indices<u32>,
     networks: Indices<RouteKey>,
@@ -121,6 +123,7 @@ impl Applier {
     pub(crate) fn recover(
         (maps, hosts, used): (Arc<Maps>, Arc<Hosts>, Arc<Used>),
         ports: Ports,
+        control: Arc<Control>,
         guest_mtu: u16,
     ) -> Result<Self, TableError> {
         let installed = install::recover(&maps)?;
@@ -154,6 +157,7 @@ impl Applier {
             hosts,
             ports,
             used,
+            control,
             guest_mtu,
             vpcs,
             networks,

@@ -5,9 +5,10 @@ use crate::kernel::Maps;
 use crate::packet_socket::PacketSocket;
 use mizar_packet::Address;
 use mizar_packet::keys::Keys;
-use mizar_packet::tables::{Config, Host};
+use mizar_packet::tables::{Config, EndpointKey, Host};
+use mizar_packet::upkeep::DENIAL;
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -70,18 +71,54 @@ impl Control {
         generation: u64,
     ) -> io::Result<()> {
         let limits = &mut *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        if !limits.admit((to, kind, vni, endpoint), Instant::now()) {
+        let now = Instant::now();
+        if !limits.admit((to, kind, vni, endpoint), now) {
             return Ok(());
         }
+        if kind == oam::UNKNOWN {
+            // It may have come since it was missed. Whoever writes its row asks afterwards who was
+            // told, and waits for that as long as this goes on.
+            if self.maps.endpoints.get(&EndpointKey::new(vni, endpoint)).is_some() {
+                return Ok(());
+            }
+            limits.denied(to, (vni, endpoint), now);
+        }
+        self.say(to, Message::about(kind, vni, endpoint, host, generation))
+    }
+
+    /// Tells hosts that were just told that endpoints do not exist that they do. Their rows have
+    /// been written.
+    pub(crate) fn tell_known(
+        &self,
+        vni: u32,
+        endpoints: impl Iterator<Item = Address>,
+    ) -> io::Result<()> {
+        let limits = &mut *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if limits.denials.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        for endpoint in endpoints {
+            for to in limits.take_denials((vni, endpoint), now) {
+                if limits.admit((to, oam::KNOWN, vni, endpoint), now) {
+                    self.say(to, Message::about(oam::KNOWN, vni, endpoint, Address::NONE, 0))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is about an endpoint, with the keys that its kind asks for.
+    fn say(&self, to: Address, message: Message) -> io::Result<()> {
         match self.hosts.find(to) {
             Some((_, row)) if row.is_resolved() => {
-                let keys = if oam::is_of_vpc(kind) {
-                    let vpc = self.maps.vpcs.get(&vni).ok().flatten();
+                let keys = if oam::is_of_vpc(message.kind) {
+                    let vpc = self.maps.vpcs.get(&message.vni.get()).ok().flatten();
                     vpc.map_or(Keys::NONE, |vpc| vpc.keys)
                 } else {
                     self.keys()
                 };
-                self.send(&row, Message::about(kind, vni, endpoint, host, generation), &keys)
+                self.send(&row, message, &keys)
             }
             _ => Ok(()),
         }
@@ -108,6 +145,8 @@ struct Limits {
     last: HashMap<About, Instant>,
     /// Start of the current second of each host, and messages in it.
     hosts: HashMap<Address, (Instant, u32)>,
+    /// Who was told of which endpoint that it does not exist, and when: VNI, endpoint, host.
+    denials: BTreeMap<(u32, Address, Address), Instant>,
 }
 
 impl Limits {
@@ -129,6 +168,25 @@ impl Limits {
         *count += 1;
         self.last.insert(about, now);
         true
+    }
+
+    /// A host is told that an endpoint does not exist.
+    fn denied(&mut self, to: Address, (vni, endpoint): (u32, Address), now: Instant) {
+        if self.denials.len() >= REMEMBERED {
+            self.denials.retain(|_, told| now - *told < DENIAL);
+        }
+        // Who is not remembered believes it a little longer.
+        if self.denials.len() < REMEMBERED {
+            self.denials.insert((vni, endpoint, to), now);
+        }
+    }
+
+    /// The hosts that still believe that an endpoint does not exist.
+    fn take_denials(&mut self, (vni, endpoint): (u32, Address), now: Instant) -> Vec<Address> {
+        let (first, last) = (Address::NONE, Address::from_octets([u8::MAX; 16]));
+        let told =
+            self.denials.extract_if((vni, endpoint, first)..=(vni, endpoint, last), |_, _| true);
+        told.filter(|(_, at)| now - *at < DENIAL).map(|((.., host), _)| host).collect()
     }
 
     fn forget(&mut self, now: Instant) {
@@ -168,12 +226,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_still_believes_a_denial_is_told_once() {
+        let (mut limits, now) = (Limits::default(), Instant::now());
+        let hosts = [1, 2, 3].map(|host| Address::v4([100, 64, 0, host]));
+        limits.denied(hosts[0], (5, A), now);
+        limits.denied(hosts[1], (5, A), now + DENIAL / 2);
+        limits.denied(hosts[2], (5, B), now + DENIAL / 2);
+        assert_eq!(limits.take_denials((6, A), now + DENIAL), []);
+        assert_eq!(limits.take_denials((5, A), now + DENIAL), [hosts[1]]);
+        assert_eq!(limits.take_denials((5, A), now + DENIAL), []);
+        assert_eq!(limits.take_denials((5, B), now + DENIAL), [hosts[2]]);
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let (mut limits, now) = (Limits::default(), Instant::now());
         for i in 0..3 * REMEMBERED as u32 {
             limits.admit((Address::v4(i.to_be_bytes()), 3, 1, B), now);
+            limits.denied(Address::v4(i.to_be_bytes()), (1, B), now);
         }
         assert!(limits.last.len() <= REMEMBERED && limits.hosts.len() <= REMEMBERED);
+        assert_eq!(limits.denials.len(), REMEMBERED);
         assert!(limits.admit((A, 3, 1, B), now + Duration::from_secs(1)));
     }
 }

@@ -137,7 +137,7 @@ impl Node {
         let ports = Ports::recover(netlink.clone(), (trampoline, earlier), rows).await?;
         let used = Arc::<Used>::default();
         let tables = (Arc::clone(&maps), Arc::clone(&hosts), Arc::clone(&used));
-        let applier = Applier::recover(tables, ports, guest_mtu)?;
+        let applier = Applier::recover(tables, ports, Arc::clone(&control), guest_mtu)?;
         let next_hops = NextHops::new(
             (Arc::clone(&maps), clock),
             netlink.clone(),

@@ -155,7 +155,8 @@ pub fn doubt<T: Tables>(tables: &T, config: &Config, incoming: &Incoming) {
 }
 
 /// Remembers for a quarter of a second that an address does not exist, unless it is known better.
-/// Longer, and whoever talked to one that is made anew elsewhere would miss it for as long.
+/// Longer, and whoever talked to one that is made anew elsewhere, and whose bouncer's agent did not
+/// say so, would miss it for as long.
 #[inline(always)]
 pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) {
     let Some(vpc) = tables.vpc(key.vni) else { return };
@@ -170,6 +171,14 @@ pub fn learn_unknown<T: Tables>(tables: &T, config: &Config, key: &EndpointKey) 
             let row = first(config, now, 0, 0, vpc.index, false);
             insert(tables, vpc, key, &Learned { teach_until: until, ..row });
         }
+    }
+}
+
+/// An address exists after all: bouncers are asked again.
+#[inline(always)]
+pub fn learn_known<T: Tables>(tables: &T, key: &EndpointKey) {
+    if let Some(row) = tables.learned(key).filter(|row| row.host == 0 && row.teach_until != 0) {
+        tables.learn(key, &Learned { teach_until: 0, ..row });
     }
 }
 

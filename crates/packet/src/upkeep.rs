@@ -10,6 +10,9 @@ pub const LEASE: Duration = Duration::from_millis(250);
 /// How much longer it does at most, where the host that answers says so: whatever it says, a dead
 /// host is believed in for no longer than both together.
 pub const LONGEST_PAUSE: Duration = Duration::from_millis(750);
+/// How long it is believed at most that an address does not exist: a quarter of the time that a
+/// sender goes on teaching.
+pub const DENIAL: Duration = Duration::from_millis(250);
 /// How often an agent looks for hosts to be asked.
 pub const PROBE_TICK: Duration = Duration::from_millis(75);
 /// A host used longer ago than this is not asked.

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 impl Applier {
     /// Begins: writes networks, begins to attach guests, writes held endpoints meanwhile.
@@ -221,6 +221,7 @@ impl Applier {
         if let Err(error) = written {
             work.errors.insert(RowKey::Port(name.clone()), error_chain(&error));
         }
+        self.tell_known(vni, endpoints.iter().map(|(address, _)| *address));
         work.desired.ports.insert(row.interface, row);
         work.desired.endpoints.extend(endpoints);
     }
@@ -256,6 +257,14 @@ impl Applier {
                     work.errors.insert(RowKey::Held(*address), error);
                 }
             }
+        }
+        self.tell_known(work.vni, held.keys().map(|address| Address::from(*address)));
+    }
+
+    /// Tells hosts that have just been told that these endpoints do not exist that they do.
+    fn tell_known(&self, vni: Vni, endpoints: impl Iterator<Item = Address>) {
+        if let Err(error) = self.control.tell_known(vni.get(), endpoints) {
+            debug!(%vni, %error, "control message not sent");
         }
     }
 

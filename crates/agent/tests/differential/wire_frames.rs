@@ -230,7 +230,8 @@ pub(crate) fn control(random: &mut Random, tables: &MemoryTables) -> Vec<u8> {
         (sender, vni, about) = (known.option.host, known.vni, known.address);
     }
     let host = if random.one_in(10) { underlay(9) } else { sender };
-    let kind = random.pick(&[oam::NOTICE, oam::NOTICE, oam::INVALIDATE, oam::UNKNOWN, 0, 9]);
+    let kind =
+        random.pick(&[oam::NOTICE, oam::NOTICE, oam::INVALIDATE, oam::UNKNOWN, oam::KNOWN, 0, 9]);
     let message = match random.below(8) {
         0 | 1 => Message { kind: oam::ECHO, ..Message::echo(random.number(), tables.now) },
         2 | 3 => {

@@ -46,7 +46,7 @@ const EVENTS: [Event; 9] = [
     Event { ids: ids!("bouncer_death"), bars: [None, Some(300.0)], run: World::bouncer_death },
     Event { ids: ids!("host_death"), bars: [Some(0.0), None], run: World::host_death },
     Event { ids: ids!("migrate"), bars: [Some(5.0), None], run: World::migrate },
-    Event { ids: ids!("recreate"), bars: [None, None], run: World::recreate },
+    Event { ids: ids!("recreate"), bars: [Some(5.0), None], run: World::recreate },
     Event { ids: ids!("rescale"), bars: [Some(0.0), None], run: World::rescale },
 ];
 

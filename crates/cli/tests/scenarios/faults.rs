@@ -34,6 +34,8 @@ fn of_what_goes_direct_nothing_is_lost_whatever_fails_or_is_replaced() {
     }
     is_never("faults.bouncer_death.direct_lost");
     // A few milliseconds' at most, on a busy machine.
-    let migrated = of("faults.migrate.lost").value;
-    assert!(migrated <= 5.0, "{migrated}");
+    for event in ["migrate", "recreate"] {
+        let lost = of(&format!("faults.{event}.lost")).value;
+        assert!(lost <= 5.0, "{event}: {lost}");
+    }
 }

@@ -68,6 +68,10 @@ fn message<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Re
             learn::learn_unknown(tables, config, &key(&control.message));
             Ok(())
         }
+        oam::KNOWN => {
+            learn::learn_known(tables, &key(&control.message));
+            Ok(())
+        }
         _ => Err(Reason::BadOam),
     };
     done.map(|()| {

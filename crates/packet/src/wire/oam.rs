@@ -43,6 +43,9 @@ pub const INVALIDATE: u8 = 4;
 /// `endpoint` does not exist, as far as its bouncer knows.
 pub const UNKNOWN: u8 = 5;
 
+/// `endpoint` exists after all: sent to one that was told [`UNKNOWN`] a moment ago.
+pub const KNOWN: u8 = 6;
+
 /// Length of a control frame in bytes.
 pub const FRAME_LEN: usize = Outer::LEN + Message::LEN;
 
@@ -103,7 +106,7 @@ impl Message {
 /// hosts of that may say it; the others with the fleet's.
 #[inline(always)]
 pub const fn is_of_vpc(kind: u8) -> bool {
-    matches!(kind, NOTICE | UNKNOWN)
+    matches!(kind, NOTICE | UNKNOWN | KNOWN)
 }
 
 impl ControlFrame {

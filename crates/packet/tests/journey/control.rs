@@ -129,7 +129,7 @@ fn no_word_makes_a_proof_last_longer_than_lease_and_longest_pause() {
 fn a_control_message_that_is_not_one_of_ours_is_dropped() {
     let mut world = World::new();
     let sound = control(Message::echo(1, 2));
-    for (at, value) in [(44, 0x65), (46, 1), (48, 1), (50, 0), (50, 2), (51, 0), (51, 6), (51, 255)]
+    for (at, value) in [(44, 0x65), (46, 1), (48, 1), (50, 0), (50, 2), (51, 0), (51, 7), (51, 255)]
     {
         let mut wrong = sound.clone();
         wrong[at] = value;

@@ -156,6 +156,27 @@ fn an_address_becomes_known_before_its_negative_lease_ends_if_it_speaks() {
 }
 
 #[test]
+fn who_was_told_that_an_address_does_not_exist_asks_again_when_told_that_it_does() {
+    let mut world = World::new();
+    let a = world.red.a;
+    let late = Guest::new(RED, 1, 1, 99);
+    let known = oam::Message::about(oam::KNOWN, RED, Address::v4(late.v4), Address::NONE, 0);
+    world.control(OTHER, a.host, known);
+    assert_eq!(world.learned(a.host, RED, Address::v4(late.v4)), None);
+    let _ = world.udp(&a, &late);
+    world.attach(&late);
+    world.udp(&a, &late).dropped(a.host, Reason::NoEndpoint);
+    world.control(OTHER, a.host, known);
+    world.udp(&a, &late).reached(&late, &[BOUNCER]);
+    // Of one whose place is known it says nothing.
+    world.udp(&late, &a).reached(&a, &[]);
+    world.hosts[a.host].written.set(false);
+    world.control(OTHER, a.host, known);
+    assert!(!world.hosts[a.host].written.get());
+    world.udp(&a, &late).reached(&late, &[]);
+}
+
+#[test]
 fn a_known_location_is_not_replaced_by_the_word_that_it_does_not_exist() {
     let (mut world, a, b) = settled();
     let unknown = oam::Message::about(oam::UNKNOWN, RED, Address::v4(b.v4), Address::NONE, 0);

@@ -184,7 +184,7 @@ fn what_hosts_say_of_endpoints_must_be_signed_for_whom_it_is() {
         assert!(!world.hosts[here].written.get());
         assert_eq!(*world.hosts[here].learned.borrow(), before);
     };
-    for kind in [oam::NOTICE, oam::UNKNOWN, oam::INVALIDATE] {
+    for kind in [oam::NOTICE, oam::UNKNOWN, oam::KNOWN, oam::INVALIDATE] {
         let message = about(kind, 2);
         let right = if kind == oam::INVALIDATE { keys(0) } else { keys(RED) };
         refused(&mut world, signed(2, here, message, &Keys::NONE));
@@ -204,7 +204,7 @@ fn what_hosts_say_of_endpoints_must_be_signed_for_whom_it_is() {
         assert_eq!(accepted.fate, Fate::Consumed(here));
         world.hosts[here].learned.borrow_mut().clear();
     }
-    assert_eq!(world.counted(here, Counter::Dropped(Reason::BadTag)), 18);
+    assert_eq!(world.counted(here, Counter::Dropped(Reason::BadTag)), 24);
 }
 
 #[test]
