@@ -221,7 +221,7 @@ impl Applier {
         if let Err(error) = written {
             work.errors.insert(RowKey::Port(name.clone()), error_chain(&error));
         }
-        self.tell_known(vni, endpoints.iter().map(|(address, _)| *address));
+        self.tell_known(vni, endpoints.keys().copied());
         work.desired.ports.insert(row.interface, row);
         work.desired.endpoints.extend(endpoints);
     }
