@@ -4,6 +4,7 @@
 //! chances of the underlay remain those of the seed.
 
 use anyhow::{Context, Result, bail};
+use mizar_packet::upkeep::LEASE;
 use std::fmt;
 use std::str::FromStr;
 
@@ -39,8 +40,8 @@ pub enum Class {
     /// packet between endpoints that stay may be lost.
     Calm,
     /// Hosts without endpoints die and return, one at a time, whether a controller runs or not. A
-    /// death may cost packets for as long as hosts are believed in ([`GRACE`]), and so may the
-    /// beginning of a flow meanwhile.
+    /// death may cost packets for as long as hosts are believed in ([`GRACE`]), and later one of
+    /// each flow and direction at each host that sends there: only who sends finds out who lives.
     Deaths,
     /// Endpoints move, go and are replaced; the underlay loses some packets.
     Moves,
@@ -50,8 +51,9 @@ pub enum Class {
     Hostile,
 }
 
-/// How long a death may cost packets, in µs: a lease, and until an echo that is due is missed.
-pub(crate) const GRACE: u64 = 400_000;
+/// How long a dead host may be believed in, in µs: for a lease since its last word came, which is
+/// counted in jiffies of up to 10 ms.
+pub(crate) const GRACE: u64 = LEASE.as_micros() as u64 + 20_000;
 
 impl Class {
     /// All classes.

@@ -3,7 +3,7 @@
 use crate::controller;
 use crate::defect::Defect;
 use crate::frames::{self, Payload};
-use crate::host::Guest;
+use crate::host::{Guest, host_of};
 use crate::scenario::{ADDRESSES, Class, EndpointId, Flow, GRACE, HostId};
 use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::function::{from_guest, from_wire};
@@ -18,8 +18,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const SLOWLY: u64 = 2_000;
 /// Longer than a packet takes, in µs.
 const ON_ITS_WAY: u64 = 20_000;
-/// Whoever sends less often has forgotten who lives when he does, in ms.
-const SELDOM: u64 = 300;
 
 impl World {
     /// A flow begins. Where nothing may be lost, it does so only between endpoints that are ready.
@@ -29,7 +27,7 @@ impl World {
         if self.scenario.class.is_strict() && !(ready(flow.from) && ready(to)) {
             return;
         }
-        self.traffic.flows.push(RunningFlow { flow, begun: self.now, sent: 0, most });
+        self.traffic.flows.push(RunningFlow { flow, sent: 0, most });
         self.after(0, Task::Send { flow: self.traffic.flows.len() - 1 });
     }
 
@@ -94,7 +92,12 @@ impl World {
     /// A frame arrives at a host's NIC.
     pub(crate) fn arrive(&mut self, id: HostId, mut frame: MemoryFrame, meta: Option<Meta>) {
         if !self.hosts[id].alive {
-            return self.lost(meta, || format!("at h{}, which is dead", id + 1));
+            let place = || format!("at h{}, which is dead", id + 1);
+            let missed = meta.filter(|meta| self.is_missed(meta));
+            if missed.is_some_and(|meta| self.finds_dead(id, &frame, meta)) {
+                return self.note(|| format!("lost {}: it shows who lives", place()));
+            }
+            return self.lost(meta, place);
         }
         self.trace(&[1, id as u64, frames::digest(&frame.bytes)]);
         if self.defect == Defect::DeafToInvalidations && is_invalidation(&frame) {
@@ -183,28 +186,33 @@ impl World {
         }
     }
 
+    /// Whether somebody finds out by what he has sent to a dead host that it is, or sent it before
+    /// he could: he had not sent since he believed in it, and so asked nobody else.
+    fn finds_dead(&mut self, dead: HostId, frame: &MemoryFrame, meta: Meta) -> bool {
+        let from = frame.bytes.get(26..30).and_then(|it| it.try_into().ok());
+        let Some(by) = from.and_then(host_of) else { return false };
+        let death = (dead, self.hosts[dead].boots);
+        let about = (death, by, meta.flow, meta.answer);
+        let first = *self.traffic.found_dead.entry(about).or_insert(meta.at);
+        meta.at < first + ON_ITS_WAY
+    }
+
     /// A packet is lost. Where nothing may be, that is the end.
     pub(crate) fn lost(&mut self, meta: Option<Meta>, place: impl Fn() -> String) {
         self.note(|| format!("lost {}", place()));
-        let Some(meta) = meta.filter(|_| self.scenario.class.is_strict()) else { return };
-        if self.scenario.class == Class::Hostile && self.now > meta.at + ON_ITS_WAY {
-            // Somebody has sent it once more, long after it came: no guest misses that one.
-            return;
-        }
-        let flow = self.traffic.flows.get(meta.flow as usize);
-        let every = flow.map_or(0, |it| it.flow.every);
-        let every = if self.traffic.slow { every.max(SLOWLY) } else { every };
-        // Who sends seldom has to have sent once to know who lives.
-        let grace = GRACE + if every < SELDOM { 0 } else { every * 1000 };
-        // What was on its way is lost too.
-        let excuses =
-            |since: u64| (since.saturating_sub(ON_ITS_WAY)..since + grace).contains(&meta.at);
-        // A flow that begins while a host is dead does not know either.
-        let is_dead = self.hosts.iter().any(|host| !host.alive);
-        let is_new = is_dead && flow.is_some_and(|it| excuses(it.begun));
-        if !is_new && !self.traffic.deaths.iter().copied().any(excuses) {
+        if let Some(meta) = meta.filter(|meta| self.is_missed(meta)) {
             self.fail(format!("{meta:?} was lost {}, and nothing may be", place()));
         }
+    }
+
+    /// Whether a guest misses a packet that is lost, and nobody can help it.
+    fn is_missed(&self, meta: &Meta) -> bool {
+        // Somebody has sent it once more, long after it came: no guest misses that one.
+        let again = self.scenario.class == Class::Hostile && self.now > meta.at + ON_ITS_WAY;
+        // What was on its way is lost too.
+        let excuses =
+            |died: &u64| (*died..*died + ON_ITS_WAY + GRACE).contains(&(meta.at + ON_ITS_WAY));
+        self.scenario.class.is_strict() && !again && !self.traffic.deaths.iter().any(excuses)
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct Traffic {
     pub(crate) slow: bool,
     /// When hosts died, in µs.
     pub(crate) deaths: Vec<u64>,
+    /// When the packet was sent by which a host found out that another one is dead, in µs: by the
+    /// death, the host, and the flow with its direction.
+    pub(crate) found_dead: BTreeMap<((HostId, u32), HostId, u32, bool), u64>,
     /// What arrived while it is recorded.
     pub(crate) record: Option<Vec<Meta>>,
 }
@@ -56,8 +59,6 @@ pub(crate) struct Traffic {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunningFlow {
     pub(crate) flow: Flow,
-    /// When, in µs.
-    pub(crate) begun: u64,
     /// Packets sent.
     pub(crate) sent: u32,
     /// It stops by itself after so many.

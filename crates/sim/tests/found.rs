@@ -122,3 +122,38 @@ fn hosts_that_fall_silent_together_keep_their_slots_though_one_is_missed_before_
         );
     }
 }
+
+/// Whoever answers sends as seldom as he is asked, and packets that ask were lost at the dead host
+/// too. When the next one comes by another way, he still asks the dead one: nobody else was asked
+/// whether he lives. That costs one answer, and no more.
+#[test]
+fn an_answer_finds_out_that_a_host_is_dead_though_questions_did_before() {
+    passes_on(
+        Scenario::generate_of(8386, Class::Deaths),
+        "at 37 put v1 e0 h1
+         at 110 put v1 e1 h2
+         at 3996 flow v1 e0 e1 226 two-way v6
+         at 5000 stop-host h3",
+    );
+}
+
+/// What a host is told of itself has no generation: it is in its place because streams keep their
+/// order. On this fleet an earlier one overtook a later one, and keys were those of before.
+#[test]
+fn the_last_that_a_host_is_told_of_itself_is_what_it_was_told_last() {
+    passes_on(
+        Scenario::generate_of(6215, Class::Storm),
+        "at 59 put v0 e3 h5
+         at 166 put v0 e1 h4
+         at 176 put v0 e0 h5
+         at 3359 flow v0 e1 e3 52 one-way v4
+         at 4817 bouncers v0 n1 h1
+         at 5723 stop-agent h4
+         at 9152 stop-host h5
+         at 9672 turn-keys
+         at 11341 start-agent h4
+         at 12724 turn-keys
+         at 12880 start-host h5
+         at 13985 turn-keys",
+    );
+}
