@@ -127,6 +127,8 @@ pub(crate) enum Action {
     StopAgent(HostId),
     /// An agent starts.
     StartAgent(HostId),
+    /// An agent gives way to one whose tables have another layout.
+    Upgrade(HostId),
     /// A host dies with all that it has.
     StopHost(HostId),
     /// A host starts with nothing.
@@ -226,7 +228,7 @@ impl Action {
             Self::Switch(_) | Self::Cancel(_) => Vec::new(),
             Self::Join(host) | Self::StopAgent(host) | Self::StartAgent(host) => vec![*host],
             Self::StopHost(host) | Self::StartHost(host) | Self::Reset(host) => vec![*host],
-            Self::Mute(host, _) => vec![*host],
+            Self::Mute(host, _) | Self::Upgrade(host) => vec![*host],
             Self::Cut(from, to, _) => vec![*from, *to],
             Self::Bouncers(.., hosts) | Self::Dividers(_, hosts) => hosts.clone(),
             Self::Delete(_) | Self::Flow(_) => Vec::new(),
@@ -271,6 +273,7 @@ impl fmt::Display for Action {
             Self::Cordon(id, false) => write!(f, "uncordon {}", host(id)),
             Self::Join(id) => write!(f, "join {}", host(id)),
             Self::StopAgent(id) => write!(f, "stop-agent {}", host(id)),
+            Self::Upgrade(id) => write!(f, "upgrade {}", host(id)),
             Self::StartAgent(id) => write!(f, "start-agent {}", host(id)),
             Self::StopHost(id) => write!(f, "stop-host {}", host(id)),
             Self::StartHost(id) => write!(f, "start-host {}", host(id)),
@@ -334,6 +337,7 @@ fn action(words: &[&str]) -> Result<Action> {
         ["join", id] => Action::Join(host(id)?),
         ["stop-agent", id] => Action::StopAgent(host(id)?),
         ["start-agent", id] => Action::StartAgent(host(id)?),
+        ["upgrade", id] => Action::Upgrade(host(id)?),
         ["stop-host", id] => Action::StopHost(host(id)?),
         ["start-host", id] => Action::StartHost(host(id)?),
         ["stop-controller"] => Action::StopController,

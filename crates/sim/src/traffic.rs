@@ -5,6 +5,7 @@ use crate::defect::Defect;
 use crate::frames::{self, Payload};
 use crate::host::{Guest, host_of};
 use crate::scenario::{ADDRESSES, Class, EndpointId, Flow, GRACE, HostId};
+use crate::tables::HostTables;
 use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
@@ -81,7 +82,8 @@ impl World {
         self.stats.sent += 1;
         self.set_time(id);
         let mut frame = MemoryFrame::new(bytes);
-        let verdict = from_guest(&mut frame, &self.hosts[id].tables, guest.interface);
+        let verdict =
+            from_guest(&mut frame, self.hosts[id].at_guest(guest.interface), guest.interface);
         self.note(|| {
             let answer = if answer { "answer" } else { "packet" };
             format!("h{} guest {from} to {to}: {answer} {flow}/{number}: {verdict:?}", id + 1)
@@ -104,7 +106,7 @@ impl World {
             return;
         }
         self.set_time(id);
-        let verdict = from_wire(&mut frame, &self.hosts[id].tables);
+        let verdict = from_wire(&mut frame, self.hosts[id].at_nic());
         self.note(|| match meta {
             Some(Meta { flow, number, .. }) => {
                 format!("h{} gets {flow}/{number}: {verdict:?}", id + 1)
@@ -122,8 +124,8 @@ impl World {
         frame: MemoryFrame,
         meta: Option<Meta>,
     ) {
-        let tables = &self.hosts[id].tables;
-        if let Some(broken) = tables.broken.take() {
+        let broken = self.hosts[id].all_tables().find_map(|it| it.broken.take());
+        if let Some(broken) = broken {
             self.fail(format!("h{}: {broken}", id + 1));
         }
         let events = self.hosts[id].tables.rows.events.take();
@@ -148,15 +150,19 @@ impl World {
     /// A host gives a frame to a guest.
     fn deliver(&mut self, id: HostId, to: Delivery, frame: &MemoryFrame, meta: Option<Meta>) {
         let host = &self.hosts[id];
-        let port = host.tables.rows.ports.get(&to.interface);
-        if port.is_none_or(|port| port.vni != to.vni) {
+        let has_port =
+            |it: &HostTables| it.rows.ports.get(&to.interface).is_some_and(|it| it.vni == to.vni);
+        let is_expected = host.all_tables().any(has_port);
+        if !is_expected {
             return self.lost(meta, || format!("at h{}: tag_mismatch", id + 1));
         }
         let Some(((vni, name), guest)) = host.guest_at(to.interface) else {
             return self.lost(meta, || format!("at h{}, whose guest is gone", id + 1));
         };
         let (vni, name, guest) = (*vni, name.clone(), guest.clone());
-        let known = self.agents[id].applier.port(vni, &name);
+        // Tables that nobody writes know less.
+        let told = Some(&self.agents[id].applier).filter(|_| host.before.is_none());
+        let known = told.and_then(|applier| applier.port(vni, &name));
         if known.is_some_and(|port| !port.lives_here()) {
             let what = format!("h{}: {name} got a packet, and is only about to move here", id + 1);
             return self.fail(what);

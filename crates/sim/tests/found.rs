@@ -89,6 +89,40 @@ fn an_endpoint_that_migrates_loses_nothing_wherever_bouncers_and_dividers_are() 
     );
 }
 
+/// Whichever programs are at work, on the NIC and on guests' interfaces, as decision 0023 has it:
+/// also while the controller is away, and where an agent dies in the midst of it.
+#[test]
+fn agents_of_another_layout_take_over_and_lose_nothing() {
+    passes(
+        Class::Calm,
+        "at 5 bouncers v0 n0 h3,h4
+         at 20 put v0 e0 h1
+         at 30 put v0 e1 h2
+         at 40 put v0 e2 h2
+         at 3000 flow v0 e0 e1 7 one-way v4
+         at 3000 flow v0 e2 e0 11 two-way v4
+         at 3000 flow v0 e1 e0 700 two-way v4
+         at 3000 stream v0 e0 e2 300
+         at 4000 upgrade h1
+         at 4000 upgrade h4
+         at 4200 upgrade h3
+         at 4700 upgrade h2
+         at 5000 stop-controller
+         at 5100 upgrade h3
+         at 5100 upgrade h1
+         at 6000 start-controller
+         at 8000 turn-keys
+         at 9000 upgrade h2
+         at 9020 stop-agent h2
+         at 9200 upgrade h4
+         at 9350 bouncers v0 n0 h1,h4
+         at 10000 start-agent h2
+         at 12000 mute h3
+         at 12000 upgrade h3
+         at 14000 unmute h3",
+    );
+}
+
 /// Four hosts of seven are not heard for a minute; their leases run out one after another. If slots
 /// of the first two were given to others, both would have forgotten the network when they return,
 /// before those who still ask them do. Two fleets in which these hold slots.
