@@ -10,7 +10,7 @@ use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::wire::oam;
-use mizar_packet::{Delivery, Verdict};
+use mizar_packet::{Delivery, Reason, Verdict};
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Name, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -94,12 +94,8 @@ impl World {
     /// A frame arrives at a host's NIC.
     pub(crate) fn arrive(&mut self, id: HostId, mut frame: MemoryFrame, meta: Option<Meta>) {
         if !self.hosts[id].alive {
-            let place = || format!("at h{}, which is dead", id + 1);
-            let missed = meta.filter(|meta| self.is_missed(meta));
-            if missed.is_some_and(|meta| self.finds_dead(id, &frame, meta)) {
-                return self.note(|| format!("lost {}: it shows who lives", place()));
-            }
-            return self.lost(meta, place);
+            return self
+                .lost_at_dead(id, &frame, meta, || format!("at h{}, which is dead", id + 1));
         }
         self.trace(&[1, id as u64, frames::digest(&frame.bytes)]);
         if self.defect == Defect::DeafToInvalidations && is_invalidation(&frame) {
@@ -138,7 +134,12 @@ impl World {
             Verdict::Transmit => self.transmit(id, frame, meta),
             Verdict::Deliver(delivery) => self.deliver(id, delivery, &frame, meta),
             Verdict::Drop(reason) => {
-                self.lost(meta, || format!("at h{}: {}", id + 1, reason.name()));
+                let place = || format!("at h{}: {}", id + 1, reason.name());
+                match reason {
+                    // It has been told nothing since it started, and answers no echo either.
+                    Reason::ForeignSource => self.lost_at_dead(id, &frame, meta, place),
+                    _ => self.lost(meta, place),
+                }
             }
             Verdict::Consumed | Verdict::Answer => {}
             Verdict::Pass | Verdict::Refer(_) => {
@@ -192,13 +193,29 @@ impl World {
         }
     }
 
+    /// A packet is lost at a host that is as good as dead.
+    fn lost_at_dead(
+        &mut self,
+        id: HostId,
+        frame: &MemoryFrame,
+        meta: Option<Meta>,
+        place: impl Fn() -> String,
+    ) {
+        let missed = meta.filter(|meta| self.is_missed(meta));
+        if missed.is_some_and(|meta| self.finds_dead(id, frame, meta)) {
+            return self.note(|| format!("lost {}: it shows who lives", place()));
+        }
+        self.lost(meta, place);
+    }
+
     /// Whether somebody finds out by what he has sent to a dead host that it is, or sent it before
     /// he could: he had not sent since he believed in it, and so asked nobody else.
     fn finds_dead(&mut self, dead: HostId, frame: &MemoryFrame, meta: Meta) -> bool {
         let from = frame.bytes.get(26..30).and_then(|it| it.try_into().ok());
         let Some(by) = from.and_then(host_of) else { return false };
-        let death = (dead, self.hosts[dead].boots);
-        let about = (death, by, meta.flow, meta.answer);
+        let host = &self.hosts[dead];
+        let Some(boot) = host.boots.checked_sub(u32::from(host.alive)) else { return false };
+        let about = ((dead, boot), by, meta.flow, meta.answer);
         let first = *self.traffic.found_dead.entry(about).or_insert(meta.at);
         meta.at < first + ON_ITS_WAY
     }

@@ -171,6 +171,24 @@ fn an_answer_finds_out_that_a_host_is_dead_though_questions_did_before() {
     );
 }
 
+/// A host that has returned and was told nothing, since the controller is away, is as good as dead:
+/// whoever has not sent since he believed in it finds that out by one packet.
+#[test]
+fn a_host_that_has_returned_and_was_told_nothing_yet_costs_no_more_than_a_dead_one() {
+    passes_on(
+        Scenario::generate_of(14172, Class::Deaths),
+        "at 5 put v1 e3 h1
+         at 34 put v1 e1 h1
+         at 95 put v1 e0 h2
+         at 3183 stream v1 e0 e1 349
+         at 3373 flow v1 e0 e3 159 one-way v4
+         at 4712 stop-controller
+         at 5000 stop-host h3
+         at 5159 start-host h3
+         at 6228 start-controller",
+    );
+}
+
 /// What a host is told of itself has no generation: it is in its place because streams keep their
 /// order. On this fleet an earlier one overtook a later one, and keys were those of before.
 #[test]
