@@ -72,6 +72,11 @@ impl World {
         match *action {
             Action::StopAgent(host) => self.stop_agent(host),
             Action::StartAgent(host) => self.start_agent(host),
+            Action::Upgrade(host) if self.hosts[host].alive => {
+                self.stop_agent(host);
+                self.hosts[host].lay_out(host, self.scenario.seed, self.defect);
+                self.start_agent(host);
+            }
             Action::StopHost(host) if self.hosts[host].alive => {
                 // Nobody says so: the controller notices when its stream answers no more.
                 self.break_stream(host, 10_000_000);

@@ -7,6 +7,7 @@
 use crate::apply::{Applier, PATIENCE};
 use crate::host::{nic_mac, underlay};
 use crate::scenario::HostId;
+use crate::takeover::Heard;
 use crate::world::{Task, World};
 use mizar_packet::keys::Keys;
 use mizar_packet::memory::MemoryFrame;
@@ -14,7 +15,7 @@ use mizar_packet::tables::{Config, Endpoint, EndpointKey, Event, Host as HostRow
 use mizar_packet::upkeep::{IN_USE, LEASE, PROBE_TICK, UNUSED, is_over, is_probe_due};
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
 use mizar_packet::{Address, Tables};
-use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL, TAGS};
+use mizar_proto::{AgentMessage, Beat, ControllerMessage, Hello, PROTOCOL, TAGS};
 use mizar_vpc::{Assembly, Batch, Digest, Generation, HeldRow, HostConfig, Vni};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,7 +40,10 @@ pub(crate) struct Agent {
     /// Its stream to the controller.
     pub(crate) stream: Option<u64>,
     assembly: Assembly,
-    refusal: Option<String>,
+    pub(crate) refusal: Option<String>,
+    pub(crate) heard: Heard,
+    /// It is replacing the programs of another layout.
+    pub(crate) takes_over: bool,
     /// Attempts to dial since the last stream.
     tries: u32,
     /// No message is said before one that was to be said earlier.
@@ -159,7 +163,7 @@ impl World {
         }
     }
 
-    fn probe(&mut self, id: HostId, index: u32) {
+    pub(crate) fn probe(&mut self, id: HostId, index: u32) {
         let host = &self.hosts[id];
         let row = host.tables.rows.hosts.borrow().get(&index).copied();
         if let Some(row) = row.filter(HostRow::is_resolved) {
@@ -188,20 +192,24 @@ impl World {
         let (index, is_new) = self.hosts[id].row_of(address);
         if is_new {
             let took = self.random.range(200, 3_000);
-            let boot = self.hosts[id].boots;
             let host = &mut self.hosts[id];
             host.settled_at = host.settled_at.max(self.now + took);
-            self.after(took, Task::Resolved { host: id, boot, index });
+            let (boot, layout) = (host.boots, host.layout);
+            self.after(took, Task::Resolved { host: id, boot, layout, index });
         }
         index
     }
 
     /// A next hop is known: the underlay is routed, by one router for all.
-    pub(crate) fn resolved(&mut self, id: HostId, index: u32) {
-        if let Some(row) = self.hosts[id].tables.rows.hosts.borrow_mut().get_mut(&index) {
+    pub(crate) fn resolved(&mut self, id: HostId, layout: u32, index: u32) {
+        let host = &self.hosts[id];
+        let is_present = host.layout == layout;
+        let before = host.before.as_ref().map(|before| &before.tables);
+        let Some(tables) = (if is_present { Some(&host.tables) } else { before }) else { return };
+        if let Some(row) = tables.rows.hosts.borrow_mut().get_mut(&index) {
             row.next_hop = [2, 0xee, 0, 0, 0, 1];
         }
-        if self.agents[id].runs {
+        if self.agents[id].runs && is_present {
             self.probe(id, index);
         }
     }
@@ -247,7 +255,7 @@ impl World {
         let stream = self.controller.next_stream();
         agent.tries = 0;
         agent.stream = Some(stream);
-        agent.assembly = Assembly::default();
+        (agent.assembly, agent.heard) = (Assembly::default(), Heard::default());
         agent.applier.forget_backlog();
         let host = &self.hosts[id];
         let held = |vni: Vni| held_digest(host.held(vni.get()), &host.tables.rows.hosts.borrow());
@@ -257,7 +265,11 @@ impl World {
             version: "sim".to_owned(),
             underlay: Some(underlay(id).into()),
             tags: TAGS,
-            positions: self.agents[id].applier.positions(held),
+            positions: match host.before {
+                // Its tables are not at work: it begins from nothing.
+                Some(_) => self.agents[id].applier.unknown_positions(),
+                None => self.agents[id].applier.positions(held),
+            },
         };
         self.say(id, AgentMessage::Hello(hello));
         self.say(id, AgentMessage::Beat(Beat::default()));
@@ -290,9 +302,9 @@ impl World {
                 self.agents[id].refusal = self.configure(id, &config).err();
             }
             ControllerMessage::Update(batch) => self.batch(id, batch),
-            // It is for agents that replace programs.
-            ControllerMessage::Complete => {}
+            ControllerMessage::Complete => self.agents[id].heard.all = true,
         }
+        self.take_over(id);
     }
 
     fn configure(&mut self, id: HostId, config: &HostConfig) -> Result<(), String> {
@@ -323,8 +335,7 @@ impl World {
                 Err(problem) => problem.to_string(),
             },
         };
-        let outcome = Outcome::Refused(problem);
-        self.say(id, AgentMessage::Ack(Ack { vni, generation, outcome }));
+        self.refuse(id, vni, generation, problem);
     }
 }
 

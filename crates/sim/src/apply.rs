@@ -13,7 +13,7 @@ use crate::world::{Task, World};
 use mizar_packet::Address;
 use mizar_packet::keys::Keys;
 use mizar_packet::tables::EndpointKey;
-use mizar_proto::{Ack, AgentMessage, Applied, Outcome, Position};
+use mizar_proto::Position;
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
 use mizar_vpc::{Changes, Digest, Generation, HeldRow, IndexedRows, Name, UpdateError, Vni};
 use mizar_vpc::{PortMigration, PortRow, VpcRows, VpcUpdate};
@@ -98,6 +98,13 @@ impl Applier {
         all.map(|(vni, generation, digest)| (vni, Position { generation, digest })).collect()
     }
 
+    /// Each VPC of which there is anything, as if nothing were known of it.
+    pub(crate) fn unknown_positions(&self) -> BTreeMap<Vni, Position> {
+        let first = Generation::new(0, 1).ok();
+        let position = |vni| Some((vni, Position { generation: first?, digest: None }));
+        self.positions(|_| Digest::default()).into_keys().filter_map(position).collect()
+    }
+
     /// The row of an endpoint, as it was told last.
     pub(crate) fn port(&self, vni: Vni, name: &Name) -> Option<&PortRow> {
         self.known.get(&vni)?.rows.rows().ports.get(name)
@@ -155,10 +162,7 @@ impl World {
                     let held = if full { self.replaced_held(id, vni, held) } else { held };
                     self.start_work(id, vni, (generation, successors), held);
                 }
-                Err(problem) => {
-                    let outcome = Outcome::Refused(problem.to_string());
-                    self.say(id, AgentMessage::Ack(Ack { vni, generation, outcome }));
-                }
+                Err(problem) => self.refuse(id, vni, generation, problem.to_string()),
             }
         }
     }
@@ -404,9 +408,9 @@ impl World {
         applier.found.remove(&vni.get());
         let generation = work.generation;
         applier.known.entry(vni).or_default().generation = Some(generation);
-        let outcome = Outcome::Applied(Applied::default());
-        self.say(id, AgentMessage::Ack(Ack { vni, generation, outcome }));
+        self.applied(id, vni, generation);
         self.begin_next(id, vni);
+        self.take_over(id);
     }
 
     /// Removes what the rows no longer have.

@@ -180,6 +180,9 @@ impl World {
                 self.check_vpc(id, vni, &rows)
                     .map_err(|problem| format!("h{} in VPC {vni}: {problem}", id + 1))?;
             }
+            if host.before.is_some() && self.is_member(id) {
+                return Err(format!("h{} still has programs of another layout", id + 1));
+            }
             if !self.agents[id].applier.is_idle() {
                 return Err(format!("h{} still applies updates", id + 1));
             }

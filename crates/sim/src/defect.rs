@@ -22,11 +22,13 @@ pub enum Defect {
     EarlyAcks,
     /// Whoever forges has the keys of the VPC.
     LeakedKeys,
+    /// The programs of another layout are replaced before tables are as they must be.
+    HastyTakeovers,
 }
 
 impl Defect {
     /// All that are defects.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ForgottenGenerations,
         Self::UncheckedUpdates,
         Self::DeafToInvalidations,
@@ -35,5 +37,6 @@ impl Defect {
         Self::SharedKeys,
         Self::EarlyAcks,
         Self::LeakedKeys,
+        Self::HastyTakeovers,
     ];
 }

@@ -4,11 +4,14 @@ use crate::random::Random;
 use crate::scenario::{
     ADDRESSES, Action, Class, EndpointId, Flow, HostId, HostSpec, Scenario, Step,
 };
+use std::ops::Range;
 
 /// When flows begin, in ms: by then the first endpoints are ready.
 const FLOWS: u64 = 3_000;
 /// Hosts that may fall silent without it being more than a coincidence, as `vpc::guard` has it.
 const COINCIDENCE: usize = 2;
+/// A single host may not be heard for so long, in ms.
+const LONGEST_MUTE: u64 = 8_000;
 /// When things begin to happen, in ms.
 const HAPPEN: u64 = 4_000;
 
@@ -39,7 +42,7 @@ impl Scenario {
             quota: if random.chance(15) { random.range(1, 4) as u32 } else { 16_384 },
             script: Vec::new(),
         };
-        let mut script = Script { random, scenario: &scenario, steps: Vec::new() };
+        let mut script = Script { random, scenario: &scenario, steps: Vec::new(), silent: None };
         script.begin();
         if deaths {
             script.die();
@@ -53,6 +56,10 @@ impl Scenario {
         if class == Class::Hostile {
             script.forge();
         }
+        if !deaths {
+            script.upgrade();
+        }
+        script.keep_silence();
         script.steps.sort_by_key(|step| step.at);
         scenario.script = script.steps;
         scenario
@@ -73,6 +80,8 @@ struct Script<'a> {
     random: Random,
     scenario: &'a Scenario,
     steps: Vec<Step>,
+    /// When nothing is heard of many hosts, in ms, and of which.
+    silent: Option<(Range<u64>, Vec<HostId>)>,
 }
 
 impl Script<'_> {
@@ -156,7 +165,10 @@ impl Script<'_> {
             2 => self.both(at, 5_000, Action::StopController, Action::StartController),
             3 => self.step(at, Action::Reset(host)),
             4 if self.random.chance(15) => self.silence(at),
-            4 => self.both(at, 8_000, Action::Mute(host, true), Action::Mute(host, false)),
+            4 => {
+                let (from, to) = (Action::Mute(host, true), Action::Mute(host, false));
+                self.both(at, LONGEST_MUTE, from, to);
+            }
             5 | 6 => {
                 let hosts = self.some_hosts();
                 self.step(at, Action::Bouncers(vpc, network, hosts));
@@ -253,6 +265,16 @@ impl Script<'_> {
         }
     }
 
+    /// Agents give way to those whose tables have another layout.
+    fn upgrade(&mut self) {
+        if self.random.chance(30) {
+            for _ in 0..self.random.range(1, 4) {
+                let (at, host) = (self.random.range(HAPPEN, HAPPEN + 12_000), self.any());
+                self.step(at, Action::Upgrade(host));
+            }
+        }
+    }
+
     /// Somebody forges frames, and sends again what was sent.
     fn forge(&mut self) {
         for _ in 0..self.random.range(1, 6) {
@@ -279,15 +301,26 @@ impl Script<'_> {
 
     /// Hosts are not heard for longer than a lease: however long if there are so many that it is no
     /// coincidence, otherwise for less long than former holders of slots are kept for senders that
-    /// cannot be told.
+    /// cannot be told. Once only, so that this holds for each of them.
     fn silence(&mut self, at: u64) {
         let mut hosts: Vec<_> = (0..self.scenario.hosts.len()).collect();
         hosts.retain(|_| self.random.chance(80));
         let longest = if hosts.len() > COINCIDENCE { 70_000 } else { 26_000 };
         let lasts = self.random.range(14_000, longest);
+        self.silent.get_or_insert((at..at + lasts, hosts));
+    }
+
+    /// Those of whom nothing is heard for long are neither heard meanwhile nor silent for longer.
+    fn keep_silence(&mut self) {
+        let Some((time, hosts)) = self.silent.take() else { return };
+        let around = time.start.saturating_sub(LONGEST_MUTE)..time.end + LONGEST_MUTE;
+        self.steps.retain(|step| match &step.action {
+            Action::Mute(host, _) => !hosts.contains(host) || !around.contains(&step.at),
+            _ => true,
+        });
         for host in hosts {
-            self.step(at, Action::Mute(host, true));
-            self.step(at + lasts, Action::Mute(host, false));
+            self.step(time.start, Action::Mute(host, true));
+            self.step(time.end, Action::Mute(host, false));
         }
     }
 

@@ -4,6 +4,7 @@ use crate::defect::Defect;
 use crate::random::hash;
 use crate::scenario::{HostId, HostSpec};
 use crate::tables::HostTables;
+use crate::takeover::Before;
 use mizar_packet::Address;
 use mizar_packet::tables::{Config, Endpoint, EndpointKey, Host as HostRow, RouteKey};
 use mizar_packet::upkeep;
@@ -26,8 +27,12 @@ pub(crate) struct Host {
     pub(crate) alive: bool,
     /// How often it has started.
     pub(crate) boots: u32,
-    clock: HostSpec,
+    pub(crate) clock: HostSpec,
+    /// What its agent writes; its programs go by it, unless those of another layout are at work.
     pub(crate) tables: HostTables,
+    pub(crate) before: Option<Before>,
+    /// How often its tables have become those of another layout.
+    pub(crate) layout: u32,
     pub(crate) hosts: Indices<IpAddr>,
     pub(crate) networks: Indices<RouteKey>,
     pub(crate) vpcs: Indices<u32>,
@@ -120,6 +125,8 @@ impl Host {
             boots: 0,
             clock,
             tables,
+            before: None,
+            layout: 0,
             hosts: Indices::default(),
             networks: Indices::default(),
             vpcs: Indices::default(),

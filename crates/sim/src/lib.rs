@@ -40,6 +40,7 @@ mod scenario;
 mod shrink;
 mod streams;
 mod tables;
+mod takeover;
 mod traffic;
 mod underlay;
 mod world;

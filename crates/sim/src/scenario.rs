@@ -4,6 +4,7 @@
 //! chances of the underlay remain those of the seed.
 
 use anyhow::{Context, Result, bail};
+use mizar_packet::upkeep::LEASE;
 use std::fmt;
 use std::str::FromStr;
 
@@ -39,8 +40,8 @@ pub enum Class {
     /// packet between endpoints that stay may be lost.
     Calm,
     /// Hosts without endpoints die and return, one at a time, whether a controller runs or not. A
-    /// death may cost packets for as long as hosts are believed in ([`GRACE`]), and so may the
-    /// beginning of a flow meanwhile.
+    /// death may cost packets for as long as hosts are believed in ([`GRACE`]), and later one of
+    /// each flow and direction at each host that sends there: only who sends finds out who lives.
     Deaths,
     /// Endpoints move, go and are replaced; the underlay loses some packets.
     Moves,
@@ -50,8 +51,9 @@ pub enum Class {
     Hostile,
 }
 
-/// How long a death may cost packets, in µs: a lease, and until an echo that is due is missed.
-pub(crate) const GRACE: u64 = 400_000;
+/// How long a dead host may be believed in, in µs: for a lease since its last word came, which is
+/// counted in jiffies of up to 10 ms.
+pub(crate) const GRACE: u64 = LEASE.as_micros() as u64 + 20_000;
 
 impl Class {
     /// All classes.
@@ -125,6 +127,8 @@ pub(crate) enum Action {
     StopAgent(HostId),
     /// An agent starts.
     StartAgent(HostId),
+    /// An agent gives way to one whose tables have another layout.
+    Upgrade(HostId),
     /// A host dies with all that it has.
     StopHost(HostId),
     /// A host starts with nothing.
@@ -224,7 +228,7 @@ impl Action {
             Self::Switch(_) | Self::Cancel(_) => Vec::new(),
             Self::Join(host) | Self::StopAgent(host) | Self::StartAgent(host) => vec![*host],
             Self::StopHost(host) | Self::StartHost(host) | Self::Reset(host) => vec![*host],
-            Self::Mute(host, _) => vec![*host],
+            Self::Mute(host, _) | Self::Upgrade(host) => vec![*host],
             Self::Cut(from, to, _) => vec![*from, *to],
             Self::Bouncers(.., hosts) | Self::Dividers(_, hosts) => hosts.clone(),
             Self::Delete(_) | Self::Flow(_) => Vec::new(),
@@ -269,6 +273,7 @@ impl fmt::Display for Action {
             Self::Cordon(id, false) => write!(f, "uncordon {}", host(id)),
             Self::Join(id) => write!(f, "join {}", host(id)),
             Self::StopAgent(id) => write!(f, "stop-agent {}", host(id)),
+            Self::Upgrade(id) => write!(f, "upgrade {}", host(id)),
             Self::StartAgent(id) => write!(f, "start-agent {}", host(id)),
             Self::StopHost(id) => write!(f, "stop-host {}", host(id)),
             Self::StartHost(id) => write!(f, "start-host {}", host(id)),
@@ -332,6 +337,7 @@ fn action(words: &[&str]) -> Result<Action> {
         ["join", id] => Action::Join(host(id)?),
         ["stop-agent", id] => Action::StopAgent(host(id)?),
         ["start-agent", id] => Action::StartAgent(host(id)?),
+        ["upgrade", id] => Action::Upgrade(host(id)?),
         ["stop-host", id] => Action::StopHost(host(id)?),
         ["start-host", id] => Action::StartHost(host(id)?),
         ["stop-controller"] => Action::StopController,

@@ -189,13 +189,14 @@ impl World {
         };
         self.set_time(id);
         let mut frame = MemoryFrame::new(bytes);
-        let verdict = from_guest(&mut frame, &self.hosts[id].tables, interface);
+        let verdict = from_guest(&mut frame, self.hosts[id].at_guest(interface), interface);
         self.note(|| format!("h{} guest of {endpoint}, stream {number}: {verdict:?}", id + 1));
         if verdict == mizar_packet::Verdict::Answer {
             return self.give(number, endpoint, frame.bytes);
         }
         let flow = u32::MAX - number as u32;
-        let meta = Meta { flow, number: 0, answer: false, at: self.now, sends: 0, options: false };
+        let answer = self.traffic.streams[number].receiver.endpoint == endpoint;
+        let meta = Meta { flow, number: 0, answer, at: self.now, sends: 0, options: false };
         self.obey(id, verdict, frame, Some(meta));
     }
 

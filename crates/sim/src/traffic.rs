@@ -3,13 +3,14 @@
 use crate::controller;
 use crate::defect::Defect;
 use crate::frames::{self, Payload};
-use crate::host::Guest;
+use crate::host::{Guest, host_of};
 use crate::scenario::{ADDRESSES, Class, EndpointId, Flow, GRACE, HostId};
+use crate::tables::HostTables;
 use crate::world::{Meta, RunningFlow, Task, World};
 use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::wire::oam;
-use mizar_packet::{Delivery, Verdict};
+use mizar_packet::{Delivery, Reason, Verdict};
 use mizar_vpc::manifest::Phase;
 use mizar_vpc::{Name, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,8 +19,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const SLOWLY: u64 = 2_000;
 /// Longer than a packet takes, in µs.
 const ON_ITS_WAY: u64 = 20_000;
-/// Whoever sends less often has forgotten who lives when he does, in ms.
-const SELDOM: u64 = 300;
 
 impl World {
     /// A flow begins. Where nothing may be lost, it does so only between endpoints that are ready.
@@ -29,7 +28,7 @@ impl World {
         if self.scenario.class.is_strict() && !(ready(flow.from) && ready(to)) {
             return;
         }
-        self.traffic.flows.push(RunningFlow { flow, begun: self.now, sent: 0, most });
+        self.traffic.flows.push(RunningFlow { flow, sent: 0, most });
         self.after(0, Task::Send { flow: self.traffic.flows.len() - 1 });
     }
 
@@ -83,7 +82,8 @@ impl World {
         self.stats.sent += 1;
         self.set_time(id);
         let mut frame = MemoryFrame::new(bytes);
-        let verdict = from_guest(&mut frame, &self.hosts[id].tables, guest.interface);
+        let verdict =
+            from_guest(&mut frame, self.hosts[id].at_guest(guest.interface), guest.interface);
         self.note(|| {
             let answer = if answer { "answer" } else { "packet" };
             format!("h{} guest {from} to {to}: {answer} {flow}/{number}: {verdict:?}", id + 1)
@@ -94,14 +94,15 @@ impl World {
     /// A frame arrives at a host's NIC.
     pub(crate) fn arrive(&mut self, id: HostId, mut frame: MemoryFrame, meta: Option<Meta>) {
         if !self.hosts[id].alive {
-            return self.lost(meta, || format!("at h{}, which is dead", id + 1));
+            return self
+                .lost_at_dead(id, &frame, meta, || format!("at h{}, which is dead", id + 1));
         }
         self.trace(&[1, id as u64, frames::digest(&frame.bytes)]);
         if self.defect == Defect::DeafToInvalidations && is_invalidation(&frame) {
             return;
         }
         self.set_time(id);
-        let verdict = from_wire(&mut frame, &self.hosts[id].tables);
+        let verdict = from_wire(&mut frame, self.hosts[id].at_nic());
         self.note(|| match meta {
             Some(Meta { flow, number, .. }) => {
                 format!("h{} gets {flow}/{number}: {verdict:?}", id + 1)
@@ -119,8 +120,8 @@ impl World {
         frame: MemoryFrame,
         meta: Option<Meta>,
     ) {
-        let tables = &self.hosts[id].tables;
-        if let Some(broken) = tables.broken.take() {
+        let broken = self.hosts[id].all_tables().find_map(|it| it.broken.take());
+        if let Some(broken) = broken {
             self.fail(format!("h{}: {broken}", id + 1));
         }
         let events = self.hosts[id].tables.rows.events.take();
@@ -133,7 +134,12 @@ impl World {
             Verdict::Transmit => self.transmit(id, frame, meta),
             Verdict::Deliver(delivery) => self.deliver(id, delivery, &frame, meta),
             Verdict::Drop(reason) => {
-                self.lost(meta, || format!("at h{}: {}", id + 1, reason.name()));
+                let place = || format!("at h{}: {}", id + 1, reason.name());
+                match reason {
+                    // It has been told nothing since it started, and answers no echo either.
+                    Reason::ForeignSource => self.lost_at_dead(id, &frame, meta, place),
+                    _ => self.lost(meta, place),
+                }
             }
             Verdict::Consumed | Verdict::Answer => {}
             Verdict::Pass | Verdict::Refer(_) => {
@@ -145,15 +151,19 @@ impl World {
     /// A host gives a frame to a guest.
     fn deliver(&mut self, id: HostId, to: Delivery, frame: &MemoryFrame, meta: Option<Meta>) {
         let host = &self.hosts[id];
-        let port = host.tables.rows.ports.get(&to.interface);
-        if port.is_none_or(|port| port.vni != to.vni) {
+        let has_port =
+            |it: &HostTables| it.rows.ports.get(&to.interface).is_some_and(|it| it.vni == to.vni);
+        let is_expected = host.all_tables().any(has_port);
+        if !is_expected {
             return self.lost(meta, || format!("at h{}: tag_mismatch", id + 1));
         }
         let Some(((vni, name), guest)) = host.guest_at(to.interface) else {
             return self.lost(meta, || format!("at h{}, whose guest is gone", id + 1));
         };
         let (vni, name, guest) = (*vni, name.clone(), guest.clone());
-        let known = self.agents[id].applier.port(vni, &name);
+        // Tables that nobody writes know less.
+        let told = Some(&self.agents[id].applier).filter(|_| host.before.is_none());
+        let known = told.and_then(|applier| applier.port(vni, &name));
         if known.is_some_and(|port| !port.lives_here()) {
             let what = format!("h{}: {name} got a packet, and is only about to move here", id + 1);
             return self.fail(what);
@@ -183,28 +193,49 @@ impl World {
         }
     }
 
+    /// A packet is lost at a host that is as good as dead.
+    fn lost_at_dead(
+        &mut self,
+        id: HostId,
+        frame: &MemoryFrame,
+        meta: Option<Meta>,
+        place: impl Fn() -> String,
+    ) {
+        let missed = meta.filter(|meta| self.is_missed(meta));
+        if missed.is_some_and(|meta| self.finds_dead(id, frame, meta)) {
+            return self.note(|| format!("lost {}: it shows who lives", place()));
+        }
+        self.lost(meta, place);
+    }
+
+    /// Whether somebody finds out by what he has sent to a dead host that it is, or sent it before
+    /// he could: he had not sent since he believed in it, and so asked nobody else.
+    fn finds_dead(&mut self, dead: HostId, frame: &MemoryFrame, meta: Meta) -> bool {
+        let from = frame.bytes.get(26..30).and_then(|it| it.try_into().ok());
+        let Some(by) = from.and_then(host_of) else { return false };
+        let host = &self.hosts[dead];
+        let Some(boot) = host.boots.checked_sub(u32::from(host.alive)) else { return false };
+        let about = ((dead, boot), by, meta.flow, meta.answer);
+        let first = *self.traffic.found_dead.entry(about).or_insert(meta.at);
+        meta.at < first + ON_ITS_WAY
+    }
+
     /// A packet is lost. Where nothing may be, that is the end.
     pub(crate) fn lost(&mut self, meta: Option<Meta>, place: impl Fn() -> String) {
         self.note(|| format!("lost {}", place()));
-        let Some(meta) = meta.filter(|_| self.scenario.class.is_strict()) else { return };
-        if self.scenario.class == Class::Hostile && self.now > meta.at + ON_ITS_WAY {
-            // Somebody has sent it once more, long after it came: no guest misses that one.
-            return;
-        }
-        let flow = self.traffic.flows.get(meta.flow as usize);
-        let every = flow.map_or(0, |it| it.flow.every);
-        let every = if self.traffic.slow { every.max(SLOWLY) } else { every };
-        // Who sends seldom has to have sent once to know who lives.
-        let grace = GRACE + if every < SELDOM { 0 } else { every * 1000 };
-        // What was on its way is lost too.
-        let excuses =
-            |since: u64| (since.saturating_sub(ON_ITS_WAY)..since + grace).contains(&meta.at);
-        // A flow that begins while a host is dead does not know either.
-        let is_dead = self.hosts.iter().any(|host| !host.alive);
-        let is_new = is_dead && flow.is_some_and(|it| excuses(it.begun));
-        if !is_new && !self.traffic.deaths.iter().copied().any(excuses) {
+        if let Some(meta) = meta.filter(|meta| self.is_missed(meta)) {
             self.fail(format!("{meta:?} was lost {}, and nothing may be", place()));
         }
+    }
+
+    /// Whether a guest misses a packet that is lost, and nobody can help it.
+    fn is_missed(&self, meta: &Meta) -> bool {
+        // Somebody has sent it once more, long after it came: no guest misses that one.
+        let again = self.scenario.class == Class::Hostile && self.now > meta.at + ON_ITS_WAY;
+        // What was on its way is lost too.
+        let excuses =
+            |died: &u64| (*died..*died + ON_ITS_WAY + GRACE).contains(&(meta.at + ON_ITS_WAY));
+        self.scenario.class.is_strict() && !again && !self.traffic.deaths.iter().any(excuses)
     }
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct Underlay {
     cuts: BTreeSet<(HostId, HostId)>,
     /// Hosts that the controller does not hear, and that do not hear it.
     muted: BTreeSet<HostId>,
-    /// Messages of a stream may come twice, or overtake each other.
+    /// Messages of a stream that have a generation may come twice, or overtake others: streams do
+    /// not do that to them, and nothing that they say depends on it.
     disorder: bool,
     /// How many packets took each way.
     sent: BTreeMap<(HostId, HostId), u64>,
@@ -118,15 +119,15 @@ impl Underlay {
     }
 
     /// When messages on a stream that are sent at a time arrive: once, or twice in disorder.
-    fn arrivals(&mut self, stream: u64, up: bool, sent: u64) -> Vec<u64> {
+    fn arrivals(&mut self, (stream, up): (u64, bool), sent: u64, disorder: bool) -> Vec<u64> {
         self.messages += 1;
         let chance = hash(&[self.seed, 9, stream, self.messages]);
         let arrives = sent + 100 + chance % 5_000;
         let clear = self.clear.entry((stream, up)).or_default();
-        let overtakes = self.disorder && chance >> 60 == 0;
+        let overtakes = disorder && chance >> 60 == 0;
         let at = if overtakes { arrives } else { arrives.max(*clear + 1) };
         *clear = at.max(*clear);
-        let twice = self.disorder && (chance >> 56) & 15 == 1;
+        let twice = disorder && (chance >> 56) & 15 == 1;
         let again = twice.then_some(at + (chance >> 20) % 20_000);
         [at].into_iter().chain(again).collect()
     }
@@ -175,14 +176,17 @@ impl World {
 
     /// An agent says something on its stream.
     pub(crate) fn send_up(&mut self, host: HostId, stream: u64, (at, message): crate::agent::Said) {
-        for arrival in self.underlay.arrivals(stream, true, at) {
+        let disorder = self.underlay.disorder;
+        for arrival in self.underlay.arrivals((stream, true), at, disorder) {
             self.at(arrival, Task::Up { host, stream, message: Box::new(message.clone()) });
         }
     }
 
     /// The controller tells a host something on its stream.
     pub(crate) fn send_down(&mut self, host: HostId, stream: u64, message: &ControllerMessage) {
-        for arrival in self.underlay.arrivals(stream, false, self.now) {
+        // What has no generation is in its place because streams keep their order.
+        let disorder = self.underlay.disorder && matches!(message, ControllerMessage::Update(_));
+        for arrival in self.underlay.arrivals((stream, false), self.now, disorder) {
             self.at(arrival, Task::Down { host, stream, message: Box::new(message.clone()) });
         }
     }

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::random::{Random, hash};
 use crate::scenario::{Flow, HostId, Scenario};
 use crate::streams::Stream;
+use crate::takeover::Takeover;
 use crate::underlay::Underlay;
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::tables::{Endpoint, EndpointKey, Event};
@@ -48,6 +49,9 @@ pub(crate) struct Traffic {
     pub(crate) slow: bool,
     /// When hosts died, in µs.
     pub(crate) deaths: Vec<u64>,
+    /// When the packet was sent by which a host found out that another one is dead, in µs: by the
+    /// death, the host, and the flow with its direction.
+    pub(crate) found_dead: BTreeMap<((HostId, u32), HostId, u32, bool), u64>,
     /// What arrived while it is recorded.
     pub(crate) record: Option<Vec<Meta>>,
 }
@@ -56,8 +60,6 @@ pub(crate) struct Traffic {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunningFlow {
     pub(crate) flow: Flow,
-    /// When, in µs.
-    pub(crate) begun: u64,
     /// Packets sent.
     pub(crate) sent: u32,
     /// It stops by itself after so many.
@@ -128,6 +130,12 @@ pub(crate) enum Task {
         life: u32,
         events: Vec<Event>,
     },
+    /// The agent replaces the programs of another layout.
+    TakeOver {
+        host: HostId,
+        life: u32,
+        step: Takeover,
+    },
     Tick {
         host: HostId,
         life: u32,
@@ -147,6 +155,7 @@ pub(crate) enum Task {
     Resolved {
         host: HostId,
         boot: u32,
+        layout: u32,
         index: u32,
     },
     Attached {
@@ -290,9 +299,9 @@ impl World {
                 self.tick_controller();
                 self.after(controller::TICK, Task::Second);
             }
-            Task::Resolved { host, boot, index } => {
+            Task::Resolved { host, boot, layout, index } => {
                 if self.hosts[host].boots == boot && self.hosts[host].alive {
-                    self.resolved(host, index);
+                    self.resolved(host, layout, index);
                 }
             }
             Task::Up { host, stream, message } => {
@@ -338,6 +347,7 @@ impl World {
                 self.after(agent::BEAT, Task::Beat { host, life });
             }
             Task::Dial { host, life } if lives(host, life) => self.dial(host),
+            Task::TakeOver { host, life, step } if lives(host, life) => self.go_on(host, step),
             Task::Attached { host, life, vni, name } if lives(host, life) => {
                 self.attached(host, vni, &name);
             }
@@ -395,7 +405,13 @@ impl World {
     /// Tells a host's tables what time it is.
     pub(crate) fn set_time(&mut self, id: HostId) {
         let host = &mut self.hosts[id];
-        host.tables.rows.now = host.jiffies_at(self.now);
+        let now = host.jiffies_at(self.now);
+        host.tables.rows.now = now;
+        if let Some(before) = &mut host.before {
+            before.tables.rows.now = now;
+            // Nobody reads what its programs ask for.
+            before.tables.rows.events.take();
+        }
     }
 }
 

@@ -89,6 +89,40 @@ fn an_endpoint_that_migrates_loses_nothing_wherever_bouncers_and_dividers_are() 
     );
 }
 
+/// Whichever programs are at work, on the NIC and on guests' interfaces, as decision 0023 has it:
+/// also while the controller is away, and where an agent dies in the midst of it.
+#[test]
+fn agents_of_another_layout_take_over_and_lose_nothing() {
+    passes(
+        Class::Calm,
+        "at 5 bouncers v0 n0 h3,h4
+         at 20 put v0 e0 h1
+         at 30 put v0 e1 h2
+         at 40 put v0 e2 h2
+         at 3000 flow v0 e0 e1 7 one-way v4
+         at 3000 flow v0 e2 e0 11 two-way v4
+         at 3000 flow v0 e1 e0 700 two-way v4
+         at 3000 stream v0 e0 e2 300
+         at 4000 upgrade h1
+         at 4000 upgrade h4
+         at 4200 upgrade h3
+         at 4700 upgrade h2
+         at 5000 stop-controller
+         at 5100 upgrade h3
+         at 5100 upgrade h1
+         at 6000 start-controller
+         at 8000 turn-keys
+         at 9000 upgrade h2
+         at 9020 stop-agent h2
+         at 9200 upgrade h4
+         at 9350 bouncers v0 n0 h1,h4
+         at 10000 start-agent h2
+         at 12000 mute h3
+         at 12000 upgrade h3
+         at 14000 unmute h3",
+    );
+}
+
 /// Four hosts of seven are not heard for a minute; their leases run out one after another. If slots
 /// of the first two were given to others, both would have forgotten the network when they return,
 /// before those who still ask them do. Two fleets in which these hold slots.
@@ -121,4 +155,57 @@ fn hosts_that_fall_silent_together_keep_their_slots_though_one_is_missed_before_
          at 90000 loss 0",
         );
     }
+}
+
+/// Whoever answers sends as seldom as he is asked, and packets that ask were lost at the dead host
+/// too. When the next one comes by another way, he still asks the dead one: nobody else was asked
+/// whether he lives. That costs one answer, and no more.
+#[test]
+fn an_answer_finds_out_that_a_host_is_dead_though_questions_did_before() {
+    passes_on(
+        Scenario::generate_of(8386, Class::Deaths),
+        "at 37 put v1 e0 h1
+         at 110 put v1 e1 h2
+         at 3996 flow v1 e0 e1 226 two-way v6
+         at 5000 stop-host h3",
+    );
+}
+
+/// A host that has returned and was told nothing, since the controller is away, is as good as dead:
+/// whoever has not sent since he believed in it finds that out by one packet.
+#[test]
+fn a_host_that_has_returned_and_was_told_nothing_yet_costs_no_more_than_a_dead_one() {
+    passes_on(
+        Scenario::generate_of(14172, Class::Deaths),
+        "at 5 put v1 e3 h1
+         at 34 put v1 e1 h1
+         at 95 put v1 e0 h2
+         at 3183 stream v1 e0 e1 349
+         at 3373 flow v1 e0 e3 159 one-way v4
+         at 4712 stop-controller
+         at 5000 stop-host h3
+         at 5159 start-host h3
+         at 6228 start-controller",
+    );
+}
+
+/// What a host is told of itself has no generation: it is in its place because streams keep their
+/// order. On this fleet an earlier one overtook a later one, and keys were those of before.
+#[test]
+fn the_last_that_a_host_is_told_of_itself_is_what_it_was_told_last() {
+    passes_on(
+        Scenario::generate_of(6215, Class::Storm),
+        "at 59 put v0 e3 h5
+         at 166 put v0 e1 h4
+         at 176 put v0 e0 h5
+         at 3359 flow v0 e1 e3 52 one-way v4
+         at 4817 bouncers v0 n1 h1
+         at 5723 stop-agent h4
+         at 9152 stop-host h5
+         at 9672 turn-keys
+         at 11341 start-agent h4
+         at 12724 turn-keys
+         at 12880 start-host h5
+         at 13985 turn-keys",
+    );
 }

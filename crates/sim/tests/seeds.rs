@@ -97,3 +97,8 @@ fn an_agent_that_acknowledges_early_is_found() {
 fn a_forger_who_has_the_keys_of_the_vpc_is_found() {
     assert!(found(Defect::LeakedKeys, Class::Hostile, 0, "which is forged") <= 4);
 }
+
+#[test]
+fn an_agent_that_takes_over_before_it_has_been_told_everything_is_found() {
+    found(Defect::HastyTakeovers, Class::Calm, 0, "was lost");
+}
