@@ -12,7 +12,7 @@ use crate::world::{Task, World};
 use mizar_packet::keys::Keys;
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::tables::{Config, Endpoint, EndpointKey, Event, Host as HostRow};
-use mizar_packet::upkeep::{IN_USE, LEASE, PROBE_TICK, UNUSED, is_over, is_probe_due};
+use mizar_packet::upkeep::{DENIAL, IN_USE, LEASE, PROBE_TICK, UNUSED, is_over, is_probe_due};
 use mizar_packet::wire::oam::{self, ControlFrame, Message};
 use mizar_packet::{Address, Tables};
 use mizar_proto::{AgentMessage, Beat, ControllerMessage, Hello, PROTOCOL, TAGS};
@@ -51,6 +51,8 @@ pub(crate) struct Agent {
     probed: BTreeMap<u32, u64>,
     told: BTreeMap<(Address, u8, u32, Address), u64>,
     per_host: BTreeMap<Address, (u64, u32)>,
+    /// Who was told of which endpoint that it does not exist, and when: VNI, endpoint, host.
+    denials: BTreeMap<(u32, Address, Address), u64>,
 }
 
 impl Agent {
@@ -158,8 +160,32 @@ impl World {
         if !self.agents[id].may_tell((event.underlay, kind, event.vni, about), now) {
             return;
         }
+        if kind == oam::UNKNOWN {
+            let key = EndpointKey::new(event.vni, about);
+            if self.hosts[id].tables.endpoint(&key).is_some() {
+                return;
+            }
+            self.agents[id].denials.insert((event.vni, about, event.underlay), now);
+        }
         if let Some(row) = self.hosts[id].resolved(event.underlay) {
             self.control(id, &row, Message::about(kind, event.vni, about, on, generation));
+        }
+    }
+
+    /// Tells hosts that were just told that an endpoint does not exist that it does.
+    pub(crate) fn tell_known(&mut self, id: HostId, vni: u32, endpoint: Address) {
+        let (now, last) = (self.now, Address::from_octets([u8::MAX; 16]));
+        let who = (vni, endpoint, Address::NONE)..=(vni, endpoint, last);
+        let denials: Vec<_> = self.agents[id].denials.extract_if(who, |_, _| true).collect();
+        for ((.., to), _) in
+            denials.into_iter().filter(|(_, at)| now - *at < DENIAL.as_micros() as u64)
+        {
+            if self.agents[id].may_tell((to, oam::KNOWN, vni, endpoint), now)
+                && let Some(row) = self.hosts[id].resolved(to)
+            {
+                let message = Message::about(oam::KNOWN, vni, endpoint, Address::NONE, 0);
+                self.control(id, &row, message);
+            }
         }
     }
 

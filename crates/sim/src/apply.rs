@@ -314,6 +314,7 @@ impl World {
         for (address, endpoint) in &endpoints {
             host.tables.put_endpoint(&EndpointKey::new(vni.get(), *address), endpoint);
         }
+        endpoints.keys().for_each(|address| self.tell_known(id, vni.get(), *address));
         desired.ports.insert(row.interface, row);
         desired.endpoints.extend(endpoints);
     }
@@ -339,6 +340,7 @@ impl World {
             }
             let key = EndpointKey::new(vni.get(), (*address).into());
             self.hosts[id].tables.put_endpoint(&key, &tables::held(row, host, vpc));
+            self.tell_known(id, vni.get(), key.address);
         }
         late
     }

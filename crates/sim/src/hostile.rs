@@ -115,7 +115,8 @@ impl World {
         about: IpAddr,
     ) -> Vec<u8> {
         let vni = controller::vni(vpc).get();
-        let kinds = [oam::NOTICE, oam::INVALIDATE, oam::UNKNOWN, oam::ECHO, oam::ECHO_REPLY];
+        let kinds =
+            [oam::NOTICE, oam::INVALIDATE, oam::UNKNOWN, oam::KNOWN, oam::ECHO, oam::ECHO_REPLY];
         let kind = *self.random.pick(&kinds);
         let message = match kind {
             oam::ECHO | oam::ECHO_REPLY => Message { kind, ..Message::echo(self.random.next(), 0) },

@@ -208,6 +208,7 @@ fn kind_name(kind: u8) -> &'static str {
         oam::NOTICE => "notice",
         oam::INVALIDATE => "invalidate",
         oam::UNKNOWN => "unknown",
+        oam::KNOWN => "known",
         _ => "something else",
     }
 }
