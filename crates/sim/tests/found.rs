@@ -209,3 +209,25 @@ fn the_last_that_a_host_is_told_of_itself_is_what_it_was_told_last() {
          at 13985 turn-keys",
     );
 }
+
+/// A host of which the controller hears nothing for half a minute is not waited for any longer, and
+/// goes on asking a divider of before, which has forgotten the network.
+#[test]
+fn a_former_divider_passes_on_what_a_host_asks_that_was_not_heard_for_long() {
+    passes_on(
+        Scenario::generate_of(136, Class::Calm),
+        "at 14 put v0 e4 h4
+         at 107 put v0 e5 h2
+         at 111 put v1 e3 h6
+         at 115 put v1 e1 h1
+         at 165 put v0 e1 h6
+         at 181 put v0 e0 h4
+         at 186 put v1 e5 h7
+         at 196 put v0 e2 h4
+         at 3630 flow v0 e0 e1 26 two-way v4
+         at 5058 bouncers v0 n0 h4
+         at 6592 mute h6
+         at 12085 dividers v0 h1
+         at 46673 unmute h1",
+    );
+}

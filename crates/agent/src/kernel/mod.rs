@@ -38,7 +38,7 @@ pub use table::{CounterTable, RawRows, Table, TableError};
 
 pub(crate) use attach::Nic;
 pub use sys::jiffies;
-pub(crate) use sys::release_memory;
+pub(crate) use sys::{program_id, release_memory};
 
 use crate::netlink::Netlink;
 use aya::maps::{Map, MapData, RingBuf};

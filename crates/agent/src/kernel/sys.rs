@@ -183,6 +183,11 @@ pub(crate) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info::<LinkInfo>(link)?.interface)
 }
 
+/// The kernel's number for a program, which no other one has at the same time, and none soon after.
+pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(info::<ProgramInfo>(program)?.id)
+}
+
 /// The kernel's 64-bit jiffies.
 pub fn jiffies() -> io::Result<u64> {
     loop {
@@ -357,9 +362,18 @@ struct LinkInfo {
     attach: u32,
 }
 
+/// The start of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+}
+
 /// What the kernel tells of an object: plain integers only.
 trait Info: Default {}
 impl Info for MapInfo {}
+impl Info for ProgramInfo {}
 impl Info for LinkInfo {}
 
 fn info<T: Info>(fd: BorrowedFd<'_>) -> io::Result<T> {

@@ -5,14 +5,16 @@
 //! period. Its fixed priority and handle make attaching idempotent: a second time replaces the
 //! program in place, and no frame passes without one.
 //!
-//! All guests of an agent share one block with one filter. For a block that is new the kernel goes
-//! through all blocks of the machine, 0.2 ms at a thousand of them, and filters take time to make.
+//! All guests that are attached with the same program share one block with one filter. For a block
+//! that is new the kernel goes through all blocks of the machine, 0.2 ms at a thousand of them, and
+//! filters take time to make.
 
 use super::Worker;
 use super::endpoint::fnv;
 use super::error::{Result, unless};
-use super::socket::Socket;
+use super::socket::{Socket, failed};
 use super::wire::{Attributes, Request, tc_header};
+use crate::kernel::program_id;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `TC_H_CLSACT` and `TC_H_INGRESS`: as a parent, the place of the qdisc that classifies.
@@ -61,9 +63,12 @@ impl Hook {
     }
 }
 
-/// The number of the block of an agent's guests: several agents in one namespace have one each.
-fn shared_block(instance: &str) -> u32 {
-    (fnv("mizar:".bytes().chain(instance.bytes())) as u32).clamp(1, BLOCK - 1)
+/// The number of the block of guests that an agent attaches with a program: other agents in the
+/// same namespace, and the next layout while this one's program is at work, have others.
+fn shared_block(instance: &str, program: BorrowedFd<'_>) -> Result<u32> {
+    let id = program_id(program).map_err(failed("look at the program"))?;
+    let name = b"mizar:".iter().chain(instance.as_bytes()).copied();
+    Ok((fnv(name.chain(id.to_be_bytes())) as u32).clamp(1, BLOCK - 1))
 }
 
 /// What becomes of a program that an earlier call attached.
@@ -77,7 +82,8 @@ pub enum Earlier {
 
 /// Attaches the program, unless an earlier call attached one that is kept.
 ///
-/// A guest's new interface gets the program of the others, if there are others.
+/// A guest's new interface shares the block of others that were attached with this program, and
+/// runs what they run.
 ///
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused): no such interface, or no classifier program.
@@ -87,7 +93,7 @@ pub(super) fn attach(
     hook: Hook,
     (program, earlier): (BorrowedFd<'_>, Earlier),
 ) -> Result<()> {
-    let (socket, ours) = (&mut worker.host, shared_block(&worker.instance));
+    let (socket, ours) = (&mut worker.host, shared_block(&worker.instance, program)?);
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     let header = tc_header(index, QDISC_HANDLE, QDISC_PARENT, 0);
     let qdisc = Request::new("add the qdisc for filters", libc::RTM_NEWQDISC, flags, &header);

@@ -81,8 +81,9 @@ async fn guests_share_one_filter_whose_program_is_replaced_for_all() {
     let (host, one, two) = (World::new(), World::new(), World::new());
     let netlink = host.netlink().await;
     let (first, second) = (endpoint("first", &one), endpoint("second", &two));
+    let shared = program();
     for spec in [&first, &second] {
-        netlink.attach_endpoint(spec, program()).await.unwrap();
+        netlink.attach_endpoint(spec, &shared).await.unwrap();
     }
     let shown = |name: &str| {
         let filters = host.run(&format!("tc filter show dev {} ingress", host_interface(7, name)));
@@ -96,14 +97,17 @@ async fn guests_share_one_filter_whose_program_is_replaced_for_all() {
     assert_eq!(shown("first"), shown("second"));
     assert_ne!(shown("first"), before, "the program was not replaced");
 
-    // The last one takes the filter with it; another agent's guests have another.
+    // The last one takes the filter with it; another agent's guests have another, and those that
+    // are attached with another program.
     for name in ["first", "second"] {
         assert!(netlink.detach_endpoint(7, name).await.unwrap());
     }
-    netlink.attach_endpoint(&first, program()).await.unwrap();
-    shown("first");
+    netlink.attach_endpoint(&first, &shared).await.unwrap();
+    netlink.attach_endpoint(&second, program()).await.unwrap();
+    assert_ne!(shown("first"), shown("second"));
+    assert!(netlink.detach_endpoint(7, "second").await.unwrap());
     let other = Netlink::open(Namespace::open(&host.path()).unwrap(), "other").await.unwrap();
-    other.attach_endpoint(&second, program()).await.unwrap();
+    other.attach_endpoint(&second, &shared).await.unwrap();
     assert_ne!(shown("first"), shown("second"));
 }
 

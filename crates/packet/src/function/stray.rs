@@ -3,7 +3,7 @@
 
 use crate::count::{Counter, Path};
 use crate::tables::{Config, HostIndex, VpcIndex};
-use crate::wire::geneve::{ASKS, STALE};
+use crate::wire::geneve::{ASKS, MISSED, STALE};
 use crate::wire_in::{Dropped, Incoming, parse, transmit};
 use crate::{Frame, Reason, Tables, Verdict, bounce, choose, divide, learn};
 
@@ -36,16 +36,18 @@ fn lead<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Dropp
         return send(frame, tables, config, &incoming, (host, STALE, Path::Returned), 0);
     };
     let dropped = |reason| Dropped { reason, vpc: vpc.index };
-    let way = if is_stale {
-        // Back from a host that its sender here believed in: a guest of this host sent it.
+    let way = if !is_stale && incoming.marks() & ASKS == 0 {
+        let host = sender(tables, &incoming).ok_or(dropped(Reason::NoRoute))?;
+        (host, STALE, Path::Returned)
+    } else if !is_stale && incoming.marks() & MISSED != 0 {
+        return Err(dropped(Reason::NoRoute));
+    } else {
+        // Back from a host that its sender here believed in: a guest of this host sent it. Or its
+        // sender asks this host, which held a part once: whoever holds it now is asked, once.
         let now = tables.now();
         let choice = choose::divider(tables, config, incoming.vni, &incoming.flow.dst, now);
         let choice = choice.map_err(dropped)?;
-        (choice.host, 0, choice.path)
-    } else {
-        let is_believed = incoming.marks() & ASKS == 0;
-        let host = if is_believed { sender(tables, &incoming) } else { None };
-        (host.ok_or(dropped(Reason::NoRoute))?, STALE, Path::Returned)
+        if is_stale { (choice.host, 0, choice.path) } else { (choice.host, MISSED, Path::Missed) }
     };
     send(frame, tables, config, &incoming, way, vpc.index)
 }

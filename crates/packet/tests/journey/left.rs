@@ -4,7 +4,7 @@ use crate::common::oracle::options_len;
 use crate::common::topology::{BOUNCERS, DIVIDING, Guest, RED, STAMP, TEACH, index, underlay};
 use crate::common::world::World;
 use mizar_packet::count::{Counter, Path};
-use mizar_packet::wire::geneve::STALE;
+use mizar_packet::wire::geneve::{MISSED, STALE};
 use mizar_packet::wire::oam;
 use mizar_packet::{Address, Reason};
 
@@ -80,6 +80,31 @@ fn a_packet_for_another_network_is_given_back_too_and_divided() {
         world.hosts[divider].routes.retain(|(_, of, _), _| *of != Address::v4([10, 0, 2, 0]));
     }
     world.udp(&a, &c).dropped(DIVIDING[0], Reason::NoRoute);
+}
+
+/// The sender's host has not heard that a divider is none any more.
+#[test]
+fn a_former_divider_passes_on_what_it_is_asked_once() {
+    let mut world = World::new();
+    let (a, c) = (world.red.a, world.red.c);
+    let [former, divider] = DIVIDING;
+    let leave = |world: &mut World, host: usize, now: usize| {
+        let tables = &mut world.hosts[host];
+        tables.routes.retain(|(_, of, _), _| *of != Address::v4([10, 0, 2, 0]));
+        let vpc = tables.vpcs.get_mut(&RED).unwrap();
+        vpc.dividers.fill(0);
+        vpc.dividers[0] = index(now);
+    };
+    leave(&mut world, former, divider);
+    let trip = world.udp(&a, &c);
+    trip.reached(&c, &[former, divider, BOUNCER]);
+    let marks = trip.wires.iter().map(|wire| wire[52] & MISSED != 0);
+    assert_eq!(marks.collect::<Vec<_>>(), [false, true, true, true]);
+    assert_eq!(world.counted(former, Counter::Path(Path::Missed)), 1);
+
+    leave(&mut world, divider, former);
+    world.hosts[a.host].learned.borrow_mut().clear();
+    world.udp(&a, &c).dropped(divider, Reason::NoRoute);
 }
 
 #[test]
