@@ -75,6 +75,8 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
             let agent = world::start(newer());
             let mut stream = controller.stream().await;
             assert!(stream.hello.positions.contains_key(&Vni::MIN), "the guest is seen");
+            let waits_for = stream.beat().await.waits_for.unwrap();
+            assert!(waits_for.starts_with("all that the controller has to tell"), "{waits_for}");
             stream.configure().await;
             let ack = stream.update(VpcUpdate::full(Vni::MIN, at(2), rows(&two))).await;
             assert!(is_prepared(&ack), "{ack:?}");
@@ -97,6 +99,7 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
         let ack = stream.ack().await;
         assert!(!is_prepared(&ack) && ack.generation == at(2), "{ack:?}");
         world::all_applied(&ack);
+        assert_eq!(stream.beat().await.waits_for, None, "it is said at once");
         until(|| !is_pinned(LAYOUT)).await;
         assert_eq!(program_of("a"), program_of("b"));
         assert_ne!(program_of_nic(), nic);

@@ -4,7 +4,7 @@
 
 use mizar_agent::{ModeChoice, Options};
 use mizar_proto::pb::controller_server::{Controller, ControllerServer};
-use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, RowError, pb};
+use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, RowError, pb};
 use mizar_vpc::{Generation, HostConfig, NetworkRow, PortRow, SlotHolders, VpcRows, VpcUpdate};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -296,6 +296,15 @@ impl Stream {
                 AgentMessage::Ack(ack) => return ack,
                 AgentMessage::Beat(_) => {}
                 AgentMessage::Hello(hello) => panic!("a second hello: {hello:?}"),
+            }
+        }
+    }
+
+    /// The agent's next sign of life.
+    pub(crate) async fn beat(&mut self) -> Beat {
+        loop {
+            if let AgentMessage::Beat(beat) = self.message().await {
+                return beat;
             }
         }
     }
