@@ -4,6 +4,7 @@ use crate::place::Place;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -213,9 +214,17 @@ impl World {
     /// The same with more options.
     pub(crate) fn start_agent_with(&self, host: &str, options: &str) {
         let mizar = env!("CARGO_BIN_EXE_mizar");
-        let script = self.folder.path().join(options.replace(['-', ' ', '='], "_"));
+        self.start_agent_in_script(host, &format!("exec {mizar} \"$@\" {options}"));
+    }
+
+    /// The same by a line of a shell, which is given the agent's arguments.
+    pub(crate) fn start_agent_in_script(&self, host: &str, line: &str) {
+        let mut hasher = std::hash::DefaultHasher::new();
+        line.hash(&mut hasher);
+        let script = self.folder.path().join(format!("agent-{:x}", hasher.finish()));
+        // One that runs cannot be written.
         if !script.exists() {
-            fs::write(&script, format!("#!/bin/sh\nexec {mizar} \"$@\" {options}\n")).unwrap();
+            fs::write(&script, format!("#!/bin/sh\n{line}\n")).unwrap();
             fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         }
         self.start_agent_by(host, &script);
@@ -356,13 +365,17 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
+/// Whether all is to be tried, however long it takes.
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("MIZAR_TEST_FULL").is_some()
+}
+
 /// Whether a long test does not run now, which is said.
 pub(crate) fn is_left_out() -> bool {
-    let left_out = std::env::var_os("MIZAR_TEST_FULL").is_none();
-    if left_out {
+    if !is_full() {
         println!("SKIPPED: long; MIZAR_TEST_FULL runs it");
     }
-    left_out
+    !is_full()
 }
 
 /// Runs the program; what it prints. It must succeed.
@@ -382,7 +395,7 @@ fn said(output: &Output) -> String {
 }
 
 /// Kills a process that the lab has started, and waits until it is gone.
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
     until("the killed process is gone", || {
