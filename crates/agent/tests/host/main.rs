@@ -2,6 +2,7 @@
 
 mod kernel;
 mod keys;
+mod late;
 mod layouts;
 mod pair;
 mod resume;

@@ -26,6 +26,8 @@ const AGENT: &str = "MIZAR_TEST_AGENT";
 pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
 /// Another host, on the same link.
 pub(crate) const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
+/// One more.
+pub(crate) const THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 3));
 
 /// Runs a scenario, the body of the test `name`, in network and mount namespaces of its own with a
 /// BPF file system; all ends with it. Skips it without root.
@@ -274,7 +276,11 @@ impl Stream {
     pub(crate) async fn configure(&self) {
         let config = HostConfig {
             name: self.hello.host.clone(),
-            underlay: if self.hello.host.as_str() == "h1" { HERE } else { THERE },
+            underlay: match self.hello.host.as_str() {
+                "h1" => HERE,
+                "h2" => THERE,
+                _ => THIRD,
+            },
             fleet: vec!["100.64.0.0/10".parse().unwrap()],
             keys: None,
         };
@@ -407,6 +413,21 @@ fn set_up_nic() {
         ip("address add 100.64.0.1/24 dev nic");
         ip("link set nic up");
         ip("link set wire up");
+    }
+}
+
+/// Joins namespaces to the far end of the NIC's link, as hosts h2, h3 and so on.
+pub(crate) fn set_up_others(others: &[&Guest]) {
+    ip("link add wires type bridge");
+    ip("link set wires up");
+    ip("link set wire master wires");
+    for (number, other) in (2..).zip(others) {
+        let namespace = other.namespace();
+        ip(&format!("link add wire{number} type veth peer name nic netns {}", namespace.display()));
+        ip(&format!("link set wire{number} master wires up"));
+        other.run("ip link set lo up");
+        other.run(&format!("ip address add 100.64.0.{number}/24 dev nic"));
+        other.run("ip link set nic up");
     }
 }
 
