@@ -1,5 +1,6 @@
 //! An agent and the kernel of a host of its own: what it sets up, keeps, hands over and removes.
 
+mod eager;
 mod kernel;
 mod keys;
 mod late;
