@@ -113,6 +113,31 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
 }
 
 #[test]
+fn an_agent_that_is_never_told_all_says_that_controllers_are_upgraded_first() {
+    let name = "layouts::an_agent_that_is_never_told_all_says_that_controllers_are_upgraded_first";
+    if std::env::var_os("MIZAR_TEST_FULL").is_none() {
+        println!("SKIPPED: long; MIZAR_TEST_FULL runs it");
+        return;
+    }
+    world::enter(name, || async {
+        let (mut controller, _serving) = FakeController::listen();
+        let agent = world::start(world::options());
+        controller.stream().await.configure().await;
+        world::kill(agent).await;
+        let agent = world::start(newer());
+        let mut stream = controller.stream().await;
+        stream.configure().await;
+        let says = |text: Option<String>| text.unwrap().contains("has to be upgraded first");
+        while !says(stream.beat().await.waits_for) {}
+        assert!(says(world::status("h1").await.waits_for));
+        // It was only slow.
+        stream.say(ControllerMessage::Complete).await;
+        while stream.beat().await.waits_for.is_some() {}
+        world::kill(agent).await;
+    });
+}
+
+#[test]
 fn what_a_dead_takeover_has_left_is_swept_by_an_agent_of_the_layout_at_work() {
     let name = "layouts::what_a_dead_takeover_has_left_is_swept_by_an_agent_of_the_layout_at_work";
     world::enter(name, || async {

@@ -59,6 +59,13 @@ impl World {
         self.look();
     }
 
+    /// Whether the controller says that programs of another layout are at work there.
+    fn is_upgrading(&self, host: &str) -> bool {
+        let host = self.asks(&["describe", "host", host]);
+        assert!(host.status.success(), "{host:?}");
+        String::from_utf8(host.stdout).unwrap().contains("\n  Upgrading  True")
+    }
+
     fn has_layout(&self, host: &str, layout: u32) -> bool {
         self.host(host).pins.join(format!("v{layout}")).exists()
     }
@@ -104,9 +111,10 @@ fn a_change_of_layout_that_is_killed_at_each_of_its_steps_loses_nothing() {
     takeovers.iter().for_each(|it| world.kill_agent(it.host));
     while takeovers.iter().any(|it| !it.is_over) {
         let going = takeovers.iter_mut().filter(|it| !it.is_over);
-        let going: Vec<_> = going.map(|it| it.start(&mut world, test)).collect();
+        let world = &world;
+        let going: Vec<_> = going.map(|it| it.start(world, test)).collect();
         thread::scope(|scope| {
-            going.into_iter().for_each(|run| drop(scope.spawn(|| run.kill_at_next_step())));
+            going.into_iter().for_each(|run| drop(scope.spawn(|| run.kill_at_next_step(world))));
         });
     }
     for takeover in &takeovers {
@@ -118,7 +126,10 @@ fn a_change_of_layout_that_is_killed_at_each_of_its_steps_loses_nothing() {
         assert!(count(Change::REMOVE_FOLDER) > 0, "the other layout's");
         world.start_agent_with(takeover.host, &format!("--layout {NEXT}"));
     }
-    takeovers.iter().for_each(|it| world.comes_to_layout(it.host, NEXT));
+    for takeover in &takeovers {
+        world.comes_to_layout(takeover.host, NEXT);
+        until("it is said to be at work", || !world.is_upgrading(takeover.host));
+    }
     traffic.goes_on();
     traffic.finish();
 }
@@ -157,7 +168,7 @@ impl Takeover {
         Self { host, killed_at: Vec::new(), is_over: false }
     }
 
-    fn start(&mut self, world: &mut World, test: &str) -> Run<'_> {
+    fn start(&mut self, world: &World, test: &str) -> Run<'_> {
         let agent = world.start_watched_agent(self.host, &format!("--layout {NEXT}"), test);
         let pins = world.host(self.host).pins.clone();
         Run { takeover: self, agent, pins }
@@ -182,7 +193,7 @@ impl Takeover {
 }
 
 impl Run<'_> {
-    fn kill_at_next_step(self) {
+    fn kill_at_next_step(self, world: &World) {
         let Self { takeover, agent, pins } = self;
         let [old, new] = [LAYOUT, NEXT].map(|layout| pins.join(format!("v{layout}")));
         let mut seen = Vec::new();
@@ -193,6 +204,9 @@ impl Run<'_> {
             };
             let step = Takeover::step(&seen, change);
             let step = step.filter(|step| !takeover.killed_at.contains(step));
+            if step.as_ref().is_some_and(|it| it.replaced == 0 && it.change == Change::REPLACE) {
+                assert!(world.is_upgrading(takeover.host), "{} says nothing", takeover.host);
+            }
             seen.push(change);
             let is_next = step.is_some();
             takeover.killed_at.extend(step);

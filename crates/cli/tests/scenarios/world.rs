@@ -193,6 +193,11 @@ impl World {
         mizar(&["lab", "guest", "--lab", &self.lab, name, "--network", network, "--host", host])
     }
 
+    /// Where a file may be that goes with the lab.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// A file with manifests.
     pub(crate) fn manifests(&self, text: &str) -> String {
         let file = self.folder.path().join("manifests.yaml");
