@@ -93,7 +93,9 @@ impl fmt::Display for Awaits {
                 OVERDUE.as_secs()
             ),
             Self::Configuration => f.write_str("a configuration that is this host's"),
-            Self::Update(vni) => write!(f, "an update of VNI {vni} in place of one it refused"),
+            Self::Update(vni) => {
+                write!(f, "an update of VNI {vni} in place of one that was refused")
+            }
             Self::Rows => f.write_str("its tables and guests to be as told"),
         }
     }
