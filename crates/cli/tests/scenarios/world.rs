@@ -405,6 +405,9 @@ pub(crate) fn kill(pid: i32) {
     assert!(killed.success());
     until("the killed process is gone", || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+        // Its files are open for as long as any of its threads has work of the kernel's to end.
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let is_dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
+        is_dead && threads <= 1
     });
 }
