@@ -28,13 +28,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 mod beat;
 mod takeover;
 
-pub(crate) use takeover::Takeover;
+pub(crate) use takeover::{Awaits, Takeover};
 
 use takeover::Heard;
 
@@ -124,6 +124,7 @@ impl Driver {
             StreamEvent::Opening(say) => self.on_opening(say).await,
             StreamEvent::Open => {
                 info!("connected to the controller");
+                self.heard.since = Some(Instant::now());
                 self.standing.send_modify(|standing| standing.connected = true);
             }
             StreamEvent::Message(message) => match *message {

@@ -90,7 +90,7 @@ impl Hosts {
         let indices = Indices::recovered("host", maps.hosts.capacity(), known);
         let facts =
             indices.iter().map(|(_, index)| (index, Facts { mtu, lowered: None })).collect();
-        for (address, _) in indices.iter() {
+        for (address, _) in indices.iter().filter(|(address, _)| **address != own) {
             // Nobody listens only when the agent is stopping.
             let _ = wanted.send((*address).into());
         }

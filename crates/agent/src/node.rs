@@ -133,8 +133,8 @@ impl Node {
         let (mode, reason, hz, nic_name) = (attached.0, &attached.1, clock.hz(), &nic.name);
         info!(nic = nic_name, %mode, reason, hz, %underlay, guest_mtu, "programs attached");
         let earlier = if takeover.is_some() { Earlier::Kept } else { Earlier::Replaced };
-        let rows = maps.ports.capacity();
-        let ports = Ports::recover(netlink.clone(), (trampoline, earlier), rows).await?;
+        let programs = (trampoline, earlier);
+        let ports = Ports::recover(Arc::clone(&maps), netlink.clone(), programs).await?;
         let used = Arc::<Used>::default();
         let tables = (Arc::clone(&maps), Arc::clone(&hosts), Arc::clone(&used));
         let applier = Applier::recover(tables, ports, Arc::clone(&control), guest_mtu)?;

@@ -4,11 +4,13 @@
 //! starts them learns from [`Ports::next`] what has become of each.
 
 use crate::error_chain;
+use crate::kernel::Maps;
 use crate::netlink::{
     self, Attached, Earlier, EndpointSpec, GuestAddress, GuestEnd, Hook, Netlink, Outcome,
 };
 use crate::places::Places;
 use ipnet::IpNet;
+use mizar_packet::tables::Port;
 use mizar_proto::{Step, Steps};
 use mizar_vpc::{Attachment, Name, NetworkRow, PortRow, Vni};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +18,12 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Attaches and detaches guests, and remembers which interface is whose.
 #[derive(Debug)]
 pub(crate) struct Ports {
+    maps: Arc<Maps>,
     netlink: Netlink,
     trampoline: Arc<OwnedFd>,
     /// What becomes of the program that an interface has already.
@@ -56,27 +59,29 @@ pub(crate) struct Done {
 /// What was done with a guest; why not, if it was not.
 #[derive(Debug)]
 pub(crate) enum What {
-    Attached(Result<(), String>),
+    /// With the row of its interface that was written already.
+    Attached(Result<Option<Port>, String>),
     Detached(Result<(), String>),
 }
 
 /// A job that has ended.
 #[derive(Debug)]
 enum Job {
-    Attach(Vni, Name, Box<EndpointSpec>, Result<Attached, String>),
+    Attach(Vni, Name, Box<EndpointSpec>, Result<(Attached, Option<Port>), String>),
     Detach(Vni, Name, netlink::Result<bool>),
 }
 
 impl Ports {
-    /// Takes over the interfaces of an earlier agent of this instance. The table of ports has
-    /// `rows` rows.
+    /// Takes over the interfaces of an earlier agent of this instance.
     pub(crate) async fn recover(
+        maps: Arc<Maps>,
         netlink: Netlink,
         (trampoline, earlier): (OwnedFd, Earlier),
-        rows: u32,
     ) -> netlink::Result<Self> {
         let found = netlink.list_endpoints().await?;
+        let rows = maps.ports.capacity();
         let mut ports = Self {
+            maps,
             netlink,
             trampoline: Arc::new(trampoline),
             earlier,
@@ -138,14 +143,24 @@ impl Ports {
         }
     }
 
-    /// Begins to attach a guest, or to complete what is there.
-    pub(crate) fn attach(&mut self, vni: Vni, name: Name, spec: EndpointSpec) {
-        let netlink = self.netlink.clone();
-        let program = (Arc::clone(&self.trampoline), self.earlier);
-        let places = Arc::clone(&self.places);
+    /// Begins to attach a guest, or to complete what is there. The row of a new interface is
+    /// written before the interface is there, so that the guest is heard from its first frame on.
+    pub(crate) fn attach(
+        &mut self,
+        vni: Vni,
+        name: Name,
+        (spec, row): (EndpointSpec, Option<Port>),
+    ) {
+        let attach = Attach {
+            maps: Arc::clone(&self.maps),
+            netlink: self.netlink.clone(),
+            trampoline: Arc::clone(&self.trampoline),
+            earlier: self.earlier,
+            places: Arc::clone(&self.places),
+        };
         let there = self.get(vni, &name).map(|port| port.interface);
         self.jobs.spawn(async move {
-            let result = attach(&netlink, &program, &places, there, &spec).await;
+            let result = attach.run(there, &spec, row).await;
             Job::Attach(vni, name, Box::new(spec), result)
         });
     }
@@ -213,17 +228,18 @@ impl Ports {
         &mut self,
         key: (Vni, Name),
         spec: EndpointSpec,
-        result: Result<Attached, String>,
+        result: Result<(Attached, Option<Port>), String>,
     ) -> Done {
         let (vni, name) = key.clone();
         let result = match result {
             Err(problem) => Err(problem),
-            Ok(attached) if self.vanished.contains(&attached.interface) => {
+            Ok((attached, row)) if self.vanished.contains(&attached.interface) => {
                 self.remove(&key);
+                withdraw(&self.maps, row);
                 lock(&self.places).release(attached.interface);
                 Err("its interface has vanished while it was attached".to_owned())
             }
-            Ok(attached) => {
+            Ok((attached, row)) => {
                 let Attached { interface, outcome, .. } = attached;
                 let took =
                     attached.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>();
@@ -235,7 +251,7 @@ impl Ports {
                     self.remove(&key);
                 }
                 self.insert(key, AttachedPort { spec: Some(spec), interface, steps });
-                Ok(())
+                Ok(row)
             }
         };
         Done { vni, name, what: What::Attached(result) }
@@ -270,34 +286,59 @@ impl Ports {
     }
 }
 
-/// Attaches a guest: by the interface that is `there`, if it has its row among the ports.
-async fn attach(
-    netlink: &Netlink,
-    (trampoline, earlier): &(Arc<OwnedFd>, Earlier),
-    places: &Mutex<Places>,
-    there: Option<u32>,
-    spec: &EndpointSpec,
-) -> Result<Attached, String> {
-    let mut kept = there.filter(|&index| lock(places).has(index));
-    loop {
-        let index = match kept {
-            Some(index) => index,
-            None => lock(places).allocate().map_err(|error| error_chain(&error))?,
-        };
-        let spec = EndpointSpec { index, ..spec.clone() };
-        match netlink.attach_endpoint_with(&spec, trampoline, *earlier).await {
-            Ok(attached) => return Ok(attached),
-            Err(error) => {
-                if kept.is_none() {
-                    lock(places).release(index);
-                }
+/// What a job needs that attaches a guest.
+struct Attach {
+    maps: Arc<Maps>,
+    netlink: Netlink,
+    trampoline: Arc<OwnedFd>,
+    earlier: Earlier,
+    places: Arc<Mutex<Places>>,
+}
+
+impl Attach {
+    /// Attaches a guest: by the interface that is `there`, if it has its row among the ports. The
+    /// row that was written for a new one, and stays.
+    async fn run(
+        &self,
+        there: Option<u32>,
+        spec: &EndpointSpec,
+        row: Option<Port>,
+    ) -> Result<(Attached, Option<Port>), String> {
+        if let Some(index) = there.filter(|&index| lock(&self.places).has(index)) {
+            match self.attach(index, spec).await {
                 // Somebody else has made an interface with that index.
-                if !error.is_index_taken() {
-                    return Err(error_chain(&error));
-                }
-                kept = None;
+                Err(error) if error.is_index_taken() => {}
+                attached => return attached.map(|it| (it, None)).map_err(|it| error_chain(&it)),
             }
         }
+        loop {
+            let index = lock(&self.places).allocate().map_err(|error| error_chain(&error))?;
+            let row = row.map(|row| Port { interface: index, ..row });
+            // One that cannot be written is tried again, and told, once the guest is attached.
+            let row = row.filter(|row| self.maps.ports.put(row).is_ok());
+            match self.attach(index, spec).await {
+                Ok(attached) => return Ok((attached, row)),
+                Err(error) => {
+                    withdraw(&self.maps, row);
+                    lock(&self.places).release(index);
+                    if !error.is_index_taken() {
+                        return Err(error_chain(&error));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attach(&self, index: u32, spec: &EndpointSpec) -> netlink::Result<Attached> {
+        let spec = EndpointSpec { index, ..spec.clone() };
+        self.netlink.attach_endpoint_with(&spec, &self.trampoline, self.earlier).await
+    }
+}
+
+/// Takes away the row of an interface that has not come to be.
+fn withdraw(maps: &Maps, row: Option<Port>) {
+    if let Some(Err(error)) = row.map(|row| maps.ports.remove(row.interface)) {
+        warn!(%error, "row of no interface not removed");
     }
 }
 

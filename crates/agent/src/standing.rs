@@ -1,6 +1,7 @@
 //! How the agent stands, for whoever asks.
 
 use crate::apply::Applier;
+use crate::driver::Awaits;
 use crate::kernel::NicMode;
 use crate::netlink::host_interface;
 use mizar_proto::{PortState, PortStatus};
@@ -16,6 +17,8 @@ pub(crate) struct Standing {
     pub(crate) reason: String,
     /// The other layouts whose programs are still at work.
     pub(crate) others: Vec<u32>,
+    /// What is awaited while they are.
+    pub(crate) awaits: Awaits,
     pub(crate) connected: bool,
     pub(crate) config: Option<HostConfig>,
     pub(crate) positions: BTreeMap<Vni, Generation>,
@@ -27,20 +30,13 @@ pub(crate) struct Standing {
 impl Standing {
     /// Nothing was told yet.
     pub(crate) fn new((mode, reason): (NicMode, String), others: Vec<u32>) -> Self {
-        let (connected, config, positions, ports, counters) = Default::default();
-        Self { mode, reason, others, connected, config, positions, ports, counters }
+        let (awaits, connected, config, positions, ports, counters) = Default::default();
+        Self { mode, reason, others, awaits, connected, config, positions, ports, counters }
     }
 
     /// What is waited for until the programs of another layout are replaced.
     pub(crate) fn waits_for(&self) -> Option<String> {
-        let others: Vec<_> = self.others.iter().map(|layout| format!("v{layout}")).collect();
-        let controller = match self.connected {
-            true => "all that the controller has to tell",
-            false => "the controller",
-        };
-        (!others.is_empty()).then(|| {
-            format!("{controller}; until then programs of layout {} go on", others.join(", "))
-        })
+        (!self.others.is_empty()).then(|| self.awaits.until_then(&self.others))
     }
 
     /// Takes over how a VPC and those of its guests stand.

@@ -168,6 +168,7 @@ impl Core {
     pub(crate) fn snapshot(&self, now: Time) -> Snapshot {
         let hosts = || self.desk.hosts();
         let lags = |state: &HostState| state.vpcs.values().any(|it| !it.is_settled());
+        let upgrades = |state: &HostState| state.waits.is_some();
         let (resyncing, resyncs_waiting) = self.gate.len();
         let networks = self.catalog.vpcs().map(|vpc| vpc.networks().count() as u64);
         Snapshot {
@@ -179,6 +180,7 @@ impl Core {
             endpoints: self.catalog.endpoint_count(),
             waiting: self.timings.waiting() as u64,
             unsettled: hosts().filter(|(_, state)| lags(state)).count() as u64,
+            upgrading: hosts().filter(|(_, state)| upgrades(state)).count() as u64,
             resyncing: resyncing as u64,
             resyncs_waiting: resyncs_waiting as u64,
             watchers: self.watchers.len() as u64,

@@ -59,6 +59,8 @@ pub(crate) struct HostState {
     pub(crate) version: String,
     /// Version of the keyed tags that its agent knows; 0: none.
     pub(crate) tags: u32,
+    /// What it waits for while programs of another layout are at work, and since when they are.
+    pub(crate) waits: Option<(String, Time)>,
     pub(crate) vpcs: BTreeMap<Vni, Progress>,
 }
 
@@ -104,6 +106,7 @@ impl Desk {
             heard: now,
             version: String::new(),
             tags: 0,
+            waits: None,
             vpcs: BTreeMap::new(),
         });
         (state.session, state.heard) = (Some(session), now);
@@ -150,6 +153,18 @@ impl Desk {
     pub(crate) fn hear(&mut self, host: &Name, session: SessionId, now: Time) -> bool {
         let state = self.hosts.get_mut(host).filter(|it| it.session == Some(session));
         state.map(|state| state.heard = now).is_some()
+    }
+
+    /// A host has said what it waits for while programs of another layout are at work; None: its
+    /// own are. Whether that is news.
+    pub(crate) fn wait(&mut self, host: &Name, reason: Option<&str>, now: Time) -> bool {
+        let Some(state) = self.hosts.get_mut(host) else { return false };
+        if state.waits.as_ref().map(|(reason, _)| reason.as_str()) == reason {
+            return false;
+        }
+        let since = state.waits.as_ref().map_or(now, |(_, since)| *since);
+        state.waits = reason.map(|reason| (reason.to_owned(), since));
+        true
     }
 
     /// A row of a host became another. Hosts that were not heard of get everything anyway.

@@ -46,6 +46,7 @@ pub(crate) struct Snapshot {
     pub(crate) endpoints: u64,
     pub(crate) waiting: u64,
     pub(crate) unsettled: u64,
+    pub(crate) upgrading: u64,
     pub(crate) resyncing: u64,
     pub(crate) resyncs_waiting: u64,
     pub(crate) watchers: u64,
@@ -152,7 +153,7 @@ impl Metrics {
 }
 
 impl Snapshot {
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 17] {
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 18] {
         [
             ("hosts", "Hosts of the fleet", self.hosts),
             (
@@ -169,6 +170,11 @@ impl Snapshot {
                 "hosts_lagging",
                 "Hosts that have not acknowledged all that they were or will be sent",
                 self.unsettled,
+            ),
+            (
+                "hosts_upgrading",
+                "Hosts whose programs of another layout are at work still",
+                self.upgrading,
             ),
             ("resyncs", "Hosts, by VPC, that are being sent everything anew", self.resyncing),
             (

@@ -79,6 +79,14 @@ pub enum FieldProblem {
         /// The most.
         most: usize,
     },
+    /// A text that is too long.
+    #[error("a text of {length} bytes: it must have at most {most}")]
+    TextLength {
+        /// How many bytes it has.
+        length: usize,
+        /// The most.
+        most: usize,
+    },
     /// Something that must differ does not.
     #[error("{0} is there twice: it must be there once")]
     Twice(String),

@@ -155,11 +155,16 @@ pub struct Beat {
     pub hosts: Usage,
     /// What it forwarded, by VPC: at most [`Beat::VPCS`], those with the most.
     pub vpcs: BTreeMap<Vni, Load>,
+    /// What it waits for while programs of another layout are at work, for people, in at most
+    /// [`Beat::WAITS_FOR`] bytes; None: its own are.
+    pub waits_for: Option<String>,
 }
 
 impl Beat {
     /// Most VPCs in a beat.
     pub const VPCS: usize = 256;
+    /// Most bytes of what a host says that it waits for.
+    pub const WAITS_FOR: usize = 512;
 }
 
 /// How full a table is.

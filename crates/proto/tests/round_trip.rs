@@ -137,8 +137,17 @@ fn time() -> impl Strategy<Value = Duration> {
 fn beat() -> impl Strategy<Value = Beat> {
     let usage = || any::<[u32; 2]>().prop_map(|[used, capacity]| Usage { used, capacity });
     let load = any::<[u64; 2]>().prop_map(|[bounced, divided]| Load { bounced, divided });
-    (usage(), usage(), usage(), usage(), btree_map(any::<Vni>(), load, 0..6)).prop_map(
-        |(endpoints, learned, ports, hosts, vpcs)| Beat { endpoints, learned, ports, hosts, vpcs },
+    let vpcs = btree_map(any::<Vni>(), load, 0..6);
+    let waits_for = option::of("[a-z]{1,20}");
+    (usage(), usage(), usage(), usage(), vpcs, waits_for).prop_map(
+        |(endpoints, learned, ports, hosts, vpcs, waits_for)| Beat {
+            endpoints,
+            learned,
+            ports,
+            hosts,
+            vpcs,
+            waits_for,
+        },
     )
 }
 

@@ -123,8 +123,8 @@ pub fn network_key(vni: u32, network: &NetworkRow) -> Option<RouteKey> {
     prefixes(network).next().map(|prefix| route_key(vni, prefix))
 }
 
-/// The tables of those networks that are assigned, without the guests' interfaces, which must be
-/// attached before they have rows.
+/// The tables of those networks that are assigned, without the guests' interfaces, whose rows go by
+/// indices that they have yet to get.
 pub fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
     let mut tables = VpcTables {
         vpc: Some(Vpc {
@@ -148,7 +148,8 @@ pub fn tables(vni: u32, rows: &VpcRows, assigned: &Assigned) -> VpcTables {
     tables
 }
 
-/// The rows of one guest whose interface is attached.
+/// The rows of one guest whose interface has that index: that of the interface, without which what
+/// the guest sends is dropped, and those of its addresses, by which frames are delivered to it.
 pub fn port(
     vni: u32,
     port: &PortRow,

@@ -14,7 +14,7 @@ use mizar_packet::tables::{Endpoint, EndpointKey, HostIndex, NetworkIndex, Route
 use mizar_packet::upkeep::LEASE;
 use mizar_vpc::tables::{self, Assigned, Gone, Place, VpcTables};
 use mizar_vpc::{
-    Changes, HeldRow, IndexedRows, Name, NetworkId, PortMigration, RowKey, Vni, VpcRows,
+    Changes, HeldRow, IndexedRows, Name, NetworkId, NetworkRow, PortMigration, RowKey, Vni, VpcRows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -183,8 +183,22 @@ impl Applier {
         if self.ports.is_attached(work.vni, name, &spec) {
             self.write_port(work, rows, name);
         } else {
-            work.waiting.push_back((name.clone(), spec));
+            // Its interface is not known yet.
+            let row = self.place(work.vni, rows, network);
+            let row = row.map(|place| tables::port(work.vni.get(), port, network, 0, place).0);
+            work.waiting.push_back((name.clone(), spec, row));
         }
+    }
+
+    /// What the rows of a network's guests need of the tables; None if the network has no place.
+    fn place(&self, vni: Vni, rows: &VpcRows, network: &NetworkRow) -> Option<Place> {
+        Some(Place {
+            vpc: self.vpcs.get(&vni.get())?,
+            network: self.networks.get(&tables::network_key(vni.get(), network)?)?,
+            guest_mtu: self.guest_mtu,
+            underlay: self.hosts.own(),
+            keys: rows.keys.map_or(Keys::NONE, Keys::from),
+        })
     }
 
     /// Writes the rows of a guest that is attached.
@@ -196,9 +210,7 @@ impl Applier {
         else {
             return;
         };
-        let key = tables::network_key(vni.get(), network);
-        let index = key.and_then(|key| self.networks.get(&key));
-        let (Some(network_index), Some(vpc)) = (index, self.vpcs.get(&vni.get())) else {
+        let Some(place) = self.place(vni, rows, network) else {
             let problem = format!("network {} has no place in the tables", port.network);
             work.errors.insert(RowKey::Port(name.clone()), problem);
             return;
@@ -208,13 +220,6 @@ impl Applier {
             let error = error_chain(&error);
             warn!(%vni, endpoint = %name, error, "host that it is about to move to not added");
         }
-        let place = Place {
-            vpc,
-            network: network_index,
-            guest_mtu: self.guest_mtu,
-            underlay: self.hosts.own(),
-            keys: rows.keys.map_or(Keys::NONE, Keys::from),
-        };
         let (row, endpoints) = tables::port(vni.get(), port, network, attached.interface, place);
         let current = self.installed.entry(vni.get()).or_default();
         let written = install::write_port(&self.maps, vni.get(), current, (&row, &endpoints));

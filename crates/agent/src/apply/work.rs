@@ -4,6 +4,7 @@ use super::scope::Scope;
 use super::{Applier, Errors, Finished, Outcome};
 use crate::netlink::EndpointSpec;
 use crate::ports::{Done, What};
+use mizar_packet::tables::Port;
 use mizar_proto::{PortReport, Step};
 use mizar_vpc::tables::VpcTables;
 use mizar_vpc::{Generation, HeldRow, Name, Vni, VpcRows};
@@ -34,8 +35,9 @@ pub(super) struct Work {
     /// The rows that the tables must have, of those that are in the scope.
     pub(super) desired: VpcTables,
     pub(super) errors: Errors,
-    /// Guests to be attached, when others are.
-    pub(super) waiting: VecDeque<(Name, EndpointSpec)>,
+    /// Guests to be attached, when others are, each with the row of its interface, if that has a
+    /// place.
+    pub(super) waiting: VecDeque<(Name, EndpointSpec, Option<Port>)>,
     /// Held endpoints that go, at addresses of guests that come.
     pub(super) replaced: BTreeSet<IpAddr>,
     pub(super) reports: Vec<PortReport>,
@@ -144,10 +146,10 @@ impl Applier {
     /// Attaches the next guests, up to the limit.
     pub(super) fn attach_waiting(&mut self, work: &mut Work) {
         while work.attaching < IN_FLIGHT
-            && let Some((name, spec)) = work.waiting.pop_front()
+            && let Some((name, spec, row)) = work.waiting.pop_front()
         {
             work.attaching += 1;
-            self.ports.attach(work.vni, name, spec);
+            self.ports.attach(work.vni, name, (spec, row));
         }
     }
 
@@ -157,15 +159,21 @@ impl Applier {
         work: &mut Work,
         rows: &VpcRows,
         name: Name,
-        result: Result<(), String>,
+        result: Result<Option<Port>, String>,
     ) {
         let vni = work.vni;
-        if let Err(reason) = result {
-            let addresses = rows.ports.get(&name).into_iter().flat_map(|port| port.addresses());
-            work.scope.gone.endpoints.extend(addresses.map(mizar_packet::Address::from));
-            work.scope.gone.ports.extend(self.ports.get(vni, &name).map(|port| port.interface));
-            work.errors.insert(mizar_vpc::RowKey::Port(name), reason);
-            return;
+        match result {
+            Ok(row) => {
+                let current = self.installed.entry(vni.get()).or_default();
+                current.ports.extend(row.map(|row| (row.interface, row)));
+            }
+            Err(reason) => {
+                let addresses = rows.ports.get(&name).into_iter().flat_map(|port| port.addresses());
+                work.scope.gone.endpoints.extend(addresses.map(mizar_packet::Address::from));
+                work.scope.gone.ports.extend(self.ports.get(vni, &name).map(|port| port.interface));
+                work.errors.insert(mizar_vpc::RowKey::Port(name), reason);
+                return;
+            }
         }
         let start = Instant::now();
         self.write_port(work, rows, &name);

@@ -35,6 +35,10 @@ impl Driver {
             ports: usage::usage(ports, parts.maps.ports.capacity()),
             hosts: usage::hosts(&parts.maps, &parts.hosts),
             vpcs: largest(loads(&parts.maps, &parts.applier)?).into_iter().collect(),
+            // Whoever hears it is the controller: it is not waited for.
+            waits_for: self
+                .awaits(true)
+                .map(|awaits| awaits.until_then(&self.standing.borrow().others)),
         })
     }
 }

@@ -18,14 +18,17 @@ use mizar_packet::tables::Host;
 use mizar_proto::{Ack, AgentMessage, Applied, Outcome};
 use mizar_vpc::Vni;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 /// How long hosts are given to prove that they are alive, and how often they are asked.
 const PROOF: Duration = Duration::from_millis(200);
 const GLANCE: Duration = Duration::from_millis(20);
+/// How long a stream is open before it is said that the controller may never have told all.
+const OVERDUE: Duration = Duration::from_secs(30);
 /// No packet is in the hands of a program that was replaced so long ago.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 
@@ -42,6 +45,8 @@ pub(crate) struct Takeover {
 /// What the controller has said since its stream began.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
+    /// When it was there.
+    pub(super) since: Option<Instant>,
     /// All that there was to say.
     pub(super) all: bool,
     /// The VPCs of which it was not taken.
@@ -50,7 +55,64 @@ pub(super) struct Heard {
     prepared: BTreeMap<Vni, Ack>,
 }
 
+/// What is awaited before the programs of another layout are replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A stream.
+    #[default]
+    Controller,
+    /// All that there is to say.
+    All,
+    /// The same, for so long that it may never be said.
+    Overdue,
+    /// A configuration that is this host's.
+    Configuration,
+    /// An update that can be taken, of this VPC first.
+    Update(Vni),
+    /// That what was told is done.
+    Rows,
+}
+
+impl Awaits {
+    /// This, and what goes on until then.
+    pub(crate) fn until_then(self, others: &[u32]) -> String {
+        let others: Vec<_> = others.iter().map(|layout| format!("v{layout}")).collect();
+        format!("{self}; until then programs of layout {} go on", others.join(", "))
+    }
+}
+
+impl fmt::Display for Awaits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Controller => f.write_str("the controller"),
+            Self::All => f.write_str("all that the controller has to tell"),
+            Self::Overdue => write!(
+                f,
+                "the controller to say that it has told all, which it has not in {} s: one that is \
+                 older than this agent never says so, and has to be upgraded first",
+                OVERDUE.as_secs()
+            ),
+            Self::Configuration => f.write_str("a configuration that is this host's"),
+            Self::Update(vni) => {
+                write!(f, "an update of VNI {vni} in place of one that was refused")
+            }
+            Self::Rows => f.write_str("its tables and guests to be as told"),
+        }
+    }
+}
+
 impl Heard {
+    /// What is awaited still of the controller, at this time.
+    fn awaits(&self, now: Instant) -> Option<Awaits> {
+        let is_overdue = self.since.is_some_and(|since| now - since >= OVERDUE);
+        match self.refused.first() {
+            _ if !self.all && is_overdue => Some(Awaits::Overdue),
+            _ if !self.all => Some(Awaits::All),
+            Some(vni) => Some(Awaits::Update(*vni)),
+            None => None,
+        }
+    }
+
     /// What is answered as long as the tables are not at work.
     pub(super) fn prepare(&mut self, ack: Ack) -> Ack {
         let (vni, generation) = (ack.vni, ack.generation);
@@ -64,8 +126,9 @@ impl Driver {
     /// Replaces the programs of another layout, once the tables are as the controller wants them.
     /// Rows that failed are not waited for: others may wait for them for ever.
     pub(super) async fn take_over(&mut self) -> Result<(), StartError> {
-        let is_told = self.heard.all && self.heard.refused.is_empty() && self.refusal.is_none();
-        if !is_told || !self.parts.applier.is_idle() {
+        let is_connected = self.standing.borrow().connected;
+        if let Some(awaits) = self.awaits(is_connected) {
+            self.show(awaits);
             return Ok(());
         }
         let Some(takeover) = self.parts.takeover.take() else { return Ok(()) };
@@ -79,7 +142,30 @@ impl Driver {
         for ack in std::mem::take(&mut self.heard.prepared).into_values() {
             self.say(AgentMessage::Ack(ack));
         }
+        self.say_beat();
         Ok(())
+    }
+
+    /// What is awaited before the programs of another layout are replaced; None: nothing, or there
+    /// are none.
+    pub(super) fn awaits(&self, is_connected: bool) -> Option<Awaits> {
+        self.parts.takeover.as_ref()?;
+        match self.heard.awaits(Instant::now()) {
+            Some(Awaits::All | Awaits::Overdue) if !is_connected => Some(Awaits::Controller),
+            _ if self.refusal.is_some() => Some(Awaits::Configuration),
+            None if !self.parts.applier.is_idle() => Some(Awaits::Rows),
+            awaits => awaits,
+        }
+    }
+
+    fn show(&self, awaits: Awaits) {
+        let is_new = self
+            .standing
+            .send_if_modified(|standing| std::mem::replace(&mut standing.awaits, awaits) != awaits);
+        if is_new && awaits == Awaits::Overdue {
+            let others = self.standing.borrow().others.clone();
+            warn!("still waiting for {}", awaits.until_then(&others));
+        }
     }
 }
 
@@ -135,5 +221,27 @@ impl Takeover {
             }
             tokio::time::sleep(GLANCE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_controller_that_never_says_that_it_has_told_all_is_said_to_be_too_old() {
+        let start = Instant::now();
+        let mut heard = Heard { since: Some(start), ..Heard::default() };
+        let almost = start + OVERDUE - Duration::from_millis(1);
+        assert_eq!(heard.awaits(almost), Some(Awaits::All));
+        assert_eq!(heard.awaits(start + OVERDUE), Some(Awaits::Overdue));
+        let said = Awaits::Overdue.until_then(&[5, 7]);
+        assert!(said.contains("upgraded first; until then programs of layout v5, v7 go"), "{said}");
+        assert!(said.len() <= mizar_proto::Beat::WAITS_FOR);
+        heard.refused.insert(Vni::MIN);
+        heard.all = true;
+        assert_eq!(heard.awaits(start + OVERDUE), Some(Awaits::Update(Vni::MIN)));
+        heard.refused.clear();
+        assert_eq!(heard.awaits(start + OVERDUE), None);
     }
 }

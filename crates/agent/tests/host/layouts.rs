@@ -75,6 +75,8 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
             let agent = world::start(newer());
             let mut stream = controller.stream().await;
             assert!(stream.hello.positions.contains_key(&Vni::MIN), "the guest is seen");
+            let waits_for = stream.beat().await.waits_for.unwrap();
+            assert!(waits_for.starts_with("all that the controller has to tell"), "{waits_for}");
             stream.configure().await;
             let ack = stream.update(VpcUpdate::full(Vni::MIN, at(2), rows(&two))).await;
             assert!(is_prepared(&ack), "{ack:?}");
@@ -97,6 +99,7 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
         let ack = stream.ack().await;
         assert!(!is_prepared(&ack) && ack.generation == at(2), "{ack:?}");
         world::all_applied(&ack);
+        assert_eq!(stream.beat().await.waits_for, None, "it is said at once");
         until(|| !is_pinned(LAYOUT)).await;
         assert_eq!(program_of("a"), program_of("b"));
         assert_ne!(program_of_nic(), nic);
@@ -105,6 +108,31 @@ fn another_layout_takes_over_once_all_is_told_and_the_old_one_until_then_is_not_
         assert_eq!(world::status("h1").await.waits_for, None);
         assert!(world::metrics("h1").await.contains("mizar_agent_waiting 0"));
         assert!(a.succeeds("ping -c 1 -W 2 10.0.0.6") && b.succeeds("ping -c 1 -W 2 10.0.0.5"));
+        world::kill(agent).await;
+    });
+}
+
+#[test]
+fn an_agent_that_is_never_told_all_says_that_controllers_are_upgraded_first() {
+    let name = "layouts::an_agent_that_is_never_told_all_says_that_controllers_are_upgraded_first";
+    if std::env::var_os("MIZAR_TEST_FULL").is_none() {
+        println!("SKIPPED: long; MIZAR_TEST_FULL runs it");
+        return;
+    }
+    world::enter(name, || async {
+        let (mut controller, _serving) = FakeController::listen();
+        let agent = world::start(world::options());
+        controller.stream().await.configure().await;
+        world::kill(agent).await;
+        let agent = world::start(newer());
+        let mut stream = controller.stream().await;
+        stream.configure().await;
+        let says = |text: Option<String>| text.unwrap().contains("has to be upgraded first");
+        while !says(stream.beat().await.waits_for) {}
+        assert!(says(world::status("h1").await.waits_for));
+        // It was only slow.
+        stream.say(ControllerMessage::Complete).await;
+        while stream.beat().await.waits_for.is_some() {}
         world::kill(agent).await;
     });
 }

@@ -4,7 +4,7 @@
 
 use mizar_agent::{ModeChoice, Options};
 use mizar_proto::pb::controller_server::{Controller, ControllerServer};
-use mizar_proto::{Ack, AgentMessage, ControllerMessage, Hello, Outcome, RowError, pb};
+use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, RowError, pb};
 use mizar_vpc::{Generation, HostConfig, NetworkRow, PortRow, SlotHolders, VpcRows, VpcUpdate};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,6 +26,8 @@ const AGENT: &str = "MIZAR_TEST_AGENT";
 pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
 /// Another host, on the same link.
 pub(crate) const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
+/// One more.
+pub(crate) const THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 3));
 
 /// Runs a scenario, the body of the test `name`, in network and mount namespaces of its own with a
 /// BPF file system; all ends with it. Skips it without root.
@@ -274,7 +276,11 @@ impl Stream {
     pub(crate) async fn configure(&self) {
         let config = HostConfig {
             name: self.hello.host.clone(),
-            underlay: if self.hello.host.as_str() == "h1" { HERE } else { THERE },
+            underlay: match self.hello.host.as_str() {
+                "h1" => HERE,
+                "h2" => THERE,
+                _ => THIRD,
+            },
             fleet: vec!["100.64.0.0/10".parse().unwrap()],
             keys: None,
         };
@@ -296,6 +302,15 @@ impl Stream {
                 AgentMessage::Ack(ack) => return ack,
                 AgentMessage::Beat(_) => {}
                 AgentMessage::Hello(hello) => panic!("a second hello: {hello:?}"),
+            }
+        }
+    }
+
+    /// The agent's next sign of life.
+    pub(crate) async fn beat(&mut self) -> Beat {
+        loop {
+            if let AgentMessage::Beat(beat) = self.message().await {
+                return beat;
             }
         }
     }
@@ -396,8 +411,25 @@ fn set_up_nic() {
         ip("link set lo up");
         ip("link add nic type veth peer name wire");
         ip("address add 100.64.0.1/24 dev nic");
+        // Its link-local address is there at once, not when a second has shown that it is unique.
+        std::fs::write("/proc/sys/net/ipv6/conf/nic/accept_dad", "0").unwrap();
         ip("link set nic up");
         ip("link set wire up");
+    }
+}
+
+/// Joins namespaces to the far end of the NIC's link, as hosts h2, h3 and so on.
+pub(crate) fn set_up_others(others: &[&Guest]) {
+    ip("link add wires type bridge");
+    ip("link set wires up");
+    ip("link set wire master wires");
+    for (number, other) in (2..).zip(others) {
+        let namespace = other.namespace();
+        ip(&format!("link add wire{number} type veth peer name nic netns {}", namespace.display()));
+        ip(&format!("link set wire{number} master wires up"));
+        other.run("ip link set lo up");
+        other.run(&format!("ip address add 100.64.0.{number}/24 dev nic"));
+        other.run("ip link set nic up");
     }
 }
 

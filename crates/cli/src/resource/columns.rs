@@ -106,7 +106,10 @@ fn host_state(it: &Object<HostSpec, HostStatus>) -> String {
         Some(status) if status.alive => "away",
         Some(_) => "silent",
     };
-    if it.spec.cordoned { format!("{alive},cordoned") } else { alive.to_owned() }
+    let upgrading = it.status.as_ref().is_some_and(HostStatus::is_upgrading);
+    let more = [(upgrading, "upgrading"), (it.spec.cordoned, "cordoned")];
+    let more = more.into_iter().filter_map(|(is_so, word)| is_so.then_some(word));
+    list(&[alive].into_iter().chain(more).collect::<Vec<_>>())
 }
 
 fn tenant(it: &Object<TenantSpec, TenantStatus>) -> Row {

@@ -5,7 +5,7 @@ use super::show::yaml;
 use crate::output;
 use anyhow::Result;
 use mizar_vpc::Manifest;
-use mizar_vpc::manifest::{Condition, Timing};
+use mizar_vpc::manifest::{Condition, Object, Timing};
 use std::fmt::Write;
 
 /// The agent's own steps: they say how long they took, not when they ended.
@@ -34,11 +34,15 @@ pub(crate) fn describe(manifest: &Manifest) -> Result<String> {
     status.remove("conditions");
     status.remove("timings");
     section(&mut page, "as it stands", &value["status"])?;
-    if let Manifest::Endpoint(endpoint) = manifest
-        && let Some(status) = &endpoint.status
-    {
-        conditions(&mut page, &status.conditions);
-        timings(&mut page, &status.timings);
+    match manifest {
+        Manifest::Endpoint(Object { status: Some(status), .. }) => {
+            conditions(&mut page, &status.conditions);
+            timings(&mut page, &status.timings);
+        }
+        Manifest::Host(Object { status: Some(status), .. }) => {
+            conditions(&mut page, &status.conditions);
+        }
+        _ => {}
     }
     Ok(page)
 }
@@ -123,5 +127,18 @@ as it stands
   interface  500 µs  -         █████
   ready      2.0 ms  3.0 ms              ████████████████████";
         assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn a_host_that_is_being_upgraded_says_what_it_waits_for() {
+        let manifest = serde_saphyr::from_str(
+            "{kind: Host, metadata: {name: h1}, spec: {underlay: 192.0.2.1}, status: {conditions: \
+             [{type: Upgrading, status: 'True', reason: Waiting, message: for it}]}}",
+        );
+        let page = describe(&manifest.unwrap()).unwrap();
+        let expected = "
+  CONDITION  IS    REASON   MESSAGE
+  Upgrading  True  Waiting  for it";
+        assert!(page.ends_with(expected), "{page}");
     }
 }

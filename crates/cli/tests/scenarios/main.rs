@@ -28,4 +28,5 @@ mod told;
 mod topology;
 mod traffic;
 mod upgrades;
+mod watched;
 mod world;

@@ -2,8 +2,12 @@
 
 use crate::topology::{cloud, network, vpc};
 use crate::traffic::{Numbered, Stream};
-use crate::world::{World, until};
+use crate::watched::{Change, Watched, become_agent};
+use crate::world::{World, is_full, until};
 use mizar_packet::tables::LAYOUT;
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -55,6 +59,13 @@ impl World {
         self.look();
     }
 
+    /// Whether the controller says that programs of another layout are at work there.
+    fn is_upgrading(&self, host: &str) -> bool {
+        let host = self.asks(&["describe", "host", host]);
+        assert!(host.status.success(), "{host:?}");
+        String::from_utf8(host.stdout).unwrap().contains("\n  Upgrading  True")
+    }
+
     fn has_layout(&self, host: &str, layout: u32) -> bool {
         self.host(host).pins.join(format!("v{layout}")).exists()
     }
@@ -90,21 +101,122 @@ fn every_host_goes_to_another_layout_and_back_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_change_of_layout_that_is_cut_short_anywhere_loses_nothing() {
-    let Some(mut world) = World::new("cut", &spread()) else { return };
+fn a_change_of_layout_that_is_killed_at_each_of_its_steps_loses_nothing() {
+    let test = "upgrades::a_change_of_layout_that_is_killed_at_each_of_its_steps_loses_nothing";
+    become_agent();
+    let Some(mut world) = World::new("steps", &spread()) else { return };
     let traffic = Traffic::start(&world);
-    // Of the sender and of its bouncer; the layout at work is another each time that one is done.
-    for (round, delay) in [100, 250, 350, 400, 450, 500, 550, 600, 700].into_iter().enumerate() {
-        let layout = if round % 3 == 2 { LAYOUT } else { NEXT };
-        ["h1", "h2"].iter().for_each(|host| world.replace_agent(host, layout));
-        std::thread::sleep(Duration::from_millis(delay));
+    // Of the receivers, one of which sends, too, and of their bouncer.
+    let mut takeovers = ["h4", "h2"].map(Takeover::new);
+    takeovers.iter().for_each(|it| world.kill_agent(it.host));
+    while takeovers.iter().any(|it| !it.is_over) {
+        let going = takeovers.iter_mut().filter(|it| !it.is_over);
+        let world = &world;
+        let going: Vec<_> = going.map(|it| it.start(world, test)).collect();
+        thread::scope(|scope| {
+            going.into_iter().for_each(|run| drop(scope.spawn(|| run.kill_at_next_step(world))));
+        });
     }
-    for host in ["h1", "h2"] {
-        world.replace_agent(host, NEXT);
-        world.comes_to_layout(host, NEXT);
-        traffic.goes_on();
+    for takeover in &takeovers {
+        println!("{}: killed at {:?}", takeover.host, takeover.killed_at);
+        let count = |change| takeover.killed_at.iter().filter(|it| it.change == change).count();
+        assert!(count(Change::REPLACE) > 0, "what hangs on the NIC");
+        let guests = world.guests().iter().filter(|guest| guest.host == takeover.host).count();
+        assert!(count(Change::FILTER) >= guests, "each guest's program");
+        assert!(count(Change::REMOVE_FOLDER) > 0, "the other layout's");
+        world.start_agent_with(takeover.host, &format!("--layout {NEXT}"));
     }
+    for takeover in &takeovers {
+        world.comes_to_layout(takeover.host, NEXT);
+        until("it is said to be at work", || !world.is_upgrading(takeover.host));
+    }
+    traffic.goes_on();
     traffic.finish();
+}
+
+/// What it is always killed at before a program is replaced: nothing that is at work is touched
+/// until then. The folder and its tables, what is in them, the first program.
+const EARLY: [Change; 3] =
+    [Change::Call("BPF_OBJ_PIN"), Change::Call("BPF_MAP_UPDATE_BATCH"), Change::REPLACE];
+
+/// A change of layout that is killed and begun anew until there is no step left.
+struct Takeover {
+    host: &'static str,
+    killed_at: Vec<Step>,
+    is_over: bool,
+}
+
+/// A change of what outlives the agent, before which it is killed once.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    /// How many programs were replaced before it on the NIC.
+    replaced: usize,
+    change: Change,
+    /// How many like it there were since.
+    repeated: usize,
+}
+
+/// One try at it.
+struct Run<'a> {
+    takeover: &'a mut Takeover,
+    agent: Watched,
+    pins: PathBuf,
+}
+
+impl Takeover {
+    const fn new(host: &'static str) -> Self {
+        Self { host, killed_at: Vec::new(), is_over: false }
+    }
+
+    fn start(&mut self, world: &World, test: &str) -> Run<'_> {
+        let agent = world.start_watched_agent(self.host, &format!("--layout {NEXT}"), test);
+        let pins = world.host(self.host).pins.clone();
+        Run { takeover: self, agent, pins }
+    }
+
+    /// The step that a change is, if the agent shall be killed at it some time: at each if time
+    /// does not matter, and otherwise at each replacement and at the first of the calls that come
+    /// with them.
+    fn step(seen: &[Change], change: Change) -> Option<Step> {
+        let replaced = seen.iter().filter(|it| **it == Change::REPLACE).count();
+        let since = seen.iter().rev().take_while(|it| **it != Change::REPLACE);
+        let repeated = since.filter(|it| **it == change).count();
+        let is_first = repeated == 0 && (replaced > 0 || EARLY.contains(&change));
+        let is_step = match change {
+            _ if is_full() => true,
+            Change::FILTER => replaced > 0,
+            Change::Call(_) => is_first,
+            Change::Netlink(_) => false,
+        };
+        is_step.then_some(Step { replaced, change, repeated })
+    }
+}
+
+impl Run<'_> {
+    fn kill_at_next_step(self, world: &World) {
+        let Self { takeover, agent, pins } = self;
+        let [old, new] = [LAYOUT, NEXT].map(|layout| pins.join(format!("v{layout}")));
+        let mut seen = Vec::new();
+        agent.kill_at(|change| {
+            let Some(change) = change else {
+                takeover.is_over = !old.exists();
+                return takeover.is_over;
+            };
+            let step = Takeover::step(&seen, change);
+            let step = step.filter(|step| !takeover.killed_at.contains(step));
+            if step.as_ref().is_some_and(|it| it.replaced == 0 && it.change == Change::REPLACE) {
+                assert!(world.is_upgrading(takeover.host), "{} says nothing", takeover.host);
+            }
+            seen.push(change);
+            let is_next = step.is_some();
+            takeover.killed_at.extend(step);
+            is_next
+        });
+        if takeover.killed_at.iter().all(|step| step.replaced == 0) {
+            // Nothing there is at work: the next run makes all of it, too.
+            let _ = fs::remove_dir_all(new);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::place::Place;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -192,6 +193,11 @@ impl World {
         mizar(&["lab", "guest", "--lab", &self.lab, name, "--network", network, "--host", host])
     }
 
+    /// Where a file may be that goes with the lab.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// A file with manifests.
     pub(crate) fn manifests(&self, text: &str) -> String {
         let file = self.folder.path().join("manifests.yaml");
@@ -213,9 +219,17 @@ impl World {
     /// The same with more options.
     pub(crate) fn start_agent_with(&self, host: &str, options: &str) {
         let mizar = env!("CARGO_BIN_EXE_mizar");
-        let script = self.folder.path().join(options.replace(['-', ' ', '='], "_"));
+        self.start_agent_in_script(host, &format!("exec {mizar} \"$@\" {options}"));
+    }
+
+    /// The same by a line of a shell, which is given the agent's arguments.
+    pub(crate) fn start_agent_in_script(&self, host: &str, line: &str) {
+        let mut hasher = std::hash::DefaultHasher::new();
+        line.hash(&mut hasher);
+        let script = self.folder.path().join(format!("agent-{:x}", hasher.finish()));
+        // One that runs cannot be written.
         if !script.exists() {
-            fs::write(&script, format!("#!/bin/sh\nexec {mizar} \"$@\" {options}\n")).unwrap();
+            fs::write(&script, format!("#!/bin/sh\n{line}\n")).unwrap();
             fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         }
         self.start_agent_by(host, &script);
@@ -356,13 +370,17 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
+/// Whether all is to be tried, however long it takes.
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("MIZAR_TEST_FULL").is_some()
+}
+
 /// Whether a long test does not run now, which is said.
 pub(crate) fn is_left_out() -> bool {
-    let left_out = std::env::var_os("MIZAR_TEST_FULL").is_none();
-    if left_out {
+    if !is_full() {
         println!("SKIPPED: long; MIZAR_TEST_FULL runs it");
     }
-    left_out
+    !is_full()
 }
 
 /// Runs the program; what it prints. It must succeed.
@@ -382,11 +400,14 @@ fn said(output: &Output) -> String {
 }
 
 /// Kills a process that the lab has started, and waits until it is gone.
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
     until("the killed process is gone", || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+        // Its files are open for as long as any of its threads has work of the kernel's to end.
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let is_dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
+        is_dead && threads <= 1
     });
 }

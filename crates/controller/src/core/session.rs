@@ -245,6 +245,9 @@ impl Core {
         for vni in self.loads.take(host, beat, now) {
             self.look_at_load(vni);
         }
+        if self.desk.wait(host, beat.waits_for.as_deref(), now) {
+            self.tell_host(host, now);
+        }
     }
 
     fn set_alive(&mut self, host: &Name) {

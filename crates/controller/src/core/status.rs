@@ -1,7 +1,7 @@
 //! How resources stand: derived from what hosts have acknowledged, never stored.
 
 use super::Core;
-use crate::desk::RowState;
+use crate::desk::{HostState, RowState};
 use crate::planner;
 use crate::time::Time;
 use mizar_vpc::catalog::{EndpointRecord, HostRecord, NetworkRecord, Record, VpcRecord};
@@ -150,6 +150,7 @@ impl Core {
             slots: slots.sum::<usize>() as u64,
             behind,
             errors,
+            conditions: state.and_then(|state| upgrading(state, now)).into_iter().collect(),
         }
     }
 
@@ -211,6 +212,11 @@ impl Core {
         }
     }
 
+    /// Whether programs of another layout are at work on a host.
+    fn is_upgrading(&self, host: &Name) -> bool {
+        self.desk.host(host).is_some_and(|state| state.waits.is_some())
+    }
+
     /// Whether the endpoint's host has it.
     fn attached(&self, endpoint: &EndpointRecord) -> Fact {
         self.has_port(endpoint, &endpoint.host)
@@ -229,6 +235,9 @@ impl Core {
             }
             RowState::Missing if !self.outgoing.contains_key(host) => {
                 Fact::no("Disconnected", format!("host {host} has no stream: see to its agent"))
+            }
+            RowState::Missing if self.is_upgrading(host) => {
+                Fact::no(HostStatus::UPGRADING, format!("host {host} is being upgraded"))
             }
             RowState::Missing => Fact::no("Attaching", format!("host {host} is at it")),
         }
@@ -257,6 +266,9 @@ impl Core {
                     RowState::Missing if !self.outgoing.contains_key(holder) => {
                         format!("{holder} has no stream")
                     }
+                    RowState::Missing if self.is_upgrading(holder) => {
+                        format!("{holder} is being upgraded")
+                    }
                     RowState::Missing => format!("{holder} has not acknowledged it"),
                     RowState::Failed(why) => format!("{holder}: {why}"),
                     RowState::Unheard => format!("{holder} was not heard of yet"),
@@ -274,6 +286,15 @@ impl Core {
             (false, false) => Fact::no(Fact::PARTLY, missing.join(", ")),
         }
     }
+}
+
+/// That programs of another layout are at work on a host, if they are.
+fn upgrading(state: &HostState, now: Time) -> Option<Condition> {
+    let (reason, since) = state.waits.as_ref()?;
+    let seconds = now.since(*since).as_secs();
+    let message = format!("has waited {seconds} s for {reason}");
+    let fact = Fact { status: ConditionStatus::True, ..Fact::no("Waiting", message) };
+    Some(fact.condition(HostStatus::UPGRADING))
 }
 
 /// All in one word.

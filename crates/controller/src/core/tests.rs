@@ -2,8 +2,8 @@ use super::*;
 use crate::engine::{Change, Event, Filter, List, Refusal, RefusalKind, Watch, Write, Written};
 use mizar_identity::Identity;
 use mizar_proto::{
-    Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PROTOCOL, Position, RowError,
-    TAGS,
+    Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Outcome, PROTOCOL, Position,
+    RowError, TAGS,
 };
 use mizar_store::Memory;
 use mizar_vpc::manifest::{EndpointStatus, Phase};
@@ -38,6 +38,8 @@ struct Host {
     is_complete: bool,
     /// Its agent knows nothing of tags.
     is_old: bool,
+    /// Programs of another layout are at work, and it waits for this.
+    waits_for: Option<String>,
     /// The fleet's keys, as it was told last.
     keys: Option<TagKeys>,
     /// Rows that it cannot install.
@@ -223,13 +225,18 @@ impl World {
     fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
-            let stream = self.hosts[&host].stream.as_ref();
-            let Some(session) = stream.map(|opened| opened.session) else { continue };
-            let beat = AgentMessage::Beat(mizar_proto::Beat::default());
-            self.core.hear(&host, session, beat, self.time()).unwrap();
+            self.beat(&host);
         }
         self.core.tick(self.time());
         self.turn();
+    }
+
+    /// A host gives a sign of life, if it has a stream.
+    fn beat(&mut self, host: &Name) {
+        let state = &self.hosts[host];
+        let Some(session) = state.stream.as_ref().map(|opened| opened.session) else { return };
+        let beat = Beat { waits_for: state.waits_for.clone(), ..Beat::default() };
+        self.core.hear(host, session, AgentMessage::Beat(beat), self.time()).unwrap();
     }
 
     /// Every host that has a stream has just what it should.

@@ -1,7 +1,7 @@
 //! Signs of life.
 
 use super::{check_count, rows, vni};
-use crate::error::{At, FieldError};
+use crate::error::{At, FieldError, FieldProblem};
 use crate::{Beat, Load, Usage, pb};
 
 impl From<Beat> for pb::Beat {
@@ -17,6 +17,7 @@ impl From<Beat> for pb::Beat {
             ports: Some(beat.ports.into()),
             hosts: Some(beat.hosts.into()),
             vpcs: beat.vpcs.into_iter().map(load).collect(),
+            waits_for: beat.waits_for.unwrap_or_default(),
         }
     }
 }
@@ -26,6 +27,10 @@ impl TryFrom<pb::Beat> for Beat {
 
     fn try_from(message: pb::Beat) -> Result<Self, FieldError> {
         check_count(message.vpcs.len(), 0, Self::VPCS).at("vpcs")?;
+        let (length, most) = (message.waits_for.len(), Self::WAITS_FOR);
+        if length > most {
+            return Err(FieldProblem::TextLength { length, most }).at("waits_for");
+        }
         let usage = |message: Option<pb::Usage>| message.map(Usage::from).unwrap_or_default();
         Ok(Self {
             endpoints: usage(message.endpoints),
@@ -36,6 +41,7 @@ impl TryFrom<pb::Beat> for Beat {
                 let pb::Load { vni: number, bounced, divided } = load;
                 Ok((vni(number).at("vni")?, Load { bounced, divided }))
             })?,
+            waits_for: Some(message.waits_for).filter(|it| !it.is_empty()),
         })
     }
 }

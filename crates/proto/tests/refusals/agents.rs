@@ -108,6 +108,11 @@ fn times_and_beats_are_refused_by_field() {
         beat((1..=257).map(load).collect()),
         "vpcs: 257 entries: there must be from 0 to 256"
     );
+    refused!(
+        Beat,
+        pb::Beat { waits_for: "x".repeat(513), ..pb::Beat::default() },
+        "waits_for: a text of 513 bytes: it must have at most 512"
+    );
 }
 
 #[test]

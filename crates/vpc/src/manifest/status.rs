@@ -79,6 +79,9 @@ statuses! {
         /// What it could not do, by row.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         pub errors: BTreeMap<String, String>,
+        /// What is so with it for the time being: `Upgrading`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub conditions: Vec<Condition>,
     }
 
     /// How a tenant stands.
@@ -151,15 +154,28 @@ statuses! {
     }
 }
 
+impl HostStatus {
+    /// The condition of one on which programs of another layout are at work still.
+    pub const UPGRADING: &str = "Upgrading";
+
+    /// Whether programs of another layout are at work on it still.
+    pub fn is_upgrading(&self) -> bool {
+        is_so(&self.conditions, Self::UPGRADING)
+    }
+}
+
 impl EndpointStatus {
     /// The condition of one that is about to move: its interface is there already.
     pub const PREPARED: &str = "Prepared";
 
     /// Whether the host that it is about to move to has its interface.
     pub fn is_prepared(&self) -> bool {
-        let is_so = |it: &Condition| it.status == ConditionStatus::True;
-        self.conditions.iter().any(|it| it.r#type == Self::PREPARED && is_so(it))
+        is_so(&self.conditions, Self::PREPARED)
     }
+}
+
+fn is_so(conditions: &[Condition], r#type: &str) -> bool {
+    conditions.iter().any(|it| it.r#type == r#type && it.status == ConditionStatus::True)
 }
 
 /// All of an endpoint's status in one word.
@@ -202,16 +218,17 @@ impl fmt::Display for Phase {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What: `Attached` (the host has it), `Bounced` (the bouncers have it), `Routed` (the
-    /// dividers know its network), `Prepared` (the host that it is about to move to has its
-    /// interface), `Ready`.
+    /// What. Of an endpoint: `Attached` (the host has it), `Bounced` (the bouncers have it),
+    /// `Routed` (the dividers know its network), `Prepared` (the host that it is about to move to
+    /// has its interface), `Ready`. Of a host: `Upgrading` (programs of another layout are at work
+    /// still, until the tables of its agent's are as told).
     pub r#type: String,
     /// Whether it is so.
     pub status: ConditionStatus,
-    /// Why not, in one word for programs.
+    /// Why, in one word for programs.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// Why not, for people.
+    /// Why, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }

@@ -16,7 +16,10 @@ const UNSAFE_SHIMS: &[Exception] = &[
     ("crates/agent/src/packet_socket.rs", "AF_PACKET sockets"),
     ("crates/agent/tests/netlink_world/mod.rs", "unshare(2) and bpf(2) for a test of its own"),
     ("crates/bench/src/sys.rs", "bpf(2) takes pointers; unshare"),
-    ("crates/cli/tests/scenarios/sys.rs", "setns(2), and packet and ICMP sockets, for tests"),
+    (
+        "crates/cli/tests/scenarios/sys.rs",
+        "setns(2), seccomp(2), packet and ICMP sockets, for tests",
+    ),
     ("crates/lab/src/sys.rs", "unshare, ioctl, and code between fork and exec"),
 ];
 

@@ -68,6 +68,14 @@ impl World {
                 self.hosts.values_mut().for_each(|host| host.stream = None);
                 String::new()
             }
+            "waits" => {
+                let (host, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+                let reason = Some(reason.to_owned()).filter(|it| !it.is_empty());
+                self.hosts.get_mut(&name(host)).unwrap().waits_for = reason;
+                self.beat(&name(host));
+                String::new()
+            }
+            "host" => self.host_conditions(rest),
             "slots" => self.slots(rest),
             "rows" => self.rows(rest),
             "status" => {
@@ -79,6 +87,20 @@ impl World {
             }
             _ => panic!("no command {command}"),
         }
+    }
+
+    /// Whether a host can be counted on, and its conditions.
+    fn host_conditions(&self, host: &str) -> String {
+        let reference = Ref::global(Kind::Host, name(host));
+        let found = self.core.get(&Identity::local(), &reference, self.time());
+        let Ok(Manifest::Host(it)) = found else { return "none".to_owned() };
+        let status = it.status.unwrap();
+        let is_there = if status.connected { "connected" } else { "disconnected" };
+        let conditions = status
+            .conditions
+            .iter()
+            .map(|it| format!("\n{} {:?} {}: {}", it.r#type, it.status, it.reason, it.message));
+        is_there.to_owned() + &conditions.collect::<String>()
     }
 
     /// Each holder of a network's slots, with how many it has in each state.
