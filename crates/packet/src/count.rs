@@ -44,7 +44,7 @@ paths! {
     Answered = "answered", "answered on behalf of the network (ARP, ND, DHCP, ICMP)";
     Bounced = "bounced", "re-addressed by this host as a bouncer";
     Divided = "divided", "re-addressed by this host as a divider";
-    Missed = "missed", "sent to another bouncer, or from a former one to a divider, for want of a row";
+    Missed = "missed", "sent to another bouncer, or on to a divider, for want of a row";
     Returned = "returned", "sent back, to a bouncer or its sender: the endpoint has left this host";
     Arrived = "arrived", "unwrapped for an endpoint of this host";
     ArrivedBounced = "arrived_bounced", "of those, by way of a bouncer";
