@@ -46,8 +46,14 @@ fn lead<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Dropp
         // sender asks this host, which held a part once: whoever holds it now is asked, once.
         let now = tables.now();
         let choice = choose::divider(tables, config, incoming.vni, &incoming.flow.dst, now);
-        let choice = choice.map_err(dropped)?;
-        if is_stale { (choice.host, 0, choice.path) } else { (choice.host, MISSED, Path::Missed) }
+        if is_stale {
+            let choice = choice.map_err(dropped)?;
+            (choice.host, 0, choice.path)
+        } else {
+            // A divider, or who knows none, says what is missing here.
+            let choice = choice.map_err(|_| dropped(Reason::NoRoute))?;
+            (choice.host, MISSED, Path::Missed)
+        }
     };
     send(frame, tables, config, &incoming, way, vpc.index)
 }
