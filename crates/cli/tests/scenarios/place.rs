@@ -49,9 +49,20 @@ impl Place {
         self.run(|| Command::new(words[0]).args(&words[1..]).output().unwrap())
     }
 
-    /// Listens at all addresses of both families.
+    /// Listens at all addresses of both families. A listener that has been closed may still be there
+    /// for a moment, in a process that another thread has forked and that is not its program yet.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
-        self.run(|| TcpListener::bind(("::", port)).unwrap())
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.run(|| TcpListener::bind(("::", port))) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline =>
+                {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                listener => return listener.unwrap(),
+            }
+        }
     }
 
     pub(crate) fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
