@@ -336,6 +336,7 @@ pub(super) const CHARTS: &[Chart] = &[
         form: Bars(&[
             ("an agent is killed", Own("faults.agent_kill.lost")),
             ("agents are replaced", Own("faults.agent_upgrade.lost")),
+            ("tables of another layout", Own("faults.agent_layout.lost")),
             ("no controller", Own("faults.controller_down.lost")),
             ("a bouncer dies, somebody new", Own("faults.bouncer_death.lost")),
             ("another guest's host dies", Own("faults.host_death.lost")),
@@ -352,6 +353,7 @@ pub(super) const CHARTS: &[Chart] = &[
         form: Bars(&[
             ("an agent is killed", Own("faults.agent_kill.gap_ms")),
             ("agents are replaced", Own("faults.agent_upgrade.gap_ms")),
+            ("tables of another layout", Own("faults.agent_layout.gap_ms")),
             ("no controller", Own("faults.controller_down.gap_ms")),
             ("a bouncer dies, somebody new", Own("faults.bouncer_death.gap_ms")),
             ("another guest's host dies", Own("faults.host_death.gap_ms")),
