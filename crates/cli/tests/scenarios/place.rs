@@ -49,8 +49,9 @@ impl Place {
         self.run(|| Command::new(words[0]).args(&words[1..]).output().unwrap())
     }
 
-    /// Listens at all addresses of both families. A listener that has been closed may still be there
-    /// for a moment, in a process that another thread has forked and that is not its program yet.
+    /// Listens at all addresses of both families. A listener that has been closed may still be
+    /// there for a moment, in a process that another thread has forked and that is not its program
+    /// yet.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
         let deadline = Instant::now() + PATIENCE;
         loop {
