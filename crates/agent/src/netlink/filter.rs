@@ -93,23 +93,24 @@ pub(super) fn attach(
     hook: Hook,
     (program, earlier): (BorrowedFd<'_>, Earlier),
 ) -> Result<()> {
-    let (socket, ours) = (&mut worker.host, shared_block(&worker.instance, program)?);
+    // Of guests, the block that a new interface shares.
+    let ours = match hook {
+        Hook::Guest => Some(shared_block(&worker.instance, program)?),
+        Hook::NicIn | Hook::NicOut => None,
+    };
+    let socket = &mut worker.host;
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     let header = tc_header(index, QDISC_HANDLE, QDISC_PARENT, 0);
     let qdisc = Request::new("add the qdisc for filters", libc::RTM_NEWQDISC, flags, &header);
-    let qdisc = match hook {
-        Hook::Guest => qdisc.text(libc::TCA_KIND, "ingress").number(TCA_INGRESS_BLOCK, ours),
-        Hook::NicIn | Hook::NicOut => qdisc.text(libc::TCA_KIND, "clsact"),
+    let qdisc = match ours {
+        Some(block) => qdisc.text(libc::TCA_KIND, "ingress").number(TCA_INGRESS_BLOCK, block),
+        None => qdisc.text(libc::TCA_KIND, "clsact"),
     };
     let is_new = unless(socket.execute(qdisc), &[libc::EEXIST])?;
     let earlier = if is_new { Earlier::Kept } else { earlier };
 
     let (parent, handle) = hook.place();
-    let shared = match hook {
-        Hook::Guest if is_new => Some(ours),
-        Hook::Guest => block(socket, index)?,
-        Hook::NicIn | Hook::NicOut => None,
-    };
+    let shared = if ours.is_none() || is_new { ours } else { block(socket, index)? };
     let (index, parent) = shared.map_or((index, parent), |block| (BLOCK, block));
     let header = tc_header(index, handle, parent, INFO);
     let (flags, allowed): (_, &[i32]) = match earlier {
@@ -139,8 +140,8 @@ fn block(socket: &mut Socket, index: u32) -> Result<Option<u32>> {
         .get(request, |payload| Some(Attributes::after(payload, HEADER).number(TCA_INGRESS_BLOCK)))
 }
 
-/// Removes the filter that [`attach`] attached; whether it was there. The qdisc stays, since
-/// others may use it.
+/// Removes the filter that [`attach`] attached to the NIC; whether it was there. The qdisc stays,
+/// since others may use it. That of guests goes with the last of their interfaces.
 ///
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused).

@@ -160,7 +160,8 @@ impl Netlink {
         self.requests.run(attach).await
     }
 
-    /// Removes the program that [`Netlink::attach_filter`] attached; whether there was one.
+    /// Removes the program that [`Netlink::attach_filter`] attached to the NIC; whether there was
+    /// one. What guests share goes with the last of their interfaces.
     ///
     /// # Errors
     /// [`Error::Refused`].
