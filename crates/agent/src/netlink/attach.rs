@@ -45,6 +45,8 @@ const GUEST_FEATURES: [(&str, bool); 8] = [
 struct Pair {
     host: u32,
     guest: Link,
+    /// Whether it was made just now, and so has neither addresses nor routes of ours.
+    is_new: bool,
 }
 
 /// What is there under the name of an endpoint's link.
@@ -157,7 +159,7 @@ fn look_up_pair(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> 
                 && guest.peer == Some(host.index)
                 && (spec.index == 0 || spec.index == host.index) =>
         {
-            Present::Right(Pair { host: host.index, guest })
+            Present::Right(Pair { host: host.index, guest, is_new: false })
         }
         _ => Present::Wrong(host),
     })
@@ -180,7 +182,7 @@ fn create(worker: &mut Worker, guest: &mut Guest, spec: &EndpointSpec) -> Result
         index => index,
     };
     match link::find(&mut guest.socket, &spec.interface) {
-        Ok(Some(guest)) if guest.peer == Some(host) => Ok(Pair { host, guest }),
+        Ok(Some(guest)) if guest.peer == Some(host) => Ok(Pair { host, guest, is_new: true }),
         result => {
             undo(worker, spec);
             Err(result.err().unwrap_or_else(|| link::missing(&spec.interface)))
@@ -265,10 +267,15 @@ fn complete(
         link::set_up(&mut worker.host, host)?;
         link::set_up(&mut guest.socket, index)
     })?;
+    let (socket, is_new) = (&mut guest.socket, pair.is_new);
     steps.take(Step::Addresses, || {
-        guest::set_addresses(&mut guest.socket, index, &spec.addresses)
+        let present = if is_new { vec![] } else { guest::list_addresses(socket, index)? };
+        guest::set_addresses(socket, index, &spec.addresses, &present)
     })?;
-    steps.take(Step::Routes, || route::set(&mut guest.socket, index, &spec.routes()))
+    steps.take(Step::Routes, || {
+        let present = if is_new { vec![] } else { route::list_ours(socket, index)? };
+        route::set(socket, index, &spec.routes(), &present)
+    })
 }
 
 /// The host's stack neither has an address here nor asks for any.

@@ -32,7 +32,8 @@ pub(super) struct Listed {
     protocol: u8,
 }
 
-/// Gives the interface these addresses, and takes away what an earlier call gave and is not wanted.
+/// Gives the interface these addresses beside those that are `present`, of which it takes away what
+/// an earlier call gave and is not wanted.
 /// IPv6 addresses skip duplicate address detection: they are assigned, not chosen.
 ///
 /// # Errors
@@ -41,8 +42,8 @@ pub(super) fn set_addresses(
     socket: &mut Socket,
     index: u32,
     wanted: &[GuestAddress],
+    present: &[Listed],
 ) -> Result<()> {
-    let present = list_addresses(socket, index)?;
     let is_wanted = |listed: &Listed| wanted.iter().any(|guest| guest.address == listed.address);
     for stale in present.iter().filter(|listed| listed.protocol == PROTOCOL && !is_wanted(listed)) {
         let what = "remove a former address";

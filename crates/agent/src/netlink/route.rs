@@ -44,23 +44,37 @@ impl Route {
     }
 }
 
-/// Gives the guest these routes by its interface, and takes away former ones. A guest that has a
-/// default route by another interface keeps that one.
+/// The routes by an interface that [`set`] has set.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub(super) fn list_ours(socket: &mut Socket, index: u32) -> Result<Vec<Route>> {
+    let mut present = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        present.extend(list(socket, family as u8, PROTOCOL)?);
+    }
+    let ours = present
+        .into_iter()
+        .filter(|it| it.protocol == PROTOCOL && it.interface == Some(index))
+        .filter_map(|Listed { destination, gateway, .. }| {
+            Some(Route { destination, gateway: gateway? })
+        });
+    Ok(ours.collect())
+}
+
+/// Gives the guest these routes by its interface beside those that are `present` of ours, of which
+/// it takes away the former ones. A guest that has a default route by another interface keeps that
+/// one.
 ///
 /// # Errors
 /// [`Error::Refused`]: also a route to the same destination by another interface, if it is no
 /// default route.
-pub(super) fn set(socket: &mut Socket, index: u32, wanted: &[Route]) -> Result<()> {
-    let mut present = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let ours = |it: &Listed| it.protocol == PROTOCOL && it.interface == Some(index);
-        present.extend(list(socket, family as u8, PROTOCOL)?.into_iter().filter(ours));
-    }
-    let present = present.into_iter().filter_map(|it| {
-        let Listed { destination, gateway, .. } = it;
-        Some(Route { destination, gateway: gateway? })
-    });
-    let present: Vec<_> = present.collect();
+pub(super) fn set(
+    socket: &mut Socket,
+    index: u32,
+    wanted: &[Route],
+    present: &[Route],
+) -> Result<()> {
     for stale in present.iter().filter(|route| !wanted.contains(route)) {
         let what = "remove a former route";
         let request = request(what, libc::RTM_DELROUTE, 0, index, stale);

@@ -113,7 +113,7 @@ fn a_tenant_has_what_it_was_granted() {
     let tenant = TenantSpec { hosts, max_endpoints, ..TenantSpec::default() };
     apply(&mut catalog, &Manifest::Tenant(Object::new(metadata("acme"), tenant)));
     let mut granted = host(2, |_| ());
-    granted.metadata_mut().labels = serde_saphyr::from_str("{pool: acme}").unwrap();
+    granted.metadata_mut().labels = serde_json::from_str(r#"{"pool": "acme"}"#).unwrap();
     apply(&mut catalog, &granted);
     apply(&mut catalog, &vpc("red", |spec| spec.tenant = Some(name("acme"))));
     apply(&mut catalog, &network("red/web", |_| ()));
