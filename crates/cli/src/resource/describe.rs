@@ -96,8 +96,8 @@ mod tests {
              resourceVersion: '1.7'}, spec: {network: front, host: h1, attachment: {veth: {netns: \
              /run/n, interface: eth0}}}, status: {phase: Degraded, v4: 10.0.1.2, conditions: \
              [{type: Bounced, status: 'False', reason: Partly, message: h3 is silent}], \
-             timings: [{step: interface, micros: 500}, {step: bounced, micros: 1000}, {step: ready, \
-             micros: 3000}]}}",
+             timings: [{step: interface, micros: 500}, {step: bounced, micros: 1000}, \
+             {step: ready, micros: 3000}]}}",
         );
         let page = describe(&manifest.unwrap()).unwrap();
         let expected = "\
