@@ -184,10 +184,12 @@ pub async fn remove(pins: &Path, instance: &str) -> Result<(), Vec<String>> {
 }
 
 /// Two agents on the same tables would undo each other's work. One that was killed holds its lock
-/// until the last of its threads is gone, so a lock that is held is waited for.
+/// until the last of its threads is gone, so a lock that is held is waited for. The folder is made
+/// if it is not there, as after a boot.
 async fn lock(socket: &Path) -> Result<File, RunError> {
     let path = socket.with_added_extension("lock");
-    let file = File::create(&path);
+    let folder = socket.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let file = folder.and_then(|()| File::create(&path));
     let file = file.map_err(|source| RunError::Socket { path: path.clone(), source })?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
@@ -220,4 +222,17 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_folder_of_the_socket_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("run/mizar/agent.sock");
+        let _held = lock(&socket).await.unwrap();
+        assert!(local::listen(&socket).is_ok());
+    }
 }

@@ -38,7 +38,8 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 All manifests are read and checked before the first is sent. Up to 1,000 are applied together or
-not at all; more are applied in several steps, and applying them again goes on where it stopped.
+not at all; more are applied in several steps, and applying them again goes on where it stopped. A
+dry run takes no more than 1,000.
 
 Examples:
   mizar apply -f examples/manifests/a-vpc-with-two-networks.yaml

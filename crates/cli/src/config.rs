@@ -6,7 +6,7 @@ use crate::suggest::nearest;
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use mizar_identity::Address;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What one can do with contexts.
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ pub(crate) enum Command {
 
 const EXAMPLES: &str = "\
 The file is ~/.config/mizar/config.yaml, or what $MIZAR_CONFIG names. The first context that is made
-is the current one.
+is the current one. Files are kept with their full paths.
 
 Examples:
   mizar config set-context local --controller unix:/run/mizar/controller.sock
@@ -118,10 +118,18 @@ fn set(mut config: Config, given: &Given<'_>) -> Result<(Config, bool)> {
     if let Some(controller) = given.controller {
         context.controller = controller.clone();
     }
-    context.ca = given.ca.clone().or(context.ca.take());
-    context.credentials = given.credentials.clone().or(context.credentials.take());
+    context.ca = full(given.ca.as_deref())?.or(context.ca.take());
+    context.credentials = full(given.credentials.as_deref())?.or(context.credentials.take());
     config.current.get_or_insert_with(|| given.name.to_owned());
     Ok((config, is_new))
+}
+
+/// The path of a file, wherever it is asked from.
+fn full(path: Option<&Path>) -> Result<Option<PathBuf>> {
+    let full = path.map(|path| {
+        std::path::absolute(path).with_context(|| format!("no file is at {:?}", path.display()))
+    });
+    full.transpose()
 }
 
 #[cfg(test)]
@@ -145,6 +153,17 @@ mod tests {
         let b = config.find("b").unwrap();
         assert!(!is_new && b.ca == ca && Some(&b.controller) == second.as_ref());
         assert_eq!(config.current.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn files_are_found_from_every_folder() {
+        let controller = Some("https://b:6443".parse().unwrap());
+        let (ca, credentials) = (Some("ca.crt".into()), Some("/keys/alice.pem".into()));
+        let given = Given { ca: &ca, credentials: &credentials, ..given("b", &controller) };
+        let (config, _) = set(Config::default(), &given).unwrap();
+        let b = config.find("b").unwrap();
+        assert_eq!(b.ca, Some(std::env::current_dir().unwrap().join("ca.crt")));
+        assert_eq!(b.credentials, credentials);
     }
 
     #[test]

@@ -21,12 +21,24 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Nothing is changed. The exit status is 0 if nothing would change, and 1 if something would.
+Nothing is changed. The exit status is 0 if nothing would change, 1 if something would, and above 1
+if that is not known. At most 1,000 manifests are compared at once.
 
 Examples:
   mizar diff -f cloud/";
 
+/// As diff(1): what is in doubt does not end the program as what differs.
 pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
+    match compare(args).await {
+        Err(error) if Status::of(&error) == Status::Failed => {
+            output::error(&error);
+            Ok(Status::Usage.into())
+        }
+        compared => compared,
+    }
+}
+
+async fn compare(args: &Args) -> Result<ExitCode> {
     let found = files::read(&args.files.files)?;
     let client = args.remote.client()?;
     if found.len() > MOST_CHANGES {

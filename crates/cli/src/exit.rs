@@ -9,8 +9,8 @@ use std::process::ExitCode;
 pub(crate) const HELP: &str = "\
 Exit status:
   0  it worked
-  1  it did not; for `diff` also: something differs
-  2  the command line is wrong
+  1  it did not; for `diff`: something differs
+  2  the command line is wrong; for `diff` also: it did not work
   3  there is no such resource
   4  a conflict: it exists already, was changed since it was read, or is in use
   5  this identity may not do that
@@ -21,7 +21,7 @@ Exit status:
 pub(crate) enum Status {
     /// It did not work.
     Failed = 1,
-    /// The command line is wrong.
+    /// The command line is wrong. For `diff`, whose 1 means something else, also: it did not work.
     Usage = 2,
     /// There is no such resource.
     NotFound = 3,

@@ -54,16 +54,20 @@ pub(crate) async fn run(command: &Command) -> Result<()> {
             return output::print(&format!("all hosts sign with key {}", now.epoch));
         }
         if Instant::now() >= until {
-            let waiting: Vec<_> = now.waiting.iter().map(ToString::to_string).collect();
-            let message = format!(
-                "key {} is signed with; not taken yet by: {}",
-                now.epoch,
-                if waiting.is_empty() { "nobody".to_owned() } else { waiting.join(", ") }
-            );
-            return Err(Status::Failed.error(message));
+            return Err(late(&now));
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Not all hosts have taken the key in time.
+fn late(now: &TagsStatus) -> anyhow::Error {
+    let waiting: Vec<_> = now.waiting.iter().map(ToString::to_string).collect();
+    Status::TimedOut.error(format!(
+        "key {} is signed with; not taken yet by: {}",
+        now.epoch,
+        if waiting.is_empty() { "nobody".to_owned() } else { waiting.join(", ") }
+    ))
 }
 
 /// Asks for another turn; how far tags were before.
@@ -95,4 +99,17 @@ async fn tags(client: &Client) -> Result<TagsStatus> {
         Manifest::Fleet(fleet) => fleet.status.unwrap_or_default().tags,
         _ => TagsStatus::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_some_hosts_have_not_taken_in_time_names_them() {
+        let waiting = vec!["h1".parse().unwrap(), "h2".parse().unwrap()];
+        let error = late(&TagsStatus { epoch: 7, waiting, ..TagsStatus::default() });
+        assert_eq!(error.to_string(), "key 7 is signed with; not taken yet by: h1, h2");
+        assert_eq!(Status::of(&error), Status::TimedOut);
+    }
 }

@@ -40,8 +40,8 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-An endpoint is ready once its host and its bouncers have it, a host while it is alive. What is named
-and does not exist yet is waited for.
+An endpoint is ready once its host and its bouncers have it and the VPC's dividers know its network,
+a host while it is alive. What is named and does not exist yet is waited for.
 
 Examples:
   mizar wait endpoint blue/web-1

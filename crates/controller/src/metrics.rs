@@ -131,7 +131,7 @@ impl Metrics {
         registry.register_with_unit(
             "endpoint_ready",
             "From storing an endpoint until its host has it (attached), its bouncers have it \
-             (bounced), and both (ready)",
+             (bounced), and both, with its network known to the dividers (ready)",
             Unit::Seconds,
             self.ready_seconds.clone(),
         );

@@ -95,9 +95,9 @@ mod tests {
             "{kind: Endpoint, metadata: {name: web-1, vpc: blue, labels: {app: web}, \
              resourceVersion: '1.7'}, spec: {network: front, host: h1, attachment: {veth: {netns: \
              /run/n, interface: eth0}}}, status: {phase: Degraded, v4: 10.0.1.2, conditions: \
-             [{type: Bounced, status: 'False', reason: HolderSilent, message: h3 is silent}], \
-             timings: [{step: stored, micros: 1000}, {step: interface, micros: 500}, {step: ready, \
-             micros: 3000}]}}",
+             [{type: Bounced, status: 'False', reason: Partly, message: h3 is silent}], \
+             timings: [{step: interface, micros: 500}, {step: bounced, micros: 1000}, \
+             {step: ready, micros: 3000}]}}",
         );
         let page = describe(&manifest.unwrap()).unwrap();
         let expected = "\
@@ -119,12 +119,12 @@ as it stands
   phase: Degraded
   v4: \"10.0.1.2\"
 
-  CONDITION  IS     REASON        MESSAGE
-  Bounced    False  HolderSilent  h3 is silent
+  CONDITION  IS     REASON  MESSAGE
+  Bounced    False  Partly  h3 is silent
 
   STEP       TOOK    ENDED AT
-  stored     1.0 ms  1.0 ms    ██████████
   interface  500 µs  -         █████
+  bounced    1.0 ms  1.0 ms    ██████████
   ready      2.0 ms  3.0 ms              ████████████████████";
         assert_eq!(page, expected);
     }

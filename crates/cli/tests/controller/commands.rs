@@ -43,6 +43,15 @@ fn diff_shows_what_would_change_and_ends_with_1() {
 }
 
 #[test]
+fn diff_of_what_cannot_be_compared_does_not_end_as_if_something_differed() {
+    let world = blue();
+    let unknown = world.file("unknown.yaml", &BLUE.replace("app: web", "app: [web]"));
+    for file in ["no-such-file.yaml", unknown.to_str().unwrap()] {
+        world.run(&["diff", "-f", file]).expect(2);
+    }
+}
+
+#[test]
 fn get_shows_tables_and_manifests() {
     let world = blue();
     assert_eq!(

@@ -27,7 +27,8 @@ pub enum BindError {
     },
 }
 
-/// Listens on a local socket with mode 0600. One that a process has left behind is replaced.
+/// Listens on a local socket with mode 0600, whose folder is made if it is not there, as after a
+/// boot. One that a process has left behind is replaced.
 ///
 /// # Errors
 /// Somebody listens there, something else has the name, or the folder cannot be written.
@@ -43,7 +44,9 @@ pub async fn bind(path: &Path) -> Result<UnixListener, BindError> {
     }
     // Made where nobody else can reach it, so that there is no moment in which others may connect.
     let made = || -> io::Result<UnixListener> {
-        let hidden = tempfile::Builder::new().prefix(".m").tempdir_in(file::folder_of(path))?;
+        let folder = file::folder_of(path);
+        fs::create_dir_all(folder)?;
+        let hidden = tempfile::Builder::new().prefix(".m").tempdir_in(folder)?;
         let inner = hidden.path().join("s");
         let listener = UnixListener::bind(&inner)?;
         fs::set_permissions(&inner, Permissions::from_mode(file::SECRET))?;

@@ -151,7 +151,7 @@ async fn grpc_clients_connect_with_the_connector() {
 #[tokio::test]
 async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
     let world = World::new();
-    let path = world.folder.path().join("a.sock");
+    let path = world.folder.path().join("new/folder/a.sock");
     let first = bind(&path).await.unwrap();
     assert!(matches!(bind(&path).await, Err(BindError::Taken(_))));
     drop(first);

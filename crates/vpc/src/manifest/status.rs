@@ -147,7 +147,8 @@ statuses! {
 
     /// Who holds the slots of a network.
     pub struct SlotMapStatus {
-        /// For each holder, how many slots it has in each state: filling, active, draining.
+        /// For each holder, how many slots it has that are filling, that senders are told of
+        /// (active, leaving or doubtful), and that are draining.
         pub holders: BTreeMap<Name, [u16; 3]>,
         /// Hosts that gave slots up, and still forward what is sent to them.
         pub former: Vec<Name>,
@@ -184,10 +185,10 @@ fn is_so(conditions: &[Condition], r#type: &str) -> bool {
 )]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Phase {
-    /// Its host or all of its bouncers do not have it yet.
+    /// Its host or all of its bouncers do not have it yet, or no divider knows its network.
     #[default]
     Pending,
-    /// Its host and every active bouncer have it.
+    /// Its host and every active bouncer have it, and the VPC's dividers know its network.
     Ready,
     /// It works, and something that should be there is missing.
     Degraded,
@@ -250,8 +251,7 @@ pub enum ConditionStatus {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
-    /// Which step: `stored`, `sent`, `interface`, `addresses`, `program`, `rows`, `attached`,
-    /// `bounced`, `ready`.
+    /// Which step: `interface`, `addresses`, `program`, `rows`, `attached`, `bounced`, `ready`.
     pub step: String,
     /// When it ended, in microseconds since the request was accepted; for the agent's own steps
     /// (`interface`, `addresses`, `program`, `rows`) how long it took.
