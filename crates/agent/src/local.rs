@@ -25,8 +25,6 @@ use tonic::{Request, Response};
 
 mod metrics;
 
-pub(crate) use metrics::TextError;
-
 /// Rows of one message of a dump.
 const CHUNK: usize = 4096;
 

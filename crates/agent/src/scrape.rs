@@ -8,7 +8,7 @@ use crate::error_chain;
 use crate::link::Proof;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use mizar_identity::pki::HOST_NAME;
 use mizar_identity::role::{Action, Kind, Verb, allows};
@@ -159,7 +159,7 @@ where
         (Ok(()), method) => {
             let why = format!("{method} is not possible at {PATH}: GET is");
             let mut refused = said(StatusCode::METHOD_NOT_ALLOWED, why);
-            refused.headers_mut().insert(ALLOW, "GET".parse().expect("a literal"));
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             refused
         }
     }
@@ -172,7 +172,7 @@ fn said(status: StatusCode, words: String) -> Response<Full<Bytes>> {
 fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, kind.parse().expect("a literal"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

@@ -15,7 +15,8 @@ const HOST: &str = "host.mizar.internal:6082";
 /// no answer, and the text, or why there is none. The path comes first, then options of curl.
 pub(crate) fn of_host(world: &World, own: Option<&str>, ask: &[&str]) -> (u16, String) {
     let resolve = format!("{HOST}:127.0.0.1");
-    let ask = [&[&format!("https://{HOST}{}", ask[0]), "--resolve", &resolve], &ask[1..]].concat();
+    let url = format!("https://{HOST}{}", ask[0]);
+    let ask = [&[&url, "--resolve", &resolve], &ask[1..]].concat();
     curl(world, own, &ask)
 }
 
@@ -74,7 +75,7 @@ fn monitors_and_operators_collect_metrics_and_nobody_else() {
     let (status, text) = of_host(&world, Some(&monitor), &["/metrics", "-i", "-X", "POST"]);
     let head = text.to_lowercase();
     assert!(status == 405 && head.contains("\r\nallow: get\r\n"), "{status} {text}");
-    let long = format!("X-Long: {}", "x".repeat(20_000));
+    let long = format!("X-Long: {}", "x".repeat(9_000));
     assert_eq!(of_host(&world, Some(&monitor), &["/metrics", "-H", &long]).0, 431);
 
     let of_controller =
@@ -94,15 +95,18 @@ fn who_connects_and_says_nothing_keeps_nobody_from_collecting_metrics() {
     let _agent = agent(&world, "slow", &["--metrics", PORT]);
     let monitor = world.issue("monitor/prometheus", "monitor.pem");
     let bob = world.issue("tenant/acme/bob", "bob.pem");
-    // Far more connections than there may be handshakes.
+    // So many more connections than there may be handshakes that, if each were waited for, it would
+    // take longer than anybody waits here.
     let script = format!(
-        "for i in {{10..509}}; do eval \"exec $i<>/dev/tcp/{}\"; done; echo; exec sleep 60",
+        "for i in {{10..409}}; do eval \"exec $i<>/dev/tcp/{}\"; done; echo; exec sleep 60",
         PORT.replace(':', "/")
     );
-    let mut silent = world.start_other("bash", &["-c", &script]);
-    let mut line = String::new();
-    BufReader::new(silent.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "\n");
+    let mut silent = [(); 3].map(|()| world.start_other("bash", &["-c", &script]));
+    for silent in &mut silent {
+        let mut line = String::new();
+        BufReader::new(silent.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "\n");
+    }
     // And many who show what is not enough, and want to stay.
     let connect = ["s_client", "-quiet", "-connect", PORT, "-cert", &bob, "-key", &bob];
     let _strangers: Vec<_> = (0..20).map(|_| world.start_other("openssl", &connect)).collect();
@@ -111,7 +115,7 @@ fn who_connects_and_says_nothing_keeps_nobody_from_collecting_metrics() {
         let (status, text) = of_host(&world, Some(&monitor), &["/metrics"]);
         assert_eq!(status, 200, "{text}");
     }
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     world.alice("wait host h1 --timeout 10s").expect(0);
 }
 
