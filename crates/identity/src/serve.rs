@@ -82,8 +82,8 @@ pub struct Limits {
     pub patience: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
-    /// Connections of strangers, at a time; more are refused: of peers without a certificate, and of
-    /// those who are not expected ([`Acceptor::expecting`]).
+    /// Connections of strangers, at a time; more are refused: of peers without a certificate, and
+    /// of those who are not expected ([`Acceptor::expecting`]).
     pub strangers: usize,
     /// How long such a peer may stay.
     pub stay: Duration,

@@ -1,9 +1,10 @@
 //! How the two sides of a connection prove themselves: TLS 1.3 and nothing older.
 //!
 //! A server is believed if a trusted CA says that it is a controller, at the address that was
-//! dialled. Hosts serve too, but only those who collect metrics, who are no part of Mizar. A client without a certificate is let in as nobody, since a host that joins has none;
-//! one with a certificate that proves nothing is refused. Sessions are not resumed: a resumed
-//! one would outlive its certificate.
+//! dialled. Hosts serve too, but only those who collect metrics, who are no part of Mizar. A client
+//! without a certificate is let in as nobody, since a host that joins has none; one with a
+//! certificate that proves nothing is refused. Sessions are not resumed: a resumed one would
+//! outlive its certificate.
 
 mod verifier;
 
