@@ -34,6 +34,7 @@ mod packet_socket;
 mod places;
 mod ports;
 mod probe;
+mod scrape;
 mod standing;
 mod stream;
 mod sweep;
@@ -44,6 +45,7 @@ pub use indices::Exhausted;
 pub use link::LinkError;
 pub use node::StartError;
 pub use options::{ModeChoice, Options};
+pub use scrape::ScrapeError;
 
 use driver::Driver;
 use kernel::Pins;
@@ -53,6 +55,7 @@ use metrics::Metrics;
 use mizar_vpc::{Name, NameError};
 use netlink::{Namespace, Netlink};
 use node::Node;
+use scrape::Scrape;
 use standing::Standing;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -81,6 +84,9 @@ pub enum RunError {
     /// It could not start, or something that it needs has ended.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The port of the metrics.
+    #[error(transparent)]
+    Scrape(#[from] ScrapeError),
     /// The local socket.
     #[error("cannot listen on {}", path.display())]
     Socket {
@@ -111,10 +117,16 @@ pub enum RunError {
 pub async fn run(options: Options) -> Result<(), RunError> {
     let since = SystemTime::now();
     let host: Name = options.host.parse()?;
-    let (controller, renewing) = Link::open(&options, &host)?.split();
+    let link = Link::open(&options, &host)?;
+    let scrape = options.metrics.map(|at| Scrape::new(at, link.proof.as_ref())).transpose()?;
+    let (controller, renewing) = link.split();
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let _lock = lock(&options.socket).await?;
+    let scrape = match scrape {
+        Some(scrape) => Some(scrape.listen().await?),
+        None => None,
+    };
     let node = Node::start(&options).await?;
     let changes = node.netlink.events().await.map_err(StartError::from)?;
     let metrics = Arc::new(Metrics::new());
@@ -148,11 +160,19 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let path = &options.socket;
     let listener = local::listen(path);
     let listener = listener.map_err(|source| RunError::Socket { path: path.clone(), source })?;
+    let scraped = scrape.map(|scrape| (scrape, local.clone()));
+    let scraping = async move {
+        match scraped {
+            Some((scrape, local)) => scrape.serve(move || local.text()).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         ended = node.tasks.run() => ended.map_err(RunError::from),
         ended = driver.run(stream::dial(controller), changes) => ended.map_err(RunError::from),
         ended = local.serve(listener) => ended.map_err(RunError::Service),
         never = renewing => match never {},
+        never = scraping => match never {},
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

@@ -19,7 +19,16 @@ use thiserror::Error;
 pub(crate) struct Link {
     /// For the stream.
     pub(crate) connector: Connector,
+    /// What proves who this host is, where that is asked; it renews by itself.
+    pub(crate) proof: Option<Proof>,
     renewal: Option<Renewal>,
+}
+
+/// A host's key and certificate, and whose signatures it believes.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) trust: Trust,
 }
 
 /// What keeps the host's certificate fresh.
@@ -73,7 +82,8 @@ impl Link {
     pub(crate) fn open(options: &Options, host: &Name) -> Result<Self, LinkError> {
         let address: Address = options.controller.parse()?;
         if let Address::Unix(socket) = &address {
-            return Ok(Self { connector: Connector::local(socket), renewal: None });
+            let connector = Connector::local(socket);
+            return Ok(Self { connector, proof: None, renewal: None });
         }
         let missing = |option| LinkError::Missing { address: address.clone(), option };
         let ca = options.ca.as_ref().ok_or_else(|| missing("--ca"))?;
@@ -88,13 +98,14 @@ impl Link {
         let own = || Some(credentials.clone());
         let connector = Connector::new(&address, own(), &trust, Protocol::Http2)?;
         let asking = Connector::new(&address, own(), &trust, Protocol::Http1)?;
-        let renewal = Renewal { renewer: Renewer::new(credentials, trust), connector: asking };
-        Ok(Self { connector, renewal: Some(renewal) })
+        let renewer = Renewer::new(credentials.clone(), trust.clone());
+        let renewal = Some(Renewal { renewer, connector: asking });
+        Ok(Self { connector, proof: Some(Proof { credentials, trust }), renewal })
     }
 
     /// The connector, and what keeps the certificate fresh for as long as it runs.
     pub(crate) fn split(self) -> (Connector, impl Future<Output = Infallible>) {
-        let Self { connector, renewal } = self;
+        let Self { connector, renewal, .. } = self;
         let renewing = async move {
             let Some(Renewal { renewer, connector }) = renewal else {
                 return std::future::pending().await;
@@ -126,6 +137,7 @@ mod tests {
             credentials: file.map(|name| folder.join(name)),
             ca: Some(folder.join("ca.crt")),
             socket: "/s".into(),
+            metrics: None,
             pins: "/p".into(),
             mode: ModeChoice::Auto,
             instance: "h1".to_owned(),

@@ -148,12 +148,9 @@ impl Agent for Local {
         _: Request<pb::MetricsRequest>,
     ) -> Result<Response<pb::MetricsResponse>, tonic::Status> {
         let local = self.clone();
-        // System calls by the hundred.
-        let snapshot = tokio::task::spawn_blocking(move || local.snapshot()).await;
-        let snapshot = snapshot.map_err(|error| tonic::Status::internal(error.to_string()))?;
-        let snapshot = snapshot.map_err(|error| failed(&error))?;
-        let text = self.metrics.text(snapshot);
-        let text = text.map_err(|_| tonic::Status::internal("the metrics are malformed"))?;
+        let text = tokio::task::spawn_blocking(move || local.text()).await;
+        let text = text.map_err(|error| tonic::Status::internal(error.to_string()))?;
+        let text = text.map_err(|error| failed(&error))?;
         Ok(Response::new(pb::MetricsResponse { text }))
     }
 
@@ -202,6 +199,6 @@ fn dump(maps: &Maps, map: &str, now: u64) -> Vec<Result<pb::DumpResponse, tonic:
     entries.chunks(CHUNK).map(message).collect()
 }
 
-fn failed(error: &TableError) -> tonic::Status {
+fn failed(error: &dyn std::error::Error) -> tonic::Status {
     tonic::Status::internal(crate::error_chain(error))
 }

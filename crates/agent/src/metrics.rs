@@ -165,7 +165,8 @@ mod tests {
         let (helped, typed) = (words("# HELP "), words("# TYPE "));
         assert_eq!(helped, typed);
         let documentation = include_str!("../../../docs/metrics.md");
-        let (documentation, _) = documentation.split_once("## Controller").unwrap();
+        let (_, documentation) = documentation.split_once("### Agent").unwrap();
+        let (documentation, _) = documentation.split_once("### Controller").unwrap();
         let documented: BTreeSet<&str> = documentation
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())

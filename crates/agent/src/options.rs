@@ -1,7 +1,7 @@
 //! How an agent is told to run.
 
 use crate::kernel::{NicMode, Sizes, UnknownMode};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -22,6 +22,9 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// Where the local service listens.
     pub socket: PathBuf,
+    /// Where those who may read the metrics find them, over TLS with this host's certificate;
+    /// `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// A folder on a BPF file system for what outlives the agent.
     pub pins: PathBuf,
     /// How frames are taken from the NIC.

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use mizar_agent::{ModeChoice, kernel};
 use mizar_packet::tables::LAYOUT;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ interfaces stay when it ends, and traffic goes on: the next one takes them over.
 Examples:
   mizar agent --host h1 --nic eth0 --controller unix:/run/mizar/controller.sock
   mizar agent --host h1 --nic eth0 --controller https://controller.example:6443 \\
-      --credentials /etc/mizar/host.pem --ca /etc/mizar/ca.crt
+      --credentials /etc/mizar/host.pem --ca /etc/mizar/ca.crt --metrics 192.0.2.7:6082
   mizar agent status
   mizar agent counters -o json
   mizar agent metrics
@@ -82,6 +83,9 @@ struct RunArgs {
     /// Where this agent answers questions
     #[arg(long, default_value = SOCKET, value_name = "PATH")]
     socket: PathBuf,
+    /// Serve the metrics here, over TLS with this host's certificate, to monitors and operators
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// Folder on a BPF file system for what outlives the agent
     #[arg(long, default_value = PINS, value_name = "FOLDER")]
     pins: PathBuf,
@@ -204,6 +208,7 @@ impl From<RunArgs> for mizar_agent::Options {
             credentials: args.credentials,
             ca: args.ca,
             socket: args.socket,
+            metrics: args.metrics,
             pins: args.pins,
             mode: args.mode,
             instance: args.instance,

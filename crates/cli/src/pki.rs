@@ -34,7 +34,7 @@ pub(crate) enum Command {
     },
     /// Issue a certificate for somebody, with its key
     Issue {
-        /// For whom: operator/NAME, tenant/TENANT/NAME or host/NAME
+        /// For whom: operator/NAME, tenant/TENANT/NAME, monitor/NAME or host/NAME
         identity: Identity,
         /// The folder of the CA
         #[arg(long, value_name = "FOLDER")]
@@ -42,7 +42,7 @@ pub(crate) enum Command {
         /// Where to write the key and the certificates; they are replaced if they are there
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// For how many days [default: 90 for people, 7 for hosts]
+        /// For how many days [default: 90 for people and monitors, 7 for hosts]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: Option<u32>,
     },
@@ -55,7 +55,7 @@ pub(crate) enum Command {
     },
     /// Have the controller believe no certificate any more that these have now
     Revoke {
-        /// Whose: host/NAME, operator/NAME or tenant/TENANT/NAME
+        /// Whose: host/NAME, operator/NAME, tenant/TENANT/NAME or monitor/NAME
         #[arg(required = true)]
         identities: Vec<Identity>,
         #[command(flatten)]
@@ -73,6 +73,7 @@ Examples:
   mizar pki init --pki /etc/mizar/pki --domain example
   mizar pki issue operator/alice --pki /etc/mizar/pki --out operator-alice.pem
   mizar pki issue tenant/acme/bob --pki /etc/mizar/pki --out bob.pem --days 30
+  mizar pki issue monitor/prometheus --pki /etc/mizar/pki --out monitor.pem
   mizar pki show operator-alice.pem
   mizar pki revoke operator/alice tenant/acme/bob";
 

@@ -126,12 +126,12 @@ fn check_fields(catalog: &Catalog, who: &Identity, manifest: &Manifest) -> Resul
     }
 }
 
-/// Refuses the numbers of the fleet to those who may not see its hosts.
+/// Refuses the numbers of the fleet to those whom they are not for.
 ///
 /// # Errors
 /// Says who might.
 pub(crate) fn check_monitoring(who: &Identity) -> Result<(), Refusal> {
-    decide(who, Verb::Read, Kind::Host, None)
+    check_action(who, &Action::new(Verb::Read, RoleKind::Metrics))
 }
 
 /// Whether somebody may see a resource.
@@ -149,7 +149,11 @@ fn decide(who: &Identity, verb: Verb, kind: Kind, owner: Option<&Name>) -> Resul
     if let Some(host) = &host {
         action = action.on(host);
     }
-    allows(who, &action)
+    check_action(who, &action)
+}
+
+fn check_action(who: &Identity, action: &Action<'_>) -> Result<(), Refusal> {
+    allows(who, action)
         .map_err(|forbidden: Forbidden| Refusal::new(RefusalKind::Forbidden, forbidden.to_string()))
 }
 

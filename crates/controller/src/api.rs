@@ -52,6 +52,8 @@ pub struct Limits {
     pub requests: usize,
     /// The same for all who show no certificate: they come to join.
     pub strangers: usize,
+    /// The same for a monitor, each of whose requests has the engine look at all hosts.
+    pub monitors: usize,
     /// Watches of one peer.
     pub watches: usize,
     /// How long an answer may take.
@@ -91,6 +93,7 @@ impl Default for Limits {
             body: 1 << 20,
             requests: 1024,
             strangers: 64,
+            monitors: 4,
             watches: 64,
             answer: Duration::from_secs(30),
             untaken: Duration::from_secs(60),
@@ -115,7 +118,7 @@ pub fn router_of(parts: Parts) -> Router {
     let api = Api { engine, limits, usage: Arc::default(), audit, office };
     let mut router = Router::new()
         .route("/openapi.json", get(openapi::serve))
-        .route("/metrics", get(monitor::metrics))
+        .route(monitor::PATH, get(monitor::metrics))
         .route("/v1/apply", post(writes::apply))
         .route("/v1/batch", post(writes::batch))
         .route("/v1/tokens", get(enrol::list_tokens).post(enrol::create_token))

@@ -201,7 +201,7 @@ fn remedy(error: &ValidityError) -> &'static str {
         ValidityError::Expired { who, .. } => match who {
             Identity::Host(_) => "enrol the host again: mizar host join TOKEN",
             Identity::Controller => "restart the controller where its CA is: it issues a new one",
-            Identity::Operator(_) | Identity::Tenant { .. } => {
+            Identity::Operator(_) | Identity::Tenant { .. } | Identity::Monitor(_) => {
                 "have whoever holds the CA issue a new one: mizar pki issue"
             }
         },

@@ -6,8 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Who somebody is. As text: `operator/alice`, `tenant/acme/bob`, `host/h1`, `controller`; in a
-/// certificate, the same behind `mizar://`.
+/// Who somebody is. As text: `operator/alice`, `tenant/acme/bob`, `monitor/prometheus`, `host/h1`,
+/// `controller`; in a certificate, the same behind `mizar://`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Identity {
@@ -20,6 +20,8 @@ pub enum Identity {
         /// The person or program.
         user: Name,
     },
+    /// What collects metrics.
+    Monitor(Name),
     /// The agent of a host.
     Host(Name),
     /// A controller.
@@ -31,8 +33,8 @@ pub enum Identity {
 pub enum IdentityError {
     /// No role that exists, or not as many names as it has.
     #[error(
-        "identity {0:?} is malformed: it must be operator/NAME, tenant/TENANT/USER, host/NAME or \
-         controller"
+        "identity {0:?} is malformed: it must be operator/NAME, tenant/TENANT/USER, monitor/NAME, \
+         host/NAME or controller"
     )]
     Form(String),
     /// Not behind the scheme.
@@ -80,17 +82,21 @@ impl Identity {
         match self {
             Self::Operator(_) => "operator",
             Self::Tenant { .. } => "tenant",
+            Self::Monitor(_) => "monitor",
             Self::Host(_) => "host",
             Self::Controller => "controller",
         }
     }
 
-    /// A name for files: `operator-alice`, `tenant-acme.bob`, `host-h1`, `controller`.
+    /// A name for files: `operator-alice`, `tenant-acme.bob`, `monitor-prometheus`, `host-h1`,
+    /// `controller`.
     pub fn file_stem(&self) -> String {
         // A dot cannot occur in a name, so two identities never share a file.
         match self {
             Self::Tenant { tenant, user } => format!("tenant-{tenant}.{user}"),
-            Self::Operator(name) | Self::Host(name) => format!("{}-{name}", self.role()),
+            Self::Operator(name) | Self::Monitor(name) | Self::Host(name) => {
+                format!("{}-{name}", self.role())
+            }
             Self::Controller => self.role().to_owned(),
         }
     }
@@ -111,6 +117,7 @@ impl FromStr for Identity {
             (Some("tenant"), Some(tenant), Some(user), None) => {
                 Ok(Self::Tenant { tenant: name("tenant", tenant)?, user: name("user", user)? })
             }
+            (Some("monitor"), Some(what), None, None) => Ok(Self::Monitor(name("name", what)?)),
             (Some("host"), Some(host), None, None) => Ok(Self::Host(name("host", host)?)),
             (Some("controller"), None, None, None) => Ok(Self::Controller),
             _ => Err(IdentityError::Form(text.to_owned())),
@@ -141,6 +148,7 @@ impl fmt::Display for Identity {
         match self {
             Self::Operator(name) => f.pad(&format!("operator/{name}")),
             Self::Tenant { tenant, user } => f.pad(&format!("tenant/{tenant}/{user}")),
+            Self::Monitor(name) => f.pad(&format!("monitor/{name}")),
             Self::Host(name) => f.pad(&format!("host/{name}")),
             Self::Controller => f.pad("controller"),
         }
@@ -151,8 +159,14 @@ impl fmt::Display for Identity {
 mod tests {
     use super::*;
 
-    const ALL: [&str; 5] =
-        ["operator/alice", "tenant/acme/bob", "tenant/a/operator", "host/h1", "controller"];
+    const ALL: [&str; 6] = [
+        "operator/alice",
+        "tenant/acme/bob",
+        "tenant/a/operator",
+        "monitor/prometheus",
+        "host/h1",
+        "controller",
+    ];
 
     #[test]
     fn text_and_uri_lead_back_to_the_identity() {
@@ -181,6 +195,8 @@ mod tests {
             "tenant/a/",
             "tenant//b",
             "tenant/a/b/c",
+            "monitor",
+            "monitor/a/b",
             "host/a.b",
             "host/a%2fb",
             "host/h1/",

@@ -7,8 +7,8 @@
 //!   └── mizar pki init
 //! ```
 //!
-//! - [`Identity`] is a role and a name: `operator/alice`, `tenant/acme/bob`, `host/h1`,
-//!   `controller`. A certificate carries exactly one, as a URI.
+//! - [`Identity`] is a role and a name: `operator/alice`, `tenant/acme/bob`, `monitor/prometheus`,
+//!   `host/h1`, `controller`. A certificate carries exactly one, as a URI.
 //! - [`pki`] makes a development CA, certificates, and signs what hosts request. Who a request is
 //!   for is decided by whoever signs, never by the request.
 //! - [`token`] lets a host without a certificate ask for its first one; [`enrol`] is how it asks.

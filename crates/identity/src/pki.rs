@@ -9,7 +9,7 @@ mod request;
 
 pub use error::PkiError;
 pub(crate) use profile::BACKDATED;
-pub use profile::{Constraints, Lifetimes, Subject, lifetime};
+pub use profile::{Constraints, HOST_NAME, Lifetimes, Subject, lifetime};
 pub use request::Request;
 
 use crate::certificate::{Certificate, CertificateError};
@@ -34,6 +34,7 @@ pub struct Authority {
     pub(crate) issuer: Issuer<'static, KeyPair>,
     pub(crate) certificate: CertificateDer<'static>,
     not_after: SystemTime,
+    names_hosts: bool,
 }
 
 /// A key and the chain that says whose it is, as one file holds them.
@@ -95,9 +96,10 @@ impl Authority {
             return Err(PkiError::Mismatch { certificate: crt, key: key_file });
         }
         let not_after = clock::from_unix(parsed.validity().not_after.timestamp());
+        let names_hosts = profile::names_hosts(&parsed);
         let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
         let certificate = certificate.clone().into_owned();
-        Ok(Self { folder: folder.to_owned(), issuer, certificate, not_after })
+        Ok(Self { folder: folder.to_owned(), issuer, certificate, not_after, names_hosts })
     }
 
     /// What its certificate is recognised by.
@@ -180,7 +182,7 @@ impl Authority {
             return Err(PkiError::Expired { folder: self.folder.clone(), at: self.not_after });
         }
         let not_after = profile::later(now, lifetime)?.min(self.not_after);
-        let params = profile::certificate(subject, not_after, now)?;
+        let params = profile::certificate(subject, self.names_hosts, not_after, now)?;
         let made = params.signed_by(key, &self.issuer)?;
         let certificate = Certificate::read(made.der())?;
         Ok((format!("{}{}", made.pem(), certificate_pem(&self.certificate)), certificate))

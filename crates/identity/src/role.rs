@@ -46,6 +46,8 @@ pub enum Kind {
     Stream,
     /// The audit log.
     Audit,
+    /// What a monitoring system collects, of a controller or a host.
+    Metrics,
 }
 
 /// What somebody wants to do, with what decides whether he may.
@@ -114,6 +116,7 @@ pub fn allows(who: &Identity, action: &Action<'_>) -> Result<(), Forbidden> {
     let refusal = match who {
         Identity::Operator(_) => None,
         Identity::Tenant { tenant, .. } => tenant_refusal(tenant, action),
+        Identity::Monitor(_) => monitor_refusal(action),
         Identity::Host(host) => agent_refusal(host, action),
         Identity::Controller => Some("it takes an operator".to_owned()),
     };
@@ -161,6 +164,7 @@ fn tenant_refusal(tenant: &Name, action: &Action<'_>) -> Option<String> {
         | Kind::Certificate
         | Kind::Stream
         | Kind::Audit => operator(),
+        Kind::Metrics => reader_of_metrics(),
     }
 }
 
@@ -178,6 +182,13 @@ fn endpoint_refusal(host: Option<&Name>, granted: &[HostPattern]) -> Option<Stri
     Some(format!("it takes an operator, or a host granted to the tenant: {}", granted.join(", ")))
 }
 
+fn monitor_refusal(action: &Action<'_>) -> Option<String> {
+    match (action.verb, action.kind) {
+        (Verb::Read, Kind::Metrics) => None,
+        _ => Some("it takes an operator; a monitor reads metrics".to_owned()),
+    }
+}
+
 fn agent_refusal(own: &Name, action: &Action<'_>) -> Option<String> {
     let is_its_own = action.host == Some(own);
     match (action.verb, action.kind) {
@@ -186,8 +197,13 @@ fn agent_refusal(own: &Name, action: &Action<'_>) -> Option<String> {
             Some(host) => Some(format!("it takes host {host} itself, or an operator")),
             None => Some("it takes an operator".to_owned()),
         },
+        (_, Kind::Metrics) => reader_of_metrics(),
         _ => Some("it takes an operator; an agent has its own stream and certificate".to_owned()),
     }
+}
+
+fn reader_of_metrics() -> Option<String> {
+    Some("it takes an operator or a monitor".to_owned())
 }
 
 impl Verb {
@@ -198,7 +214,7 @@ impl Verb {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tenant,
         Self::Host,
         Self::Vpc,
@@ -209,6 +225,7 @@ impl Kind {
         Self::Certificate,
         Self::Stream,
         Self::Audit,
+        Self::Metrics,
     ];
 }
 
@@ -238,6 +255,7 @@ impl fmt::Display for Kind {
             Self::Certificate => "certificate",
             Self::Stream => "stream",
             Self::Audit => "audit log",
+            Self::Metrics => "metrics",
         })
     }
 }

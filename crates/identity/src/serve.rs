@@ -1,7 +1,8 @@
 //! Accepting connections, and telling each request who its peer is.
 //!
 //! [`serve()`] gives a service (an axum `Router`, tonic's `Routes`) requests with a [`Peer`] among
-//! their extensions. It speaks HTTP/1.1 and HTTP/2, whichever the peer begins with.
+//! their extensions. It speaks HTTP/1.1 and HTTP/2, whichever the peer begins with, or what TLS is
+//! configured for.
 
 mod accept;
 mod conversation;
@@ -73,16 +74,25 @@ impl Peer {
 pub struct Limits {
     /// Handshakes at a time; more wait in the kernel's queue.
     pub handshakes: usize,
+    /// Whether, when there are as many, the oldest one is given up for the next that connects, so
+    /// that many who do not shake hands cannot keep out one who does. Not where many connect at
+    /// once who will all be served.
+    pub oldest_goes: bool,
     /// How long a handshake may take, and after it the first request.
     pub patience: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
-    /// Connections of peers without a certificate, at a time; more are refused.
+    /// Connections of strangers, at a time; more are refused: of peers without a certificate, and
+    /// of those who are not expected ([`Acceptor::expecting`]).
     pub strangers: usize,
     /// How long such a peer may stay.
     pub stay: Duration,
-    /// Requests on one connection at a time.
+    /// How long anybody may stay; `None`: as long as his certificate lasts.
+    pub age: Option<Duration>,
+    /// Requests on one connection at a time, where HTTP/2 is spoken.
     pub requests: u32,
+    /// Bytes of a request's headers, from 8,192.
+    pub headers: usize,
     /// How long a request's headers may take, and how often a silent peer is asked for a sign of
     /// life.
     pub idle: Duration,
@@ -94,11 +104,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshakes: 256,
+            oldest_goes: false,
             patience: Duration::from_secs(10),
             connections: 65_536,
             strangers: 256,
             stay: Duration::from_secs(60),
+            age: None,
             requests: 256,
+            headers: 32 << 10,
             idle: Duration::from_secs(20),
             grace: Duration::from_secs(5),
         }
@@ -124,6 +137,7 @@ pub async fn serve<I, S, B>(
     B::Error: Into<BoxError>,
 {
     let (limits, revocations) = (acceptor.limits(), acceptor.revocations());
+    let speaks_http2 = acceptor.speaks_http2();
     let (stop, stopped) = watch::channel(false);
     let mut conversations = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -133,7 +147,8 @@ pub async fn serve<I, S, B>(
             _ = conversations.join_next(), if !conversations.is_empty() => {}
             accepted = acceptor.next(), if conversations.len() < limits.connections => {
                 let (service, revocations) = (service.clone(), revocations.clone());
-                let ends = Ends { limits, stopped: stopped.clone(), revocations };
+                let stopped = stopped.clone();
+                let ends = Ends { limits, speaks_http2, stopped, revocations };
                 conversations.spawn(converse(accepted, service, ends));
             }
         }

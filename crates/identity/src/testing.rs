@@ -5,8 +5,8 @@ use crate::credentials::Credentials;
 use crate::identity::Identity;
 use crate::pki::{Authority, Constraints, Subject, joined, lifetime};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -55,6 +55,15 @@ impl World {
     ) -> Vec<CertificateDer<'static>> {
         let issued = self.authority.issue(&subject(who), lifetime, now).unwrap();
         chain_of(&issued.pem)
+    }
+
+    /// What a program that is no part of Mizar proves with who it is.
+    pub(crate) fn chain_and_key(
+        &self,
+        who: &str,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let pem = self.authority.issue(&subject(who), HOUR, now()).unwrap().pem;
+        (chain_of(&pem), PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap())
     }
 
     /// The credentials of somebody, made at a time.

@@ -1,9 +1,10 @@
 //! How the two sides of a connection prove themselves: TLS 1.3 and nothing older.
 //!
 //! A server is believed if a trusted CA says that it is a controller, at the address that was
-//! dialled. A client without a certificate is let in as nobody, since a host that joins has none;
-//! one with a certificate that proves nothing is refused. Sessions are not resumed: a resumed
-//! one would outlive its certificate.
+//! dialled. Hosts serve too, but only those who collect metrics, who are no part of Mizar. A client
+//! without a certificate is let in as nobody, since a host that joins has none; one with a
+//! certificate that proves nothing is refused. Sessions are not resumed: a resumed one would
+//! outlive its certificate.
 
 mod verifier;
 
@@ -28,8 +29,8 @@ pub enum TlsError {
     /// The certificates of the CA, or the library's own.
     #[error("cannot set TLS up: {0}")]
     Setup(#[from] rustls::Error),
-    /// Somebody else's certificate where a controller's is needed.
-    #[error("the certificate is for {0}: a server's must be for controller")]
+    /// Somebody else's certificate where one is needed of somebody who is dialled.
+    #[error("the certificate is for {0}: a server's must be for controller or host/NAME")]
     Server(Identity),
 }
 
@@ -55,25 +56,27 @@ impl Protocol {
     }
 }
 
-/// For a controller.
+/// For a controller, or for a host whose metrics are collected: that takes one request at a time,
+/// so a host speaks HTTP/1.1 only.
 ///
 /// # Errors
-/// The credentials are not a controller's, or the CA's certificates are unusable.
+/// The credentials are somebody else's, or the CA's certificates are unusable.
 pub fn server_config(
     credentials: Arc<Credentials>,
     trust: &Trust,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificate = credentials.certificate();
-    if *certificate.identity() != Identity::Controller {
-        return Err(TlsError::Server(certificate.identity().clone()));
-    }
+    let protocol = match credentials.certificate().identity() {
+        Identity::Controller => Protocol::Http,
+        Identity::Host(_) => Protocol::Http1,
+        other => return Err(TlsError::Server(other.clone())),
+    };
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(Clients::new(trust)?))
         .with_cert_resolver(credentials);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = Protocol::Http.names();
+    config.alpn_protocols = protocol.names();
     Ok(Arc::new(config))
 }
 

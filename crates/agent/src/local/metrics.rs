@@ -9,11 +9,32 @@ use mizar_packet::tables::SLOTS;
 use mizar_proto::{PortState, Usage};
 use mizar_vpc::Vni;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::UNIX_EPOCH;
+use thiserror::Error;
+
+/// Why there are no metrics.
+#[derive(Debug, Error)]
+pub(crate) enum TextError {
+    /// What stands in the kernel's tables.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// One has a name or a value that the format does not have.
+    #[error("the metrics are malformed")]
+    Form(#[from] fmt::Error),
+}
 
 impl Local {
+    /// All metrics, in the text format of Prometheus. Blocks for system calls by the hundred.
+    ///
+    /// # Errors
+    /// The kernel's tables cannot be read.
+    pub(crate) fn text(&self) -> Result<String, TextError> {
+        Ok(self.metrics.text(self.snapshot()?)?)
+    }
+
     /// Reads what stands in tables.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, TableError> {
+    fn snapshot(&self) -> Result<Snapshot, TableError> {
         let standing = self.standing.borrow().clone();
         let learned: BTreeMap<u32, u64> = self.maps.learned_count.rows()?.into_iter().collect();
         let learned_of = |(vni, index): (&Vni, &u32)| {

@@ -98,6 +98,7 @@ pub(crate) fn options_of(host: &str) -> Options {
         credentials: None,
         ca: None,
         socket: folder().join(host),
+        metrics: None,
         pins: folder().join("bpf").join(host),
         mode: ModeChoice::Auto,
         instance: host.to_owned(),

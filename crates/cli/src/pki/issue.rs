@@ -32,7 +32,11 @@ pub(super) fn issue(who: &Identity, pki: &Path, out: &Path, days: Option<u32>) -
             "mizar agent --host {host} --nic NIC --controller https://HOST:PORT \\\n      \
              --credentials {out} --ca {pki}/ca.crt"
         ),
-        _ => format!(
+        Identity::Monitor(_) => format!(
+            "tls_config: {{ca_file: {pki}/ca.crt, cert_file: {out}, key_file: {out}}}   \
+             # of Prometheus: see docs/metrics.md"
+        ),
+        Identity::Operator(_) | Identity::Tenant { .. } | Identity::Controller => format!(
             "mizar config set-context NAME --controller https://HOST:PORT \\\n      \
              --ca {pki}/ca.crt --credentials {out}"
         ),

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod agent;
+mod metrics;
 mod renewal;
 mod world;
 

@@ -51,7 +51,9 @@ impl World {
         assert_eq!(line, "up\n");
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self { folder, holder, controller: None };
-        world.line(&format!("pki init --pki {}", world.path("pki"))).expect(0);
+        // Limited, as a CA should be: what it signs is believed nowhere else.
+        let init = format!("pki init --pki {} --network 127.0.0.0/8", world.path("pki"));
+        world.line(&init).expect(0);
         let (data, socket, pki) = (world.path("data"), world.path("c.sock"), world.path("pki"));
         let started = world
             .command()
@@ -110,16 +112,22 @@ impl World {
 
     /// A command in the namespace.
     pub(crate) fn shell(&self, line: &str) {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.holder.id()));
-        let output = command.args(line.split_whitespace()).output().unwrap();
+        let mut words = line.split_whitespace();
+        let mut command = self.inside(words.next().unwrap());
+        let output = command.args(words).output().unwrap();
         assert!(output.status.success(), "{line}: {output:?}");
+    }
+
+    /// Another program, in the namespace.
+    pub(crate) fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.holder.id())).arg(program);
+        command
     }
 
     /// The program, in the namespace.
     fn command(&self) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.holder.id())).arg(MIZAR);
+        let mut command = self.inside(MIZAR);
         command.env("MIZAR_CONFIG", self.path("config.yaml")).stdin(Stdio::null());
         for name in ["MIZAR_CONTROLLER", "MIZAR_CONTEXT", "MIZAR_CA", "MIZAR_CREDENTIALS"] {
             command.env_remove(name);

@@ -3,12 +3,14 @@
 
 use super::Api;
 use super::limits::Use;
+use super::monitor;
 use super::problem::{Problem, ProblemKind};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mizar_identity::{Fingerprint, Identity, Peer, enrol};
+use mizar_vpc::Name;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Instrument;
@@ -76,9 +78,12 @@ async fn answer(
     next: Next,
 ) -> Result<Response, Problem> {
     let asker = asker(&request, id)?;
+    let path = request.uri().path();
     let most = match &asker.who {
-        None if request.uri().path() != enrol::JOIN => return Err(unknown()),
+        None if path != enrol::JOIN => return Err(unknown()),
         None => api.limits.strangers,
+        Some(Identity::Monitor(name)) if path != monitor::PATH => return Err(elsewhere(name)),
+        Some(Identity::Monitor(_)) => api.limits.monitors,
         Some(_) => api.limits.requests,
     };
     let _permit = api.usage.admit(asker.who.as_ref(), Use::Request, most)?;
@@ -111,6 +116,14 @@ fn unknown() -> Problem {
     let detail = "nobody is known by this connection: connect with a certificate of this cloud, \
                   one that is not revoked, or by the controller's local socket; without one a \
                   host can only join";
+    Problem::new(ProblemKind::Forbidden, detail)
+}
+
+fn elsewhere(monitor: &Name) -> Problem {
+    let detail = format!(
+        "monitor/{monitor} may read {} and nothing else: it takes an operator or a tenant",
+        monitor::PATH
+    );
     Problem::new(ProblemKind::Forbidden, detail)
 }
 

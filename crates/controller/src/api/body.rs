@@ -110,7 +110,7 @@ pub struct TokenListBody {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeBody {
-    /// Whose: `host/NAME`, `operator/NAME` or `tenant/TENANT/NAME`.
+    /// Whose: `host/NAME`, `operator/NAME`, `tenant/TENANT/NAME` or `monitor/NAME`.
     #[schemars(with = "String")]
     pub identity: Identity,
 }

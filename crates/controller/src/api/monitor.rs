@@ -8,8 +8,11 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
+/// Where. Monitors may go nowhere else.
+pub(super) const PATH: &str = "/metrics";
+
 /// The text format of Prometheus.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics of the controller.
 pub(super) async fn metrics(

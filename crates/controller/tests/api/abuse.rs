@@ -183,4 +183,10 @@ async fn a_peer_has_no_more_requests_than_it_may() {
     let answer = world.get("/v1/vpcs").await;
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.problem("limit")["status"], 429);
+    // A monitor's are counted by themselves.
+    let monitor = world.by("monitor/prometheus").get("/metrics").await;
+    monitor.expect(StatusCode::OK);
+    let world = World::with(Limits { monitors: 0, ..Limits::default() });
+    let answer = world.by("monitor/prometheus").get("/metrics").await;
+    assert_eq!(answer.problem("limit")["status"], 429);
 }

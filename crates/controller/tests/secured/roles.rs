@@ -43,6 +43,31 @@ async fn an_agent_has_its_own_stream_and_no_other_and_no_api() {
 }
 
 #[tokio::test]
+async fn a_monitor_reads_the_metrics_and_nothing_else() {
+    let world = World::new().await;
+    let monitor = "monitor/prometheus";
+    world.send(monitor, Method::GET, "/metrics").await.expect(StatusCode::OK);
+    for path in ["/v1/hosts", "/v1/hosts/h1", "/v1/vpcs", "/v1/tokens", "/v1/revocations"] {
+        let told = world.send(monitor, Method::GET, path).await.forbidden();
+        assert!(told.contains("monitor/prometheus may read /metrics and nothing else"), "{told}");
+    }
+    for path in ["/openapi.json", "/v1/endpoints?watch=true", "/metrics/", "/v1/nothing"] {
+        world.send(monitor, Method::GET, path).await.forbidden();
+    }
+    world.send(monitor, Method::DELETE, "/v1/hosts/h1").await.forbidden();
+    world.send(monitor, Method::PUT, "/metrics").await.expect(StatusCode::METHOD_NOT_ALLOWED);
+    for path in ["/v1/apply", "/v1/tokens", "/v1/certificates", "/v1/join"] {
+        world.post(monitor, path, json!({ "request": "" })).await.forbidden();
+    }
+    let refused = world.stream(monitor, "h1").await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    for who in ["tenant/acme/bob", "host/h1"] {
+        let told = world.send(who, Method::GET, "/metrics").await.forbidden();
+        assert!(told.contains("it takes an operator or a monitor"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_may_join_and_nothing_else() {
     let world = World::new().await;
     for path in ["/v1/vpcs", "/openapi.json", "/metrics", "/v1/tokens", "/v1/nothing"] {

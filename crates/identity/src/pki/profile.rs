@@ -12,9 +12,16 @@ use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
+use x509_parser::prelude::{GeneralName, X509Certificate};
 
 /// Certificates begin a little early, for clocks that are slow.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(5 * 60);
+
+/// The domain of the names by which hosts are dialled. Every CA may vouch for it.
+const HOSTS_DOMAIN: &str = "mizar.internal";
+/// The name that all hosts' certificates carry, for whoever dials a host and has to find out that
+/// it is one. It is no name of a controller, so no host can pass for one by it.
+pub const HOST_NAME: &str = "host.mizar.internal";
 
 /// How long certificates are valid unless somebody says otherwise. What limits a stolen key that
 /// nobody knows to be stolen is its certificate's life.
@@ -30,7 +37,7 @@ pub mod lifetime {
     pub const CONTROLLER: Duration = DAY;
     /// A host: it renews after two thirds, and outlasts a long weekend without a controller.
     pub const HOST: Duration = DAY.saturating_mul(7);
-    /// A person, who renews by hand.
+    /// A person, who renews by hand, or a monitor, whose person does.
     pub const PERSON: Duration = DAY.saturating_mul(90);
 
     /// That of an identity's role.
@@ -38,7 +45,7 @@ pub mod lifetime {
         match identity {
             Identity::Controller => CONTROLLER,
             Identity::Host(_) => HOST,
-            Identity::Operator(_) | Identity::Tenant { .. } => PERSON,
+            Identity::Operator(_) | Identity::Tenant { .. } | Identity::Monitor(_) => PERSON,
         }
     }
 }
@@ -63,7 +70,7 @@ impl Lifetimes {
         match identity {
             Identity::Controller => self.controller,
             Identity::Host(_) => self.host,
-            Identity::Operator(_) | Identity::Tenant { .. } => self.operator,
+            Identity::Operator(_) | Identity::Tenant { .. } | Identity::Monitor(_) => self.operator,
         }
     }
 }
@@ -83,7 +90,7 @@ pub struct Subject {
 }
 
 /// At which addresses the controllers of a CA may be: whatever is not named is refused by those
-/// who check the controller's certificate. Empty: anywhere.
+/// who check the controller's certificate. Empty: anywhere. Hosts' [`HOST_NAME`] is always one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
     /// Domains, each with everything below it.
@@ -140,22 +147,38 @@ pub(super) fn authority(
     Ok(params)
 }
 
+/// Whether a CA may vouch for [`HOST_NAME`]. One that is limited, and was made before hosts were
+/// dialled, may not: a certificate with that name would be believed by nobody.
+pub(super) fn names_hosts(authority: &X509Certificate<'_>) -> bool {
+    let Ok(constraints) = authority.name_constraints() else { return false };
+    let Some(constraints) = constraints else { return true };
+    let permitted = constraints.value.permitted_subtrees.iter().flatten();
+    permitted.into_iter().any(|it| matches!(it.base, GeneralName::DNSName(HOSTS_DOMAIN)))
+}
+
+/// `names_hosts`: whether hosts get their name.
 pub(super) fn certificate(
     subject: &Subject,
+    names_hosts: bool,
     not_after: SystemTime,
     now: SystemTime,
 ) -> Result<CertificateParams, PkiError> {
     subject.check()?;
+    let mut addresses = subject.addresses.clone();
+    if names_hosts && matches!(subject.identity, Identity::Host(_)) {
+        let name = ServerName::try_from(HOST_NAME);
+        addresses.push(name.map_err(|_| PkiError::Address(HOST_NAME.to_owned()))?);
+    }
     let mut params = common(not_after, now)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    if subject.identity == Identity::Controller {
+    if !addresses.is_empty() {
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
     params.subject_alt_names = vec![SanType::URI(subject.identity.uri().try_into()?)];
-    for address in &subject.addresses {
+    for address in &addresses {
         params.subject_alt_names.push(match address {
             ServerName::IpAddress(address) => SanType::IpAddress(IpAddr::from(*address)),
             name => SanType::DnsName(name.to_str().into_owned().try_into()?),
@@ -196,7 +219,7 @@ fn name_constraints(constraints: &Constraints) -> Result<Option<NameConstraints>
     if domains.is_empty() && networks.is_empty() {
         return Ok(None);
     }
-    let mut permitted_subtrees = Vec::new();
+    let mut permitted_subtrees = vec![GeneralSubtree::DnsName(HOSTS_DOMAIN.to_owned())];
     for domain in domains {
         let named = ServerName::try_from(domain.as_str());
         if !matches!(named, Ok(ServerName::DnsName(_))) {
@@ -211,9 +234,6 @@ fn name_constraints(constraints: &Constraints) -> Result<Option<NameConstraints>
     // A kind of name that is not mentioned is not constrained: what is not permitted has to be
     // excluded.
     let mut excluded_subtrees = Vec::new();
-    if domains.is_empty() {
-        excluded_subtrees.push(GeneralSubtree::DnsName(String::new()));
-    }
     for everything in
         [CidrSubnet::from_v4_prefix([0; 4], 0), CidrSubnet::from_v6_prefix([0; 16], 0)]
     {

@@ -49,8 +49,55 @@ fn a_ca_may_sign_for_ends_only() {
     let leaf = world.chain("host/h1", now(), HOUR);
     let (_, leaf) = X509Certificate::from_der(&leaf[0]).unwrap();
     assert!(!leaf.is_ca());
-    let usage = leaf.extended_key_usage().unwrap().unwrap().value;
-    assert!(usage.client_auth && !usage.server_auth && !usage.any);
+}
+
+#[test]
+fn controllers_and_hosts_are_dialled_and_nobody_else() {
+    let world = World::new();
+    for (who, is_dialled) in [
+        ("operator/alice", false),
+        ("tenant/acme/bob", false),
+        ("monitor/prometheus", false),
+        ("host/h1", true),
+        ("controller", true),
+    ] {
+        let leaf = world.chain(who, now(), HOUR);
+        let (_, leaf) = X509Certificate::from_der(&leaf[0]).unwrap();
+        let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.client_auth && usage.server_auth == is_dialled && !usage.any, "{who}");
+        assert_eq!(names(&leaf).contains(&HOST_NAME.to_owned()), who == "host/h1", "{who}");
+    }
+}
+
+#[test]
+fn a_limited_ca_from_before_hosts_were_dialled_gives_them_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let constraints = Constraints { domains: vec!["example".to_owned()], networks: Vec::new() };
+    let mut params = profile::authority(&constraints, HOUR, now()).unwrap();
+    let limits = params.name_constraints.as_mut().unwrap();
+    assert_eq!(limits.permitted_subtrees.len(), 2);
+    limits.permitted_subtrees.remove(0);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    file::create(&folder.path().join("ca.key"), key.serialize_pem().as_bytes(), 0o600).unwrap();
+    file::create(&folder.path().join("ca.crt"), certificate.pem().as_bytes(), 0o644).unwrap();
+    let authority = Authority::load(folder.path()).unwrap();
+    let issued = authority.issue(&host("h1"), HOUR, now()).unwrap();
+    let chain = crate::testing::chain_of(&issued.pem);
+    authority.trust().verify(&chain, now()).unwrap();
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    assert!(!leaf.extended_key_usage().unwrap().unwrap().value.server_auth);
+    assert!(names(&leaf).is_empty());
+}
+
+/// The DNS names in a certificate.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject_alternative_name().unwrap().unwrap();
+    let names = names.value.general_names.iter().filter_map(|name| match name {
+        x509_parser::prelude::GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    names.collect()
 }
 
 #[test]
@@ -174,6 +221,10 @@ fn a_constrained_ca_vouches_for_its_own_addresses_only() {
     assert!(!trusted(&["other.example"]));
     assert!(!trusted(&["a.cloud.example", "192.0.2.1"]));
     assert!(!trusted(&["2001:db8::1"]));
+    assert!(!trusted(&["mizar.example"]));
+    let hosts = authority.issue(&host("h1"), HOUR, now()).unwrap();
+    let chain = crate::testing::chain_of(&hosts.pem);
+    authority.trust().verify(&chain, now()).unwrap();
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn granted() -> &'static [HostPattern] {
     Box::leak(Box::new(["h1".parse().unwrap(), "rack1-*".parse().unwrap()]))
 }
 
-const ALL: [Row; 10] = [
+const ALL: [Row; 11] = [
     (Kind::Tenant, "rcudxn"),
     (Kind::Host, "rcudxn"),
     (Kind::Vpc, "rcudxn"),
@@ -38,6 +38,7 @@ const ALL: [Row; 10] = [
     (Kind::Certificate, "rcudxn"),
     (Kind::Stream, "rcudxn"),
     (Kind::Audit, "rcudxn"),
+    (Kind::Metrics, "rcudxn"),
 ];
 
 #[test]
@@ -112,6 +113,17 @@ fn an_agent_may_have_its_own_stream_and_certificate_only() {
 }
 
 #[test]
+fn a_monitor_may_read_metrics_and_nothing_else() {
+    let (acme, h1) = (leaked("acme"), leaked("h1"));
+    let metrics = [(Kind::Metrics, "r-----")];
+    check("monitor/prometheus", "nobody's", &metrics, Action::new);
+    check("monitor/prometheus", "a host's", &metrics, |verb, kind| Action::new(verb, kind).on(h1));
+    check("monitor/acme", "its name is no tenant", &metrics, |verb, kind| {
+        Action::new(verb, kind).of(acme).on(h1).granted(granted())
+    });
+}
+
+#[test]
 fn a_controller_may_do_nothing_to_another() {
     let h1 = leaked("h1");
     check("controller", "nobody's", &[], Action::new);
@@ -138,5 +150,14 @@ fn a_refusal_says_who_what_and_who_might() {
     assert_eq!(
         said("host/h9", &Action::new(Verb::Connect, Kind::Stream).on(h1)),
         "host/h9 may not connect stream on host h1: it takes host h1 itself, or an operator"
+    );
+    let metrics = Action::new(Verb::Read, Kind::Metrics);
+    for who in ["tenant/acme/bob", "host/h9"] {
+        let needed = "it takes an operator or a monitor";
+        assert_eq!(said(who, &metrics), format!("{who} may not read metrics: {needed}"));
+    }
+    assert_eq!(
+        said("monitor/prometheus", &Action::new(Verb::Read, Kind::Host)),
+        "monitor/prometheus may not read host: it takes an operator; a monitor reads metrics"
     );
 }

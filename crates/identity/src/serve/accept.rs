@@ -4,15 +4,16 @@ use super::{Limits, Peer, PeerAddress};
 use crate::connect::Io;
 use crate::identity::Identity;
 use crate::revocation::Revocations;
-use crate::tls;
+use crate::tls::{self, Protocol};
 use rustls::ServerConfig;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// How long accepting rests after an error that does not go away at once, as when there are no more
@@ -34,6 +35,9 @@ pub struct Acceptor<I> {
     tls: Option<TlsAcceptor>,
     limits: Limits,
     handshakes: JoinSet<Option<Accepted>>,
+    /// Those that go on, the oldest first, where that one may be given up.
+    begun: VecDeque<AbortHandle>,
+    expected: fn(&Identity) -> bool,
     strangers: Arc<Semaphore>,
     revocations: Revocations,
 }
@@ -61,8 +65,9 @@ impl<I: Incoming> Acceptor<I> {
 
     fn new(incoming: I, tls: Option<TlsAcceptor>, limits: Limits) -> Self {
         let strangers = Arc::new(Semaphore::new(limits.strangers));
-        let (handshakes, revocations) = (JoinSet::new(), Revocations::default());
-        Self { incoming, tls, limits, handshakes, strangers, revocations }
+        let (handshakes, begun, revocations) = Default::default();
+        let expected = |_: &Identity| true;
+        Self { incoming, tls, limits, handshakes, begun, expected, strangers, revocations }
     }
 
     /// Who shows what is revoked is nobody: he may join.
@@ -71,8 +76,20 @@ impl<I: Incoming> Acceptor<I> {
         Self { revocations, ..self }
     }
 
+    /// Whoever is not expected is a stranger, though he is known: he is heard, among few, and does
+    /// not stay.
+    #[must_use]
+    pub fn expecting(self, expected: fn(&Identity) -> bool) -> Self {
+        Self { expected, ..self }
+    }
+
     pub(super) fn revocations(&self) -> Revocations {
         self.revocations.clone()
+    }
+
+    pub(super) fn speaks_http2(&self) -> bool {
+        let is_http2 = |name: &Vec<u8>| Protocol::Http2.names().contains(name);
+        self.tls.as_ref().is_none_or(|tls| tls.config().alpn_protocols.iter().any(is_http2))
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -89,7 +106,7 @@ impl<I: Incoming> Acceptor<I> {
                     }
                 }
                 accepted = self.incoming.accept(),
-                    if self.handshakes.len() < self.limits.handshakes.max(1) =>
+                    if self.limits.oldest_goes || self.handshakes.len() < self.most_handshakes() =>
                 {
                     match accepted {
                         Ok((io, address)) => self.greet(io, address),
@@ -100,19 +117,31 @@ impl<I: Incoming> Acceptor<I> {
         }
     }
 
+    fn most_handshakes(&self) -> usize {
+        self.limits.handshakes.max(1)
+    }
+
     fn greet(&mut self, io: I::Io, address: PeerAddress) {
         let (tls, limits, strangers) = (self.tls.clone(), self.limits, self.strangers.clone());
-        let revocations = self.revocations.clone();
-        self.handshakes.spawn(async move {
+        let (revocations, expected) = (self.revocations.clone(), self.expected);
+        self.make_room();
+        let begun = self.handshakes.spawn(async move {
             let Some(tls) = tls else { return Some(local(io, address)) };
             let from = address.to_string();
             let shaken = tokio::time::timeout(limits.patience, shake(io, address, tls)).await;
             let shaken = shaken.map(|shaken| shaken.map(|it| it.unless_revoked(&revocations)));
             let refused = match shaken {
-                Ok(Ok(accepted)) if accepted.peer.identity.is_some() => return Some(accepted),
+                Ok(Ok(accepted)) if accepted.peer.identity.as_ref().is_some_and(expected) => {
+                    return Some(accepted.for_at_most(limits.age));
+                }
+                // Who only comes to join, or to be refused, takes no time, and may not crowd out
+                // those who are expected.
                 Ok(Ok(accepted)) => match strangers.try_acquire_owned() {
-                    Ok(place) => return Some(accepted.for_a_while(place, limits)),
-                    Err(_) => "too many without a certificate are here".to_owned(),
+                    Ok(place) => {
+                        let place = Some(place);
+                        return Some(Accepted { place, ..accepted.for_at_most(Some(limits.stay)) });
+                    }
+                    Err(_) => "too many strangers are here".to_owned(),
                 },
                 Ok(Err(error)) => tls::reason(&error),
                 Err(_) => format!("no handshake within {:?}", limits.patience),
@@ -121,6 +150,19 @@ impl<I: Incoming> Acceptor<I> {
             tracing::info!(from, refused, "connection refused");
             None
         });
+        if limits.oldest_goes {
+            self.begun.push_back(begun);
+        }
+    }
+
+    /// Gives up the oldest handshake if there are as many as there may be and it may be.
+    fn make_room(&mut self) {
+        self.begun.retain(|begun| !begun.is_finished());
+        if self.begun.len() >= self.most_handshakes()
+            && let Some(oldest) = self.begun.pop_front()
+        {
+            oldest.abort();
+        }
     }
 }
 
@@ -134,10 +176,10 @@ impl Accepted {
         self
     }
 
-    /// Who is nobody comes to join, which takes no time, and may not crowd out those who are known.
-    fn for_a_while(mut self, place: OwnedSemaphorePermit, limits: Limits) -> Self {
-        self.peer.expires = SystemTime::now().checked_add(limits.stay);
-        self.place = Some(place);
+    /// Ends it after so long, if not sooner.
+    fn for_at_most(mut self, most: Option<Duration>) -> Self {
+        let end = most.and_then(|most| SystemTime::now().checked_add(most));
+        self.peer.expires = self.peer.expires.into_iter().chain(end).min();
         self
     }
 }

@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// What ends a connection, beside its peer.
 pub(super) struct Ends {
     pub(super) limits: Limits,
+    pub(super) speaks_http2: bool,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) revocations: Revocations,
 }
@@ -27,7 +28,7 @@ pub(super) struct Ends {
 pub(super) async fn converse<S, B>(
     accepted: Accepted,
     service: S,
-    Ends { limits, stopped, revocations }: Ends,
+    Ends { limits, speaks_http2, stopped, revocations }: Ends,
 ) where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -46,7 +47,7 @@ pub(super) async fn converse<S, B>(
             service.clone().oneshot(request)
         }
     });
-    let builder = builder(limits);
+    let builder = builder(limits, speaks_http2);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), answering));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
@@ -58,7 +59,7 @@ pub(super) async fn converse<S, B>(
         }
         () = stop(stopped) => None,
         () = expiry(&peer) => {
-            tracing::info!(from = %peer.address, "connection ends: its peer's time is over");
+            tracing::debug!(from = %peer.address, "connection ends: its peer's time is over");
             None
         }
     };
@@ -77,13 +78,18 @@ pub(super) async fn converse<S, B>(
     }
 }
 
-fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: Limits, speaks_http2: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle);
+    if !speaks_http2 {
+        builder = builder.http1_only();
+    }
+    let mut http1 = builder.http1();
+    http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(limits.headers);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.requests)
+        .max_header_list_size(u32::try_from(limits.headers).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.idle)
         .keep_alive_timeout(limits.idle);
     builder

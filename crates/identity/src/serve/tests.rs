@@ -179,6 +179,98 @@ async fn who_does_not_shake_hands_is_cut_off_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn where_the_oldest_goes_any_number_who_do_not_shake_hands_keep_out_nobody() {
+    let world = World::new();
+    // Nobody is cut off for being slow while this goes on.
+    let limits = Limits { handshakes: 4, oldest_goes: true, patience: LONG, ..Limits::default() };
+    let server = Server::tls(&world, limits).await;
+    let mut lazy = Vec::new();
+    for round in 0..10 {
+        for _ in 0..5 {
+            lazy.push(server.raw().await);
+        }
+        let asked = ask_as(&server, &world, Some("host/h1"), Protocol::Http1);
+        let who = tokio::time::timeout(LONG / 2, asked).await;
+        assert_eq!(who.unwrap_or_else(|_| panic!("kept out in round {round}")), "host/h1");
+    }
+    for mut stream in lazy.drain(..40) {
+        let read = tokio::time::timeout(LONG / 2, stream.read_u8()).await;
+        assert!(read.expect("given up").is_err());
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_expected_is_heard_among_few_and_does_not_stay() {
+    let world = World::new();
+    let path = world.folder.path().join("tls.sock");
+    let listener = bind(&path).await.unwrap();
+    let config = tls::server_config(world.credentials("host/h1"), &world.authority.trust());
+    let stay = Duration::from_secs(2);
+    let limits = Limits { strangers: 1, stay, ..Limits::default() };
+    let acceptor = Acceptor::tls(listener, config.unwrap(), limits)
+        .expecting(|who| matches!(who, Identity::Monitor(_)));
+    let server = Server::start(path, acceptor, router());
+    let dial = async |who: &str| {
+        let (chain, key) = world.chain_and_key(who);
+        let config = rustls::ClientConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(world.authority.trust().roots().unwrap())
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        let host = crate::pki::HOST_NAME.try_into().unwrap();
+        let dialled = secure(server.raw().await, &host, Arc::new(config)).await.unwrap();
+        let mut stream = TokioIo::new(dialled);
+        let _ = stream.write_all(b"GET /who HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        stream
+    };
+    let read = async |mut stream: TokioIo<_>| {
+        let mut heard = Vec::new();
+        let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut heard)).await.unwrap();
+        String::from_utf8_lossy(&heard).into_owned()
+    };
+    let mut monitor = dial("monitor/m").await;
+    let bob = dial("tenant/acme/bob").await;
+    let mut heard = [0; 8];
+    monitor.read_exact(&mut heard).await.unwrap();
+    assert!(read(bob).await.ends_with("tenant/acme/bob"), "he is heard, and then cut off");
+    let (first, second) = tokio::join!(dial("host/h2"), dial("host/h3"));
+    let heard = [read(first).await, read(second).await];
+    assert_eq!(heard.iter().filter(|heard| heard.is_empty()).count(), 1, "{heard:?}");
+    // Longer than strangers may.
+    monitor.write_all(b"GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(read(monitor).await.ends_with("monitor/m"));
+}
+
+#[tokio::test]
+async fn headers_that_are_too_long_are_refused_and_nobody_stays_for_ever() {
+    let world = World::new();
+    let age = Some(Duration::from_secs(2));
+    let limits = Limits { headers: 8192, age, ..Limits::default() };
+    let server = Server::tls(&world, limits).await;
+    let dial = async || {
+        let mut config =
+            tls::client_config(Some(world.credentials("host/h1")), &world.authority.trust());
+        config.as_mut().unwrap().alpn_protocols = Protocol::Http1.names();
+        let host = LOCALHOST.try_into().unwrap();
+        TokioIo::new(secure(server.raw().await, &host, Arc::new(config.unwrap())).await.unwrap())
+    };
+    let read = async |mut stream: TokioIo<_>| {
+        let mut heard = Vec::new();
+        let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut heard)).await.unwrap();
+        String::from_utf8_lossy(&heard).into_owned()
+    };
+    let mut long = dial().await;
+    let request = format!("GET /who HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(9000));
+    let _ = long.write_all(request.as_bytes()).await;
+    let heard = read(long).await;
+    assert!(heard.starts_with("HTTP/1.1 431 "), "{heard}");
+    let mut stays = dial().await;
+    stays.write_all(b"GET /who HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(read(stays).await.ends_with("host/h1"));
+}
+
+#[tokio::test]
 async fn who_asks_nothing_after_the_handshake_is_cut_off() {
     let world = World::new();
     let server = Server::tls(&world, short()).await;

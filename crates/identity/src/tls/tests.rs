@@ -45,7 +45,7 @@ async fn refusal(world: &World, credentials: Arc<Credentials>) -> String {
 #[tokio::test]
 async fn every_role_is_known_by_its_certificate() {
     let world = World::new();
-    for who in ["operator/alice", "tenant/acme/bob", "host/h1", "controller"] {
+    for who in ["operator/alice", "tenant/acme/bob", "monitor/m", "host/h1", "controller"] {
         let (client, server) = as_client(&world, Some(world.credentials(who))).await;
         let (client, server) = (client.unwrap(), server.unwrap());
         let (_, seen) = server.get_ref();
@@ -120,8 +120,10 @@ async fn a_client_with_two_names_or_none_is_refused_though_its_ca_is_right() {
 async fn a_server_that_is_no_controller_is_not_believed() {
     let world = World::new();
     let trust = world.authority.trust();
-    let refused = server_config(world.credentials("host/h1"), &trust);
-    assert!(matches!(refused, Err(TlsError::Server(_))));
+    for who in ["operator/alice", "tenant/acme/bob", "monitor/m"] {
+        let refused = server_config(world.credentials(who), &trust);
+        assert!(matches!(refused, Err(TlsError::Server(_))), "{who}");
+    }
 
     // One that serves nevertheless, once with a host's usual certificate, once with one that a
     // careless CA has made for servers too.
@@ -133,9 +135,37 @@ async fn a_server_that_is_no_controller_is_not_believed() {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Credentials::load(&path).unwrap()));
-        let client = client_config(Some(world.credentials("operator/alice")), &trust).unwrap();
-        let (client, _) = shake(client, Arc::new(rogue), LOCALHOST).await;
-        client.unwrap_err();
+        let rogue = Arc::new(rogue);
+        for name in [LOCALHOST, crate::pki::HOST_NAME] {
+            let client = client_config(Some(world.credentials("operator/alice")), &trust).unwrap();
+            let (client, _) = shake(client, rogue.clone(), name).await;
+            client.unwrap_err();
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_knows_the_ca_only_believes_a_host_by_its_name_and_by_no_other() {
+    let world = World::new();
+    let trust = world.authority.trust();
+    let server = server_config(world.credentials("host/h1"), &trust).unwrap();
+    assert_eq!(server.alpn_protocols, [b"http/1.1"]);
+    let own = world.chain_and_key("monitor/prometheus");
+    let client = || {
+        ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(trust.roots().unwrap())
+            .with_client_auth_cert(own.0.clone(), own.1.clone_key())
+            .unwrap()
+    };
+    let (client_end, server_end) = shake(client(), server.clone(), crate::pki::HOST_NAME).await;
+    client_end.unwrap();
+    let seen = peer_identity(server_end.unwrap().get_ref().1).unwrap().unwrap();
+    assert_eq!(seen.to_string(), "monitor/prometheus");
+    for name in ["h1", LOCALHOST, "127.0.0.1", "mizar.internal"] {
+        let (client_end, _) = shake(client(), server.clone(), name).await;
+        assert!(client_end.unwrap_err().to_string().contains("not valid for name"), "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The paths of the description. A test compares them with those of the router.
 
 use crate::api::body::MOST_CHANGES;
+use crate::api::monitor;
 use crate::api::query::{DEFAULT_LIMIT, MOST_ITEMS};
 use crate::api::watch;
 use mizar_vpc::Kind;
@@ -19,8 +20,24 @@ pub(super) fn all() -> Map<String, Value> {
     paths.insert("/v1/apply".to_owned(), json!({ "post": many("apply", apply, "ApplyBody") }));
     let batch = "Makes changes together or not at all.";
     paths.insert("/v1/batch".to_owned(), json!({ "post": many("batch", batch, "BatchBody") }));
+    paths.insert(monitor::PATH.to_owned(), json!({ "get": metrics() }));
     paths.extend(super::enrol::all());
     paths
+}
+
+fn metrics() -> Value {
+    let text = json!({ "schema": { "type": "string" } });
+    json!({
+        "operationId": "getMetrics",
+        "summary": "What a monitoring system collects. For operators and monitors.",
+        "responses": {
+            "200": {
+                "description": "All metrics, in the text format of Prometheus.",
+                "content": { monitor::TEXT: text },
+            },
+            "default": problem(),
+        },
+    })
 }
 
 fn of_kind(kind: Kind) -> Vec<(String, Value)> {
