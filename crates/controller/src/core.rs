@@ -238,7 +238,9 @@ fn begin(store: &dyn Store) -> Result<Generation, CoreError> {
 
 fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored) {
     match stored {
-        Stored::Record(record) => drop(catalog.put(record)),
+        Stored::Record(record) => catalog.load(record),
+        Stored::LastVni(vni) => catalog.resume_vnis(vni),
+        Stored::Chosen(vni, id, chosen, at) => catalog.resume_addresses(vni, id, chosen, at),
         Stored::SlotMap(vni, id, map) => {
             maps.entry(vni).or_default().networks.insert(id, map);
         }
