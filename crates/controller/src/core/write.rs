@@ -346,7 +346,7 @@ impl Core {
             (_, Some(Record::Fleet(_))) => self.send_configs(),
             (None, Some(Record::Network(it))) => self.is_made(it.vni, it.id),
             (Some(Record::Network(it)), None) => {
-                self.young.remove(&(it.vni, it.id));
+                self.is_unmade(it.vni, it.id);
                 self.planner.gone(Due::Network(it.vni, it.id));
             }
             (Some(Record::Vpc(it)), None) => self.planner.gone(Due::Dividers(it.vni)),
