@@ -97,6 +97,40 @@ fn who_watches_sees_endpoints_become_ready_when_the_last_divider_has_come() {
     assert!(world.core.young.is_empty());
 }
 
+#[test]
+fn an_endpoint_on_a_silent_host_is_degraded_until_that_is_heard_again() {
+    let mut world = World::example(6);
+    let vni = Vni::try_from(7).unwrap();
+    let map = world.core.view().map(vni, mizar_vpc::NetworkId::MIN);
+    let mut counts: BTreeSet<_> = map.unwrap().hosts().cloned().collect();
+    counts.extend(world.core.dividers(vni).iter().cloned());
+    let host = world.hosts.keys().find(|host| !counts.contains(*host)).cloned().unwrap();
+    world.endpoint("a", host.as_str());
+    world.settle();
+    let mut watching = world.watch(None).unwrap();
+    // It has a stream, and says nothing.
+    let silence = |world: &mut World, seconds: u64| {
+        for _ in 0..seconds {
+            world.now += Duration::from_secs(1);
+            for other in world.hosts.keys().filter(|it| **it != host).cloned().collect::<Vec<_>>() {
+                world.beat(&other);
+            }
+            world.core.tick(world.time());
+            world.turn();
+        }
+    };
+    silence(&mut world, 14);
+    assert_eq!(world.phase("a"), Phase::Ready);
+    silence(&mut world, 2);
+    assert_eq!(phases(&mut watching)["a"], Phase::Degraded);
+    let attached = world.status("a").conditions.remove(0);
+    assert_eq!((attached.r#type.as_str(), attached.reason.as_str()), ("Attached", "Silent"));
+    assert_eq!(attached.message, format!("host {host} is silent: see to its agent"));
+    world.beat(&host);
+    world.turn();
+    assert_eq!(phases(&mut watching)["a"], Phase::Ready);
+}
+
 /// The last phase of each endpoint that a watch has told of since it was asked last.
 fn phases(watching: &mut Subscription) -> BTreeMap<String, Phase> {
     let past = std::mem::take(&mut watching.past).into_iter();
