@@ -39,8 +39,8 @@ pub(crate) enum LastChoice {
 }
 
 impl Catalog {
-    /// As [`put`](Self::put), of what was stored. Networks come after their VPCs, what was chosen in
-    /// them after them, and endpoints at last.
+    /// As [`put`](Self::put), of what was stored. Networks come after their VPCs, then what was
+    /// chosen in them, and endpoints at last.
     pub fn load(&mut self, record: Record) {
         match &record {
             Record::Vpc(it) if it.spec.vni.is_none() => {
@@ -178,8 +178,8 @@ impl NetworkEntry {
         }
     }
 
-    /// What was chosen for an endpoint and not asked for. An IPv6 address beside an IPv4 one follows
-    /// from that.
+    /// What was chosen for an endpoint and not asked for. An IPv6 address beside an IPv4 one
+    /// follows from that.
     fn chosen_for(&self, endpoint: &EndpointRecord) -> (Option<u32>, Option<u64>) {
         let spec = &self.record().spec;
         let asked = |bit| endpoint.asked_for(bit);

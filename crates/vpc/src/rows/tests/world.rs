@@ -132,14 +132,7 @@ impl World {
         self.now += 1;
         let path = |vpc: usize, name: &str| format!("{}/{name}", VPCS[vpc]);
         match event {
-            Event::Vpc(number, true) => {
-                let path = VPCS[*number];
-                if self.catalog.vpc_named(&name(path)).is_none() {
-                    assert!(self.apply(&vpc(path, |_| ())));
-                    let vni = self.catalog.vpc_named(&name(path)).unwrap().record().vni;
-                    self.made.insert(vni, self.now);
-                }
-            }
+            Event::Vpc(vpc, true) => self.make_vpc(VPCS[*vpc]),
             Event::Vpc(vpc, false) => self.delete(Kind::Vpc, None, VPCS[*vpc]),
             Event::Put(vpc, network, number, host) => {
                 let path = path(*vpc, &format!("e{number}"));
@@ -305,6 +298,14 @@ impl World {
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn make_vpc(&mut self, path: &str) {
+        if self.catalog.vpc_named(&name(path)).is_none() {
+            assert!(self.apply(&vpc(path, |_| ())));
+            let vni = self.catalog.vpc_named(&name(path)).unwrap().record().vni;
+            self.made.insert(vni, self.now);
         }
     }
 
