@@ -5,7 +5,7 @@ use mizar_identity::Identity;
 use mizar_identity::role::{Action, Forbidden, Kind as RoleKind, Verb, allows};
 use mizar_identity::token::HostPattern;
 use mizar_vpc::manifest::RoleSpec;
-use mizar_vpc::{Catalog, Kind, Manifest, Name, Ref, Vni};
+use mizar_vpc::{Catalog, Kind, Manifest, Name, Ref};
 
 /// Refuses a change that somebody may not make. A tenant's grant of hosts is checked with the other
 /// fields of endpoints, by the catalog.
@@ -94,12 +94,10 @@ fn check_fields(catalog: &Catalog, who: &Identity, manifest: &Manifest) -> Resul
     };
     let (field, role) = match manifest {
         Manifest::Vpc(vpc) => {
-            let taken = |vni: &Vni| {
-                let other = catalog.vpc(*vni).map(|it| &it.record().name);
-                other.is_some_and(|other| *other != vpc.metadata.name)
-            };
-            if let Some(vni) = vpc.spec.vni.filter(taken) {
-                let problem = format!("VNI {vni} is already used: leave it out, or choose another");
+            // One that was somebody's until just now may still be so for a host.
+            let own = catalog.vpc_named(&vpc.metadata.name).map(|it| it.record().vni);
+            if let Some(vni) = vpc.spec.vni.filter(|vni| Some(*vni) != own) {
+                let problem = format!("VNI {vni}: only operators ask for a number: leave it out");
                 return refused("spec.vni".to_owned(), problem);
             }
             ("spec.dividers", &vpc.spec.dividers)

@@ -16,7 +16,7 @@ use crate::timings::Timings;
 use crate::watchers::Watchers;
 use mizar_store::{Store, StoreError, Transaction};
 use mizar_vpc::View;
-use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps, Standing};
+use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps, Standing, Vni};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub use outlet::Messages;
 use outlet::Outlet;
 pub use session::Opened;
 pub use write::Request;
-use young::YoungNetworks;
+use young::YoungVpcs;
 
 /// How long a host that says nothing is counted on.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -100,8 +100,10 @@ pub struct Core {
     resyncs: VecDeque<Place>,
     /// Rows that have come to hosts, of which watchers have to hear.
     follows: BTreeMap<Place, Cursor>,
-    /// Networks that not all dividers know yet.
-    young: YoungNetworks,
+    /// VPCs with networks that not all dividers know, as far as was heard.
+    young: YoungVpcs,
+    /// Those of them of whose endpoints watchers have to hear, and after which one to go on.
+    routes: BTreeMap<Vni, Option<Name>>,
     /// Most rows in one message.
     batch_rows: usize,
     /// The last write.
@@ -131,6 +133,7 @@ impl Core {
         let ring = ring.map(|entry| records::read_keyring(&entry.value)).transpose()?;
         let digests = Digests::of(&catalog);
         let planner = Planner::new(&catalog, &maps, generation, now);
+        let young = young::at_start(&catalog, generation);
         Ok(Self {
             store,
             catalog,
@@ -152,7 +155,8 @@ impl Core {
             changes: VecDeque::new(),
             resyncs: VecDeque::new(),
             follows: BTreeMap::new(),
-            young: YoungNetworks::new(),
+            young,
+            routes: BTreeMap::new(),
             batch_rows: BATCH_ROWS,
             generation,
             started: now,
@@ -238,7 +242,9 @@ fn begin(store: &dyn Store) -> Result<Generation, CoreError> {
 
 fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored) {
     match stored {
-        Stored::Record(record) => drop(catalog.put(record)),
+        Stored::Record(record) => catalog.load(record),
+        Stored::LastVni(vni) => catalog.resume_vnis(vni),
+        Stored::Chosen(vni, id, chosen, at) => catalog.resume_addresses(vni, id, chosen, at),
         Stored::SlotMap(vni, id, map) => {
             maps.entry(vni).or_default().networks.insert(id, map);
         }

@@ -7,6 +7,7 @@
 //! | `n` VNI name, `e` VNI name | a network, an endpoint |
 //! | `j` number, `r` identity | a join token, a revocation: the office's own |
 //! | `s` VNI network, `d` VNI | a slot map, a VPC's dividers |
+//! | `c`, `c` VNI network | the VNI that was chosen last, the addresses that were |
 //! | `k` | the keyring: whoever reads it can sign as any host |
 //!
 //! A VNI has 3 bytes, a network id 4, in network order. A value begins with the version of its
@@ -16,7 +17,7 @@
 
 use crate::keyring::{self, Keyring};
 use ipnet::IpNet;
-use mizar_vpc::catalog::{EndpointRecord, Record};
+use mizar_vpc::catalog::{Chosen, EndpointRecord, Record};
 use mizar_vpc::manifest::Migration;
 use mizar_vpc::{Attachment, Generation, Labels, Mac, Name, NetworkId, SlotMap, Vni, VpcSlotMaps};
 use serde::de::DeserializeOwned;
@@ -26,6 +27,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use thiserror::Error;
+
+mod choices;
+pub(crate) use choices::{LAST_VNI, chosen_key, chosen_value, last_vni_value};
 
 /// The version of all values but one kind.
 const VERSION: u8 = 1;
@@ -43,6 +47,10 @@ pub(crate) enum Stored {
     SlotMap(Vni, NetworkId, SlotMap),
     /// A VPC's dividers, without its networks.
     Dividers(Vni, VpcSlotMaps),
+    /// The VNI that was chosen last.
+    LastVni(Vni),
+    /// The addresses that had been chosen last in a network then.
+    Chosen(Vni, NetworkId, Chosen, Generation),
 }
 
 /// Why a stored value cannot be read.
@@ -155,6 +163,7 @@ pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Stored, RecordError> {
         b'v' => unpacked(rest).map(|it| Stored::Record(Record::Vpc(it))),
         b'n' => unpacked(rest).map(|it| Stored::Record(Record::Network(it))),
         b'e' => endpoint::<Veth<'_>>(place, rest).map(|it| Stored::Record(it.into())),
+        b'c' => choices::read(place, rest),
         b's' => slot_map(place, rest),
         b'd' => dividers(place, rest),
         _ => Err("its kind is unknown".to_owned()),
@@ -163,7 +172,7 @@ pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Stored, RecordError> {
 }
 
 /// The prefixes in an order in which nothing refers to what is read later.
-pub(crate) const PREFIXES: [&[u8]; 8] = [b"f", b"h", b"t", b"v", b"n", b"e", b"d", b"s"];
+pub(crate) const PREFIXES: [&[u8]; 9] = [b"f", b"h", b"t", b"v", b"n", b"c", b"e", b"d", b"s"];
 
 /// An endpoint as it is written: by position, so fields are only ever added in a new version.
 #[derive(Serialize, Deserialize)]
@@ -328,10 +337,8 @@ impl TryFrom<HostInterface<'_>> for Attached {
 }
 
 fn slot_map(place: &[u8], value: &[u8]) -> Result<Stored, String> {
-    let (vni, id) = place.split_at_checked(3).ok_or("its key is too short")?;
-    let id: [u8; 4] = id.try_into().map_err(text)?;
-    let id = NetworkId::try_from(u32::from_be_bytes(id)).map_err(text)?;
-    Ok(Stored::SlotMap(read_vni(vni)?, id, SlotMap::from_bytes(value).map_err(text)?))
+    let (vni, id) = read_network(place)?;
+    Ok(Stored::SlotMap(vni, id, SlotMap::from_bytes(value).map_err(text)?))
 }
 
 fn dividers(place: &[u8], value: &[u8]) -> Result<Stored, String> {
@@ -365,6 +372,12 @@ fn vni_bytes(vni: Vni) -> [u8; 3] {
 fn read_vni(bytes: &[u8]) -> Result<Vni, String> {
     let [a, b, c]: [u8; 3] = bytes.try_into().map_err(text)?;
     Vni::try_from(u32::from_be_bytes([0, a, b, c])).map_err(text)
+}
+
+fn read_network(place: &[u8]) -> Result<(Vni, NetworkId), String> {
+    let (vni, id) = place.split_at_checked(3).ok_or("its key is too short")?;
+    let id: [u8; 4] = id.try_into().map_err(text)?;
+    Ok((read_vni(vni)?, NetworkId::try_from(u32::from_be_bytes(id)).map_err(text)?))
 }
 
 fn text(error: impl std::fmt::Display) -> String {

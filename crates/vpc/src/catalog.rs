@@ -4,13 +4,14 @@
 //! It changes in two ways. [`apply`](Catalog::apply) and [`delete`](Catalog::delete) take what
 //! somebody asks for, check it against everything else, choose what was left open, and say what
 //! became another. [`put`](Catalog::put) and [`take`](Catalog::take) take records as they stand:
-//! they load what was stored, and undo what could not be.
+//! they undo what could not be stored; [`load`](Catalog::load) takes what was.
 
 use crate::{Generation, Kind, Name, Ref, Slot, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 mod change;
+mod choices;
 mod delete;
 mod endpoint;
 mod global;
@@ -24,6 +25,8 @@ mod tests;
 mod vpc;
 
 pub use change::Mode;
+pub use choices::Chosen;
+use choices::LastChoice;
 pub use record::{
     EndpointRecord, FleetRecord, HostRecord, NetworkRecord, Record, TenantRecord, VpcRecord,
 };
@@ -40,6 +43,8 @@ pub struct Catalog {
     tenants: BTreeMap<Name, TenantEntry>,
     vpcs: BTreeMap<Vni, VpcEntry>,
     vpc_names: BTreeMap<Name, Vni>,
+    /// The VNI that was chosen last: the search goes on behind it.
+    last_vni: Option<Vni>,
     endpoints: u64,
 }
 
@@ -68,6 +73,7 @@ pub struct Changed {
     pub before: Option<Record>,
     /// How it stands; None: it does not exist any more.
     pub after: Option<Record>,
+    last_choice: LastChoice,
 }
 
 impl Catalog {
@@ -204,6 +210,7 @@ impl Catalog {
             Some(before) => drop(self.put(before)),
             None => drop(self.take(&changed.reference)),
         }
+        self.undo_choice(changed.last_choice);
     }
 
     /// What names the resource of a record.

@@ -79,7 +79,8 @@ impl Core {
         let is_busy = !self.unsent.is_empty()
             || !self.sends.is_empty()
             || !self.changes.is_empty()
-            || !self.follows.is_empty();
+            || !self.follows.is_empty()
+            || !self.routes.is_empty();
         if is_busy {
             return Some(Duration::ZERO);
         }

@@ -88,11 +88,8 @@ impl Core {
                 continue;
             }
             info!(host = %record.name, ?standing, "host");
-            // What it holds does not count as long as it is silent.
-            for vni in self.vpcs_of(&record.name) {
-                self.follow_all(&record.name, vni, now);
-                self.look_at_young(vni, now);
-            }
+            // What it has does not count as long as it is silent.
+            self.follow_standing(&record.name, now);
             self.tell_host(&record.name, now);
         }
         news |= self.planner.thaws(now);

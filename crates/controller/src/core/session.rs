@@ -65,8 +65,12 @@ impl Core {
         self.resume(moves);
         self.planner.look_at_moving();
         // What it still has from before is acknowledged by its coming.
-        for vni in if was_silent { told.into_iter().collect() } else { known } {
+        for vni in known {
             self.follow_all(host, vni, now);
+            self.divider_heard(host, vni, now);
+        }
+        if was_silent {
+            self.follow_standing(host, now);
         }
         self.tell_host(host, now);
         Ok(Opened { session, messages })
@@ -94,6 +98,7 @@ impl Core {
         if let Some(standing) = self.planner.standing(host).filter(|it| *it != Standing::Alive) {
             self.set_alive(host);
             if !standing.is_alive() {
+                self.follow_standing(host, now);
                 self.tell_host(host, now);
             }
         }
@@ -212,8 +217,19 @@ impl Core {
         }
     }
 
+    /// A host is counted on again, or no longer: watchers have to hear of all that depends on it.
+    pub(super) fn follow_standing(&mut self, host: &Name, now: Time) {
+        for vni in self.vpcs_of(host) {
+            self.follow_all(host, vni, now);
+            if self.dividers(vni).contains(host) {
+                self.look_at_young(vni, now);
+            }
+        }
+    }
+
     /// Tells watchers of some more rows.
     pub(super) fn follow_some(&mut self, now: Time) {
+        self.follow_routes(now);
         let Some((place, mut cursor)) = self.follows.pop_first() else { return };
         if !self.watchers.is_anybody_interested(now) {
             self.watchers.skip();

@@ -18,7 +18,7 @@ impl Core {
     /// How far an endpoint has come: that is told.
     pub(super) fn progress_of(&mut self, vni: Vni, name: &Name, now: Time) {
         let Some(endpoint) = self.endpoint(vni, name).cloned() else { return };
-        let (attached, bounced) = (self.attached(&endpoint), self.bounced(&endpoint, now));
+        let (attached, bounced) = (self.attached(&endpoint, now), self.bounced(&endpoint, now));
         let (attached, bounced) = (attached.is_so(), bounced.is_so());
         let is_ready = attached && bounced && self.routed(&endpoint, now).is_so();
         let steps = [("attached", attached), ("bounced", bounced), ("ready", is_ready)];
@@ -179,9 +179,9 @@ impl Core {
     }
 
     fn endpoint_status(&self, record: &EndpointRecord, now: Time) -> EndpointStatus {
-        let (attached, bounced) = (self.attached(record), self.bounced(record, now));
+        let (attached, bounced) = (self.attached(record, now), self.bounced(record, now));
         let routed = self.routed(record, now);
-        let prepared = record.migration.as_ref().map(|it| self.has_port(record, &it.host));
+        let prepared = record.migration.as_ref().map(|it| self.has_port(record, &it.host, now));
         let phase = phase(&attached, [&bounced, &routed]);
         let ready = Fact {
             status: if phase == Phase::Ready {
@@ -218,14 +218,21 @@ impl Core {
     }
 
     /// Whether the endpoint's host has it.
-    fn attached(&self, endpoint: &EndpointRecord) -> Fact {
-        self.has_port(endpoint, &endpoint.host)
+    fn attached(&self, endpoint: &EndpointRecord, now: Time) -> Fact {
+        self.has_port(endpoint, &endpoint.host, now)
     }
 
     /// Whether a host has the endpoint's interface.
-    fn has_port(&self, endpoint: &EndpointRecord, host: &Name) -> Fact {
+    fn has_port(&self, endpoint: &EndpointRecord, host: &Name, now: Time) -> Fact {
         let key = RowKey::Port(endpoint.name.clone());
         match self.desk.row(host, endpoint.vni, &key) {
+            RowState::There if !self.is_alive(host, now) => {
+                let message = format!("host {host} is silent: see to its agent");
+                Fact {
+                    status: ConditionStatus::Unknown,
+                    ..Fact::no(EndpointStatus::SILENT, message)
+                }
+            }
             RowState::There => Fact::yes(),
             RowState::Failed(why) => Fact::no("Failed", format!("host {host}: {why}")),
             RowState::Unheard => {
@@ -300,9 +307,10 @@ fn upgrading(state: &HostState, now: Time) -> Option<Condition> {
 /// All in one word.
 fn phase(attached: &Fact, known: [&Fact; 2]) -> Phase {
     let works = |fact: &&Fact| fact.is_so() || fact.reason == Fact::PARTLY;
+    let was_attached = attached.is_so() || attached.reason == EndpointStatus::SILENT;
     match attached.is_so() {
         true if known.iter().all(|fact| fact.is_so()) => Phase::Ready,
-        true if known.iter().all(works) => Phase::Degraded,
+        _ if was_attached && known.iter().all(works) => Phase::Degraded,
         false if attached.reason == "Failed" => Phase::Failed,
         _ => Phase::Pending,
     }

@@ -10,6 +10,7 @@ use mizar_vpc::manifest::{EndpointStatus, Phase};
 use mizar_vpc::{Assembly, Kind, Manifest, Ref, RowKey, TagKeys, Vni, VpcRows};
 use prost::Message;
 
+mod choices;
 mod cost;
 mod faults;
 mod golden;

@@ -12,12 +12,13 @@ use crate::refusal::refusal_of;
 use crate::time::Time;
 use mizar_identity::Identity;
 use mizar_store::{Store, Transaction};
-use mizar_vpc::catalog::{Mode, Record};
+use mizar_vpc::catalog::{EndpointRecord, Mode, Record};
 use mizar_vpc::manifest::Kind;
 use mizar_vpc::{
     Changed, Generation, GenerationError, Manifest, NetworkId, Ref, SlotMap, Standing, Vni,
     VpcSlotMaps,
 };
+use std::collections::BTreeSet;
 use std::time::Instant;
 use tracing::{error, warn};
 
@@ -87,7 +88,7 @@ impl Core {
             return Vec::new();
         }
         let transactions: Vec<_> =
-            drafts.iter().map(|(_, draft)| self.transaction(draft)).collect();
+            drafts.iter().map(|(at, draft)| self.transaction(*at, draft)).collect();
         let begun = Instant::now();
         let result = self.store.commit(&transactions);
         self.metrics.committed(drafts.len(), begun.elapsed());
@@ -201,8 +202,8 @@ impl Core {
     }
 
     /// What a draft writes to the store.
-    fn transaction(&self, draft: &Draft) -> Transaction {
-        let mut transaction = Transaction::new();
+    fn transaction(&self, at: Generation, draft: &Draft) -> Transaction {
+        let mut transaction = self.choices(at, draft);
         if let Some(ring) = &draft.keyring {
             transaction = transaction.put(records::KEYRING, records::keyring_value(ring));
         }
@@ -229,6 +230,39 @@ impl Core {
                         None => transaction.delete(key),
                     }
                 }
+            };
+        }
+        transaction
+    }
+
+    /// What was chosen last, where a draft changes what that follows from otherwise. An endpoint
+    /// that is new needs nothing: what is chosen next follows from it.
+    fn choices(&self, at: Generation, draft: &Draft) -> Transaction {
+        let (mut transaction, mut networks) = (Transaction::new(), BTreeSet::new());
+        for changed in &draft.changes {
+            match (&changed.before, &changed.after) {
+                (None, Some(Record::Vpc(_))) | (Some(Record::Vpc(_)), None) => {
+                    if let Some(last) = self.catalog.last_vni() {
+                        let value = records::last_vni_value(last);
+                        transaction = transaction.put(records::LAST_VNI, value);
+                    }
+                }
+                (Some(Record::Network(it)), None) => drop(networks.insert((it.vni, it.id))),
+                (Some(Record::Endpoint(before)), _) => {
+                    let what = |it: &EndpointRecord| (it.generation, it.asked);
+                    if changed.endpoint_after().map(what) != Some(what(before)) {
+                        networks.insert((before.vni, before.network));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (vni, id) in networks {
+            let key = records::chosen_key(vni, id);
+            let network = self.catalog.vpc(vni).and_then(|vpc| vpc.network(id));
+            transaction = match network {
+                Some(it) => transaction.put(key, records::chosen_value(it.chosen(), at)),
+                None => transaction.delete(key),
             };
         }
         transaction
@@ -312,7 +346,7 @@ impl Core {
             (_, Some(Record::Fleet(_))) => self.send_configs(),
             (None, Some(Record::Network(it))) => self.is_made(it.vni, it.id),
             (Some(Record::Network(it)), None) => {
-                self.young.remove(&(it.vni, it.id));
+                self.is_unmade(it.vni, it.id);
                 self.planner.gone(Due::Network(it.vni, it.id));
             }
             (Some(Record::Vpc(it)), None) => self.planner.gone(Due::Dividers(it.vni)),

@@ -71,6 +71,8 @@ fn state(status: &EndpointStatus) -> GuestState {
     let attached = status.conditions.iter().find(|it| it.r#type == "Attached");
     match attached {
         Some(it) if it.status == ConditionStatus::True => GuestState::Attached,
+        // It was, and nobody says that it is not.
+        Some(it) if it.reason == EndpointStatus::SILENT => GuestState::Attached,
         Some(it) if it.reason == "Failed" => GuestState::Failed(it.message.clone()),
         _ => GuestState::Pending,
     }

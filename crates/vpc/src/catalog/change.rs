@@ -57,8 +57,15 @@ impl Catalog {
         if before.as_ref().is_some_and(|before| is_same(before, &after)) {
             return Ok(None);
         }
+        let last_choice = self.last_choice(&after);
         self.put(after.clone());
-        Ok(Some(Changed { reference: asked.reference, before, after: Some(after) }))
+        match &before {
+            None => self.note_choice(&after),
+            // A network without endpoints is put anew, and goes on nevertheless.
+            Some(_) => self.undo_choice(last_choice),
+        }
+        let (reference, after) = (asked.reference, Some(after));
+        Ok(Some(Changed { reference, before, after, last_choice }))
     }
 
     fn admit(&self, asked: &Asked, manifest: &Manifest) -> Result<Record, Refused> {

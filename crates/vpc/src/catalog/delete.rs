@@ -1,7 +1,7 @@
 //! Deleting: refused while others use what goes, or with all of them.
 
 use super::change::check_version;
-use super::{Catalog, Changed, Refused};
+use super::{Catalog, Changed, Record, Refused};
 use crate::{Generation, Kind, Ref};
 
 /// Most resources that one cascade deletes.
@@ -45,8 +45,13 @@ impl Catalog {
         }
         by.push(reference.clone());
         let gone = by.into_iter().filter_map(|reference| {
-            let before = Some(self.take(&reference)?);
-            Some(Changed { reference, before, after: None })
+            let before = self.record(&reference)?;
+            let last_choice = self.last_choice(&before);
+            self.take(&reference);
+            if let Record::Vpc(vpc) = &before {
+                self.release_vni(vpc.vni);
+            }
+            Some(Changed { reference, before: Some(before), after: None, last_choice })
         });
         Ok(gone.collect())
     }

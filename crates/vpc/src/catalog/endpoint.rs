@@ -308,7 +308,7 @@ impl Choice<'_> {
             !self.is_gateway((*v6).into()) && self.vpc.endpoint_at((*v6).into()).is_none()
         };
         let Some(v4) = v4 else {
-            let start = u128::from(self.network.v6_cursor) + 1;
+            let start = u128::from(self.network.last_v6) + 1;
             let offsets = (start..=mask).chain(1..start.min(mask.saturating_add(1)));
             let mut found = offsets.take(1 << SLOT_SEARCH_BITS).map(|it| Ipv6Addr::from(base + it));
             return found.find(is_free).ok_or(Problem::Exhausted { prefix: prefix.into() });

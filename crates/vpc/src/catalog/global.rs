@@ -6,7 +6,7 @@ use super::{
     VpcEntry, VpcRecord,
 };
 use crate::manifest::{FleetSpec, HostSpec, RoleSpec, TenantSpec, VpcSpec};
-use crate::{Kind, Name, Problem, Ref, Vni, is_underlay};
+use crate::{Kind, Name, Problem, Ref, is_underlay};
 use ipnet::IpNet;
 use mizar_packet::tables::{DIVIDERS, FLEET_PREFIXES};
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,14 +144,6 @@ impl Catalog {
             }
         }
         Ok(())
-    }
-
-    fn free_vni(&self) -> Option<Vni> {
-        let numbers = (Vni::MIN.get()..=Vni::MAX.get()).filter_map(|it| Vni::try_from(it).ok());
-        numbers
-            .zip(self.vpcs.keys().map(Some).chain(std::iter::repeat(None)))
-            .find(|(vni, used)| *used != Some(vni))
-            .map(|(vni, _)| vni)
     }
 
     pub(super) fn put_host(&mut self, record: HostRecord) {

@@ -12,10 +12,9 @@ pub(super) struct Pool {
     /// Grows to the highest address in use.
     words: Vec<u64>,
     used: u32,
-    /// Where the search begins.
-    cursor: u32,
-    /// The generation of the endpoint that the cursor stands behind.
-    newest: u64,
+    /// The distance of the address that was chosen last from the prefix's first: the search goes on
+    /// behind it.
+    pub(super) last: u32,
 }
 
 impl Pool {
@@ -38,21 +37,14 @@ impl Pool {
         }
     }
 
-    /// The search goes on behind this address, if that is the newest choice.
-    pub(super) fn chosen(&mut self, prefix: Ipv4Net, address: Ipv4Addr, generation: u64) {
-        if generation >= self.newest {
-            self.newest = generation;
-            self.cursor = offset(prefix, address) + 1;
-        }
-    }
-
     /// A free address that an endpoint may have: neither the network's nor the broadcast address.
     pub(super) fn free(&self, prefix: Ipv4Net) -> Option<Ipv4Addr> {
         let last = offset(prefix, prefix.broadcast());
         if self.used >= last - 1 {
             return None;
         }
-        let start = if (1..last).contains(&self.cursor) { self.cursor } else { 1 };
+        let start = self.last.wrapping_add(1);
+        let start = if (1..last).contains(&start) { start } else { 1 };
         let found = self.first_free(start, last).or_else(|| self.first_free(1, start));
         found.map(|offset| Ipv4Addr::from(u32::from(prefix.network()) + offset))
     }
@@ -87,10 +79,10 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn give(pool: &mut Pool, prefix: Ipv4Net, generation: u64) -> Option<Ipv4Addr> {
+    fn give(pool: &mut Pool, prefix: Ipv4Net) -> Option<Ipv4Addr> {
         let address = pool.free(prefix)?;
         pool.take(prefix, address);
-        pool.chosen(prefix, address, generation);
+        pool.last = offset(prefix, address);
         Some(address)
     }
 
@@ -98,25 +90,25 @@ mod tests {
     fn a_released_address_comes_again_last() {
         let prefix: Ipv4Net = "10.0.0.0/29".parse().unwrap();
         let mut pool = Pool::default();
-        let given: Vec<_> = (0..3).map(|at| give(&mut pool, prefix, at).unwrap()).collect();
+        let given: Vec<_> = (0..3).map(|_| give(&mut pool, prefix).unwrap()).collect();
         pool.release(prefix, given[1]);
-        let next: Vec<_> = (3..8).map(|at| give(&mut pool, prefix, at)).collect();
+        let next: Vec<_> = (3..8).map(|_| give(&mut pool, prefix)).collect();
         let last = |n: u8| Some(Ipv4Addr::new(10, 0, 0, n));
         assert_eq!(next, [last(4), last(5), last(6), last(2), None]);
     }
 
     proptest! {
         #[test]
-        fn every_free_address_is_given_once(taken: BTreeSet<u8>, cursor: u8) {
+        fn every_free_address_is_given_once(taken: BTreeSet<u8>, last: u8) {
             let prefix: Ipv4Net = "10.0.0.0/24".parse().unwrap();
-            let mut pool = Pool { cursor: cursor.into(), ..Pool::default() };
+            let mut pool = Pool { last: last.into(), ..Pool::default() };
             for &last in &taken {
                 pool.take(prefix, Ipv4Addr::new(10, 0, 0, last));
             }
             let ends = [0, 255].iter().filter(|end| taken.contains(end)).count();
             // Nobody has the ends; whoever took them makes the pool look fuller than it is.
             let mut given = BTreeSet::new();
-            while let Some(address) = give(&mut pool, prefix, 0) {
+            while let Some(address) = give(&mut pool, prefix) {
                 let [.., last] = address.octets();
                 prop_assert!(last != 0 && last != 255 && !taken.contains(&last));
                 prop_assert!(given.insert(last));

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 mod addresses;
 mod attachments;
+mod choices;
 mod refusals;
 
 /// Three hosts, a VPC `blue` with a network `web` and an endpoint `a`.

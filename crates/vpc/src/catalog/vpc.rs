@@ -1,5 +1,6 @@
 //! One VPC with all that is in it.
 
+use super::choices::Stored;
 use super::pool::Pool;
 use super::{Catalog, EndpointRecord, NetworkRecord, VpcRecord, range_after};
 use crate::rendezvous::mix;
@@ -36,8 +37,10 @@ pub struct NetworkEntry {
     endpoints: u64,
     rows: u64,
     pub(super) pool: Pool,
-    /// Where the search for an IPv6 address without an IPv4 one begins.
-    pub(super) v6_cursor: u64,
+    /// The distance of the IPv6 address that was chosen last, for an endpoint without an IPv4 one,
+    /// from the prefix's first: the search goes on behind it.
+    pub(super) last_v6: u64,
+    pub(super) stored: Stored,
 }
 
 impl VpcEntry {
@@ -80,6 +83,10 @@ impl VpcEntry {
     /// One network.
     pub fn network(&self, id: NetworkId) -> Option<&NetworkEntry> {
         self.networks.get(&id)
+    }
+
+    pub(super) fn network_mut(&mut self, id: NetworkId) -> Option<&mut NetworkEntry> {
+        self.networks.get_mut(&id)
     }
 
     /// One network by its name.
@@ -210,8 +217,8 @@ impl NetworkEntry {
         if let (Some(prefix), Some(gateway)) = (record.spec.v4, record.v4_gateway) {
             pool.take(prefix, gateway);
         }
-        let hosts = BTreeMap::new();
-        Self { record, slots, hosts, endpoints: 0, rows: 0, pool, v6_cursor: 0 }
+        let (hosts, stored) = Default::default();
+        Self { record, slots, hosts, endpoints: 0, rows: 0, pool, last_v6: 0, stored }
     }
 
     /// The network itself.
@@ -255,15 +262,6 @@ impl NetworkEntry {
         self.rows += record.addresses().count() as u64;
         if let (Some(prefix), Some(v4)) = (self.record.spec.v4, record.v4) {
             self.pool.take(prefix, v4);
-            if !record.asked_for(EndpointRecord::ASKED_V4) {
-                self.pool.chosen(prefix, v4, record.generation.get());
-            }
-        }
-        if let (Some(prefix), Some(v6), None) = (self.record.spec.v6, record.v6, record.v4)
-            && !record.asked_for(EndpointRecord::ASKED_V6)
-        {
-            let offset = u128::from(v6) - u128::from(prefix.network());
-            self.v6_cursor = self.v6_cursor.max(offset as u64);
         }
     }
 

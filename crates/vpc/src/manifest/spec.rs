@@ -81,7 +81,8 @@ specs! {
         /// Who owns it; by default the operators.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub tenant: Option<Name>,
-        /// Its number on the wire, unique in the fleet; by default the lowest free one.
+        /// Its number on the wire, unique in the fleet; by default the next one that is free, where
+        /// those that were released lately come last. Only operators ask for one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub vni: Option<Vni>,
         /// Most locations that one host may learn in it; by default 4,096, a

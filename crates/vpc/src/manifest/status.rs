@@ -168,6 +168,8 @@ impl HostStatus {
 impl EndpointStatus {
     /// The condition of one that is about to move: its interface is there already.
     pub const PREPARED: &str = "Prepared";
+    /// Why it is not known whether it is attached: the host had it, and has said nothing lately.
+    pub const SILENT: &str = "Silent";
 
     /// Whether the host that it is about to move to has its interface.
     pub fn is_prepared(&self) -> bool {
@@ -242,7 +244,7 @@ pub enum ConditionStatus {
     True,
     /// It is not.
     False,
-    /// Nobody has said since the controller started.
+    /// Nobody has said since the controller started, or lately.
     Unknown,
 }
 

@@ -61,14 +61,7 @@ fn create(world: &mut World, number: usize) -> Cost {
     let new = before.into_iter().zip(heard(world));
     let new: Vec<_> =
         new.map(|((messages, bytes), after)| (after.0 - messages, after.1 - bytes)).collect();
-    let (mut keys, mut key_bytes) = (0, 0);
-    let mut visit = |key: &[u8], value: &[u8], revision: mizar_store::Revision| {
-        if revision.get() == written.revision() {
-            keys += 1;
-            key_bytes += key.len() + value.len();
-        }
-    };
-    world.store.scan(b"", &mut visit).unwrap();
+    let (keys, key_bytes) = stored(world, written);
     Cost {
         hosts: new.iter().filter(|(messages, _)| *messages > 0).count(),
         messages: new.iter().map(|(messages, _)| messages).sum(),
@@ -76,6 +69,36 @@ fn create(world: &mut World, number: usize) -> Cost {
         keys,
         key_bytes,
     }
+}
+
+#[test]
+fn a_vpc_costs_exactly_the_same_however_many_there_are() {
+    let mut world = world(2, 1);
+    let mut make = |number: usize| {
+        let vpc = format!("{{kind: Vpc, metadata: {{name: v{number:06}}}, spec: {{}}}}");
+        let at = world.write(&vpc).resource_version;
+        stored(&world, at)
+    };
+    // From there on all VNIs, and all revisions, take as many bytes.
+    for number in 0..1_000 {
+        make(number);
+    }
+    let few = make(1_000);
+    assert_eq!(few.0, 3, "itself, its dividers, and how far VNIs are given");
+    (1_001..1_500).for_each(|number| assert_eq!(make(number), few, "{number}"));
+}
+
+/// How many keys of the store a write has written, and their bytes.
+fn stored(world: &World, written: Generation) -> (usize, usize) {
+    let (mut keys, mut bytes) = (0, 0);
+    let mut visit = |key: &[u8], value: &[u8], revision: mizar_store::Revision| {
+        if revision.get() == written.revision() {
+            keys += 1;
+            bytes += key.len() + value.len();
+        }
+    };
+    world.store.scan(b"", &mut visit).unwrap();
+    (keys, bytes)
 }
 
 /// A network whose endpoints live on the first host, and whose bouncers are others.

@@ -166,6 +166,12 @@ impl World {
             maps
         };
         assert_eq!(maps(&again), maps(&self.core));
+        let choices = |core: &Core| {
+            let networks = core.catalog.vpcs().flat_map(|vpc| vpc.networks());
+            let chosen: Vec<_> = networks.map(|network| network.chosen()).collect();
+            (core.catalog.last_vni(), chosen)
+        };
+        assert_eq!(choices(&again), choices(&self.core));
     }
 }
 

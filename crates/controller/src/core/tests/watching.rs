@@ -66,6 +66,83 @@ fn who_watches_a_controller_that_has_restarted_sees_hosts_come_back_and_failures
 }
 
 #[test]
+fn who_watches_sees_endpoints_become_ready_when_the_last_divider_has_come() {
+    let mut world = World::example(6);
+    let vni = Vni::try_from(7).unwrap();
+    let map = world.core.view().map(vni, mizar_vpc::NetworkId::MIN);
+    let bouncers: BTreeSet<_> = map.unwrap().hosts().cloned().collect();
+    let dividers = world.core.dividers(vni).to_vec();
+    let is_other = |host: &Name| !bouncers.contains(host) && !dividers.contains(host);
+    let last = dividers.iter().find(|it| !bouncers.contains(*it)).cloned().unwrap();
+    let host = world.hosts.keys().find(|host| is_other(host)).cloned().unwrap();
+    // More than are told at a time.
+    let endpoints: Vec<_> = (0..150).map(|number| format!("e{number}")).collect();
+    endpoints.iter().for_each(|it| drop(world.endpoint(it, host.as_str())));
+    world.settle();
+    world.restart();
+    let mut watching = world.watch(None).unwrap();
+    for host in world.hosts.keys().filter(|host| **host != last).cloned().collect::<Vec<_>>() {
+        world.connect(&host).unwrap();
+    }
+    world.settle();
+    assert_eq!(phases(&mut watching)["e7"], Phase::Degraded);
+    let routed = world.status("e7").conditions.into_iter().find(|it| it.r#type == "Routed");
+    assert_eq!(routed.unwrap().message, format!("divider {last} was not heard of yet"));
+    world.connect(&last).unwrap();
+    world.settle();
+    let seen = phases(&mut watching);
+    for endpoint in &endpoints {
+        assert_eq!(seen.get(endpoint), Some(&Phase::Ready), "{endpoint}");
+    }
+    assert!(world.core.young.is_empty());
+}
+
+#[test]
+fn an_endpoint_on_a_silent_host_is_degraded_until_that_is_heard_again() {
+    let mut world = World::example(6);
+    let vni = Vni::try_from(7).unwrap();
+    let map = world.core.view().map(vni, mizar_vpc::NetworkId::MIN);
+    let mut counts: BTreeSet<_> = map.unwrap().hosts().cloned().collect();
+    counts.extend(world.core.dividers(vni).iter().cloned());
+    let host = world.hosts.keys().find(|host| !counts.contains(*host)).cloned().unwrap();
+    world.endpoint("a", host.as_str());
+    world.settle();
+    let mut watching = world.watch(None).unwrap();
+    // It has a stream, and says nothing.
+    let silence = |world: &mut World, seconds: u64| {
+        for _ in 0..seconds {
+            world.now += Duration::from_secs(1);
+            for other in world.hosts.keys().filter(|it| **it != host).cloned().collect::<Vec<_>>() {
+                world.beat(&other);
+            }
+            world.core.tick(world.time());
+            world.turn();
+        }
+    };
+    silence(&mut world, 14);
+    assert_eq!(world.phase("a"), Phase::Ready);
+    silence(&mut world, 2);
+    assert_eq!(phases(&mut watching)["a"], Phase::Degraded);
+    let attached = world.status("a").conditions.remove(0);
+    assert_eq!((attached.r#type.as_str(), attached.reason.as_str()), ("Attached", "Silent"));
+    assert_eq!(attached.message, format!("host {host} is silent: see to its agent"));
+    world.beat(&host);
+    world.turn();
+    assert_eq!(phases(&mut watching)["a"], Phase::Ready);
+}
+
+/// The last phase of each endpoint that a watch has told of since it was asked last.
+fn phases(watching: &mut Subscription) -> BTreeMap<String, Phase> {
+    let past = std::mem::take(&mut watching.past).into_iter();
+    let events = past.chain(std::iter::from_fn(|| watching.coming.try_recv().ok()));
+    let phases = events.filter_map(|event| match &event.object {
+        Manifest::Endpoint(it) => Some((it.metadata.name.to_string(), it.status.as_ref()?.phase)),
+        _ => None,
+    });
+    phases.collect()
+}
+
+#[test]
 fn who_watches_sees_endpoints_become_ready_again_whose_host_or_bouncer_has_lost_everything() {
     let mut world = World::example(4);
     let names: Vec<_> = world.hosts.keys().cloned().collect();
@@ -83,14 +160,7 @@ fn who_watches_sees_endpoints_become_ready_again_whose_host_or_bouncer_has_lost_
         let lost: Vec<_> = lost.filter(|it| world.phase(it) != Phase::Ready).collect();
         assert!(lost.contains(&format!("on-{host}")));
         world.settle();
-        let events = std::iter::from_fn(|| watching.coming.try_recv().ok());
-        let phases = events.filter_map(|event| match &event.object {
-            Manifest::Endpoint(it) => {
-                Some((it.metadata.name.to_string(), it.status.as_ref()?.phase))
-            }
-            _ => None,
-        });
-        let last: BTreeMap<_, _> = phases.collect();
+        let last = phases(&mut watching);
         for endpoint in lost {
             assert_eq!(last.get(&endpoint), Some(&Phase::Ready), "{endpoint}, after {host}");
         }

@@ -4,6 +4,7 @@
 use super::world::{Event, World, event, movement};
 use super::*;
 use crate::VpcRows;
+use crate::example::name;
 use etherparse::PacketBuilder;
 use mizar_packet::function::{from_guest, from_wire};
 use mizar_packet::keys::Keys;
@@ -16,10 +17,13 @@ use mizar_packet::{Address, Reason, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// A VPC: its VNI, and when it was made, as a host may not know yet that another one has that now.
+type Made = (Vni, u64);
+
 /// Where a packet ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
-    Delivered(Vni, Name),
+    Delivered(Made, Name),
     Dropped(Reason),
 }
 
@@ -32,7 +36,7 @@ struct Node {
     underlay: IpAddr,
     tables: MemoryTables,
     /// Its guests, by interface.
-    guests: BTreeMap<u32, (Vni, Name)>,
+    guests: BTreeMap<u32, (Made, Name)>,
 }
 
 /// A guest, and where it is.
@@ -40,7 +44,7 @@ struct Node {
 struct Guest {
     host: usize,
     interface: u32,
-    vni: Vni,
+    vpc: Made,
     name: Name,
     port: PortRow,
 }
@@ -59,7 +63,7 @@ impl Fleet {
                 guests: BTreeMap::new(),
             };
             for (vni, rows) in &host.rows {
-                node.install(&underlays, *vni, rows.rows());
+                node.install(&underlays, (*vni, host.of[vni]), rows.rows());
             }
             node
         });
@@ -69,9 +73,9 @@ impl Fleet {
     fn guests(&self, world: &World) -> Vec<Guest> {
         let hosts = world.hosts.values().zip(&self.hosts).enumerate();
         let guests = hosts.flat_map(|(host, (told, node))| {
-            node.guests.iter().map(move |(interface, (vni, name))| {
-                let port = told.rows[vni].rows().ports[name].clone();
-                Guest { host, interface: *interface, vni: *vni, name: name.clone(), port }
+            node.guests.iter().map(move |(interface, (vpc, name))| {
+                let port = told.rows[&vpc.0].rows().ports[name].clone();
+                Guest { host, interface: *interface, vpc: *vpc, name: name.clone(), port }
             })
         });
         guests.collect()
@@ -91,9 +95,9 @@ impl Fleet {
                     from_wire(&mut frame, &at.tables)
                 }
                 Verdict::Deliver(delivery) => {
-                    let (vni, name) = at.guests[&delivery.interface].clone();
-                    assert_eq!(vni.get(), delivery.vni);
-                    return Fate::Delivered(vni, name);
+                    let (vpc, name) = at.guests[&delivery.interface].clone();
+                    assert_eq!(vpc.0.get(), delivery.vni);
+                    return Fate::Delivered(vpc, name);
                 }
                 Verdict::Drop(reason) => return Fate::Dropped(reason),
                 other => panic!("{other:?}"),
@@ -113,7 +117,8 @@ impl Fleet {
 
 impl Node {
     /// What an agent makes of the rows of one VPC.
-    fn install(&mut self, underlays: &[IpAddr], vni: Vni, rows: &VpcRows) {
+    fn install(&mut self, underlays: &[IpAddr], made: Made, rows: &VpcRows) {
+        let (vni, _) = made;
         let index = |host: IpAddr| underlays.iter().position(|it| *it == host);
         let index = |host| index(host).map_or(0, |at| at as u32 + 1);
         let vpc = vni.get();
@@ -150,7 +155,7 @@ impl Node {
             let network = &rows.networks[&row.network];
             let port = port(row, network, (vni, network_index(row.network), interface));
             self.tables.ports.insert(interface, port);
-            self.guests.insert(interface, (vni, name.clone()));
+            self.guests.insert(interface, (made, name.clone()));
         }
     }
 }
@@ -239,14 +244,14 @@ fn check_pairs(world: &World) -> Result<usize, TestCaseError> {
     let guests = fleet.guests(world);
     let mut pairs = 0;
     for from in &guests {
-        let others = guests.iter().filter(|it| it.vni == from.vni && it.name != from.name);
+        let others = guests.iter().filter(|it| it.vpc == from.vpc && it.name != from.name);
         for to in others {
             let shared = |address: &IpAddr| from.port.addresses().any(|a| same_family(a, *address));
             for address in to.port.addresses().filter(shared) {
-                let there = Fate::Delivered(to.vni, to.name.clone());
+                let there = Fate::Delivered(to.vpc, to.name.clone());
                 prop_assert_eq!(fleet.send(from, address), there, "{} to {}", from.name, to.name);
                 let back = from.port.addresses().find(|a| same_family(*a, address)).unwrap();
-                let here = Fate::Delivered(from.vni, from.name.clone());
+                let here = Fate::Delivered(from.vpc, from.name.clone());
                 prop_assert_eq!(fleet.send(to, back), here, "{} back to {}", to.name, from.name);
                 fleet.forget();
                 pairs += 1;
@@ -265,10 +270,10 @@ fn check_isolation(world: &World, addresses: &BTreeSet<IpAddr>) -> Result<(), Te
             if !from.port.addresses().any(|own| same_family(own, *address) && own != *address) {
                 continue;
             }
-            if let Fate::Delivered(vni, name) = fleet.send(&from, *address) {
-                prop_assert_eq!(vni, from.vni, "{} reached {}", from.name, name);
+            if let Fate::Delivered(vpc, name) = fleet.send(&from, *address) {
+                prop_assert_eq!(vpc, from.vpc, "{} reached {}", from.name, name);
                 let has = |host: &world::Host| {
-                    let rows = host.rows.get(&vni).and_then(|rows| rows.rows().ports.get(&name));
+                    let rows = host.rows.get(&vpc.0).and_then(|rows| rows.rows().ports.get(&name));
                     rows.is_some_and(|row| row.addresses().any(|it| it == *address))
                 };
                 prop_assert!(world.hosts.values().any(has), "{} is not {}'s", address, name);
@@ -345,6 +350,28 @@ proptest! {
         check_isolation(&world, &ever)?;
         check_pairs(&world)?;
     }
+}
+
+#[test]
+fn a_host_that_was_not_told_that_a_vpc_is_gone_reaches_nobody_in_the_next_one() {
+    let mut world = cloud(2, &[(true, true)], &[(0, 0), (0, 1)]);
+    let h1 = world.hosts.keys().next().unwrap().clone();
+    let old = world.catalog.vpc_named(&name("blue")).unwrap().record().vni;
+    world.happen(&Event::Vpc(0, false));
+    world.happen(&Event::Vpc(1, false));
+    world.happen(&Event::Vpc(1, true));
+    world.happen(&Event::Network(1, 0, Some((true, true))));
+    world.happen(&Event::Put(1, 0, 0, 1));
+    world.happen(&Event::Put(1, 0, 1, 1));
+    for _ in 0..4 {
+        world.happen(&Event::Step);
+        world.happen(&Event::Follow(1));
+    }
+    assert!(world.hosts[&h1].rows.contains_key(&old), "it knows nothing better");
+    check_isolation(&world, &addresses(&world)).unwrap();
+    world.settle();
+    assert!(!world.hosts[&h1].rows.contains_key(&old));
+    check_pairs(&world).unwrap();
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
+    /// A VPC comes, or goes with all that is in it.
+    Vpc(usize, bool),
     /// An endpoint comes, or moves: VPC, network, number, host.
     Put(usize, usize, u8, u8),
     Delete(usize, u8),
@@ -65,6 +67,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         3 => (0..2usize, 0..6u8).prop_map(|(vpc, number)| Event::Switch(vpc, number)),
         2 => (0..2usize, 0..2usize, proptest::option::weighted(0.8, families()))
             .prop_map(|(vpc, network, families)| Event::Network(vpc, network, families)),
+        2 => (0..2usize, any::<bool>()).prop_map(|(vpc, comes)| Event::Vpc(vpc, comes)),
         1 => any::<u8>().prop_map(Event::Leave),
         20 => movement(),
     ]
@@ -87,12 +90,16 @@ pub(super) struct World {
     epochs: BTreeMap<(Vni, NetworkId), Vec<u64>>,
     /// When the present dividers of a VPC were assigned.
     divided: BTreeMap<Vni, u64>,
+    /// When each VPC was made.
+    made: BTreeMap<Vni, u64>,
 }
 
 /// A host: its rows, and when it was told them.
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) rows: BTreeMap<Vni, IndexedRows>,
+    /// Of which VPC the rows are that it was told under a VNI: when that was made.
+    pub(super) of: BTreeMap<Vni, u64>,
     followed: u64,
 }
 
@@ -108,10 +115,11 @@ impl World {
             now: 1,
             epochs: BTreeMap::new(),
             divided: BTreeMap::new(),
+            made: BTreeMap::new(),
         };
         assert!(world.apply(&fleet()));
         (0..hosts).for_each(|_| world.happen(&Event::Join));
-        assert!(VPCS.iter().all(|path| world.apply(&vpc(path, |_| ()))));
+        (0..VPCS.len()).for_each(|vpc| world.happen(&Event::Vpc(vpc, true)));
         world
     }
 
@@ -124,6 +132,8 @@ impl World {
         self.now += 1;
         let path = |vpc: usize, name: &str| format!("{}/{name}", VPCS[vpc]);
         match event {
+            Event::Vpc(vpc, true) => self.make_vpc(VPCS[*vpc]),
+            Event::Vpc(vpc, false) => self.delete(Kind::Vpc, None, VPCS[*vpc]),
             Event::Put(vpc, network, number, host) => {
                 let path = path(*vpc, &format!("e{number}"));
                 let host = self.pick(*host);
@@ -163,7 +173,11 @@ impl World {
             }
             Event::Dividers(number, hosts) => {
                 let role = self.role(hosts.as_ref());
-                self.apply(&vpc(VPCS[*number], |spec| spec.dividers = role));
+                self.change(&Ref::global(Kind::Vpc, name(VPCS[*number])), |manifest| {
+                    if let Manifest::Vpc(it) = manifest {
+                        it.spec.dividers = role;
+                    }
+                });
             }
             Event::Cordon(host, cordoned) => self.cordon(*host, *cordoned),
             Event::Join if self.joined < 12 => {
@@ -249,7 +263,8 @@ impl World {
     fn follow(&mut self, name: &Name) {
         let view = View { catalog: &self.catalog, maps: &self.maps };
         let host = self.hosts.get_mut(name).unwrap();
-        let vnis: BTreeSet<_> = self.catalog.vpcs().map(|vpc| vpc.record().vni).collect();
+        let vnis = self.catalog.vpcs().map(|vpc| vpc.record().vni);
+        let vnis: BTreeSet<_> = vnis.chain(host.rows.keys().copied()).collect();
         for vni in vnis {
             let new = view.vpc_rows(vni, name);
             let rows = host.rows.entry(vni).or_default();
@@ -259,6 +274,7 @@ impl World {
             assert_eq!(*rows.rows(), new);
         }
         host.rows.retain(|_, rows| *rows.rows() != VpcRows::default());
+        host.of = host.rows.keys().map(|vni| (*vni, self.made[vni])).collect();
         host.followed = self.now;
     }
 
@@ -270,11 +286,26 @@ impl World {
         let reference = Ref { kind, vpc: vpc.map(name), name: name(text) };
         let gone = self.catalog.delete(&reference, true, None).unwrap_or_default();
         for changed in gone {
-            if let Some(Record::Network(it)) = changed.before {
-                // Another network may get its number, and begins anew.
-                self.maps.entry(it.vni).or_default().networks.remove(&it.id);
-                self.epochs.remove(&(it.vni, it.id));
+            match changed.before {
+                Some(Record::Network(it)) => {
+                    // Another network may get its number, and begins anew.
+                    self.maps.entry(it.vni).or_default().networks.remove(&it.id);
+                    self.epochs.remove(&(it.vni, it.id));
+                }
+                Some(Record::Vpc(it)) => {
+                    self.maps.remove(&it.vni);
+                    self.divided.remove(&it.vni);
+                }
+                _ => {}
             }
+        }
+    }
+
+    fn make_vpc(&mut self, path: &str) {
+        if self.catalog.vpc_named(&name(path)).is_none() {
+            assert!(self.apply(&vpc(path, |_| ())));
+            let vni = self.catalog.vpc_named(&name(path)).unwrap().record().vni;
+            self.made.insert(vni, self.now);
         }
     }
 
