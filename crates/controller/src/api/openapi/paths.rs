@@ -161,7 +161,8 @@ fn list_parameters() -> Value {
         query("watch", "Changes as they come, in place of a page.", &json!({ "type": "boolean" })),
         query(
             "from",
-            "Watch what came after this event; without it, what is there comes first.",
+            "Watch what came after this event; without it, what is there comes first, unless that \
+             is too much to look through (410).",
             &version
         ),
     ])
