@@ -242,9 +242,8 @@ impl Core {
     }
 
     fn beat(&mut self, host: &Name, beat: &Beat, now: Time) {
-        for vni in self.loads.take(host, beat, now) {
-            self.look_at_load(vni);
-        }
+        let changed = self.loads.take(host, beat, now);
+        self.look_at_loads(changed);
         if self.desk.wait(host, beat.waits_for.as_deref(), now) {
             self.tell_host(host, now);
         }

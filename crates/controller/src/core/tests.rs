@@ -14,6 +14,7 @@ mod cost;
 mod faults;
 mod golden;
 mod keys;
+mod load;
 mod random;
 mod storm;
 mod watching;
