@@ -59,6 +59,12 @@ impl Generation {
         self.0 & Self::MAX_REVISION
     }
 
+    /// The same revision in a later epoch, that of a store which was restored; this one in its own.
+    #[must_use]
+    pub fn in_epoch(self, epoch: u16) -> Self {
+        self.max(Self(u64::from(epoch) << Self::REVISION_BITS | self.revision()))
+    }
+
     /// The next revision of the same epoch.
     pub fn next(self) -> Result<Self, GenerationError> {
         Self::new(self.epoch(), self.revision() + 1)

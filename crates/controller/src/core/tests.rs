@@ -16,6 +16,7 @@ mod golden;
 mod keys;
 mod load;
 mod random;
+mod restored;
 mod storm;
 mod watching;
 
