@@ -46,6 +46,8 @@ pub enum Kind {
     Stream,
     /// The audit log.
     Audit,
+    /// The controller's store as a whole.
+    Store,
 }
 
 /// What somebody wants to do, with what decides whether he may.
@@ -160,7 +162,8 @@ fn tenant_refusal(tenant: &Name, action: &Action<'_>) -> Option<String> {
         | Kind::Token
         | Kind::Certificate
         | Kind::Stream
-        | Kind::Audit => operator(),
+        | Kind::Audit
+        | Kind::Store => operator(),
     }
 }
 
@@ -198,7 +201,7 @@ impl Verb {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tenant,
         Self::Host,
         Self::Vpc,
@@ -209,6 +212,7 @@ impl Kind {
         Self::Certificate,
         Self::Stream,
         Self::Audit,
+        Self::Store,
     ];
 }
 
@@ -238,6 +242,7 @@ impl fmt::Display for Kind {
             Self::Certificate => "certificate",
             Self::Stream => "stream",
             Self::Audit => "audit log",
+            Self::Store => "store",
         })
     }
 }

@@ -27,7 +27,7 @@ fn granted() -> &'static [HostPattern] {
     Box::leak(Box::new(["h1".parse().unwrap(), "rack1-*".parse().unwrap()]))
 }
 
-const ALL: [Row; 10] = [
+const ALL: [Row; 11] = [
     (Kind::Tenant, "rcudxn"),
     (Kind::Host, "rcudxn"),
     (Kind::Vpc, "rcudxn"),
@@ -38,6 +38,7 @@ const ALL: [Row; 10] = [
     (Kind::Certificate, "rcudxn"),
     (Kind::Stream, "rcudxn"),
     (Kind::Audit, "rcudxn"),
+    (Kind::Store, "rcudxn"),
 ];
 
 #[test]

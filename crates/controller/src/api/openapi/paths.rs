@@ -1,5 +1,6 @@
 //! The paths of the description. A test compares them with those of the router.
 
+use crate::api::backup;
 use crate::api::body::MOST_CHANGES;
 use crate::api::query::{DEFAULT_LIMIT, MOST_ITEMS};
 use crate::api::watch;
@@ -19,8 +20,26 @@ pub(super) fn all() -> Map<String, Value> {
     paths.insert("/v1/apply".to_owned(), json!({ "post": many("apply", apply, "ApplyBody") }));
     let batch = "Makes changes together or not at all.";
     paths.insert("/v1/batch".to_owned(), json!({ "post": many("batch", batch, "BatchBody") }));
+    paths.insert("/v1/backup".to_owned(), json!({ "get": take_backup() }));
     paths.extend(super::enrol::all());
     paths
+}
+
+fn take_backup() -> Value {
+    json!({
+        "operationId": "backup",
+        "summary": "One point in time of the store, for `mizar controller restore`. For operators, \
+            by the controller's local socket.",
+        "responses": {
+            "200": {
+                "description": "The backup. Its checksum comes last: what breaks off is none.",
+                "content": {
+                    backup::MEDIA_TYPE: { "schema": { "type": "string", "format": "binary" } },
+                },
+            },
+            "default": problem(),
+        },
+    })
 }
 
 fn of_kind(kind: Kind) -> Vec<(String, Value)> {
