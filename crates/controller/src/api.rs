@@ -168,8 +168,8 @@ fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
 async fn nowhere(uri: Uri) -> Problem {
     let detail = format!(
         "there is no path {:?}: there are /openapi.json, /metrics, /v1/apply, /v1/batch, \
-         /v1/backup, /v1/tokens, /v1/revocations, /v1/join, /v1/certificates, /v1/fleet, /v1/hosts, \
-         /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
+         /v1/backup, /v1/tokens, /v1/revocations, /v1/join, /v1/certificates, /v1/fleet, \
+         /v1/hosts, /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
          /v1/vpcs/VPC/networks, endpoints and slotmaps, each also followed by /NAME where it is of \
          one VPC or of none",
         uri.path()

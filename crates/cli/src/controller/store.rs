@@ -84,8 +84,8 @@ pub(super) async fn restore(args: RestoreArgs) -> Result<ExitCode> {
         }
     }
     said += &format!(
-        "\nForgotten is what was done since the backup: revocations, and that join tokens were used \
-         or deleted, are to be done again. {shown}/audit.log may know.\n\n\
+        "\nWhat was done since the backup is forgotten. Revoke certificates once more, and delete \
+         join tokens that were used up or deleted since; {shown}/audit.log may know them.\n\n\
          Next:\n  mizar controller --data {shown}"
     );
     output::print(&said)?;

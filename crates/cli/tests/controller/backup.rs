@@ -211,7 +211,7 @@ fn what_cannot_be_restored_is_said_and_changes_nothing() {
 
 #[test]
 fn a_full_disk_leaves_no_half_backup() {
-    // A disk of 64 KiB takes root; the rest of the machine does not see it.
+    // A disk of 16 KiB takes root; the rest of the machine does not see it.
     let world = World::new();
     let _running = world.start("data");
     world.declare();
@@ -221,7 +221,7 @@ fn a_full_disk_leaves_no_half_backup() {
     let disk = world.path("disk");
     fs::create_dir(&disk).unwrap();
     let mut command = Command::new("unshare");
-    let script = "mount -t tmpfs -o size=64k none \"$1\" || { echo SKIPPED; exit 0; }; shift\n\
+    let script = "mount -t tmpfs -o size=16k none \"$1\" || { echo SKIPPED; exit 0; }; shift\n\
                   folder=$1; shift; \"$@\"; status=$?; ls -A \"$folder\"; exit $status";
     let (file, socket) = (format!("{disk}/backup"), world.path("c.sock"));
     let program = env!("CARGO_BIN_EXE_mizar");

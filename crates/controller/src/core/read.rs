@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 /// Most resources in one page.
 pub(crate) const MOST_ITEMS: usize = 500;
-/// Resources that are looked at for one page, or for the beginning of a watch: whoever asks for more
-/// would keep all others waiting. A selector that few have gets them in more pages.
+/// Resources that are looked at for one page, or for the beginning of a watch: whoever asked for
+/// more would keep all others waiting. A selector that few have gets them in more pages.
 pub(super) const LOOKED_AT: usize = 5_000;
 
 impl Core {
