@@ -125,6 +125,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn in_a_later_epoch_it_is_newer_and_in_order_and_in_an_earlier_one_itself() {
+        let [old, newer] = [50, 120].map(|revision| Generation::new(1, revision).unwrap());
+        assert_eq!(old.in_epoch(2), Generation::new(2, 50).unwrap());
+        assert!(old.in_epoch(2) > newer && old.in_epoch(2) < newer.in_epoch(2));
+        assert_eq!([old.in_epoch(1), old.in_epoch(0)], [old, old]);
+        assert_eq!(Generation::MAX.in_epoch(7), Generation::MAX);
+    }
+
+    #[test]
     fn a_new_epoch_is_newer_than_every_revision_of_the_last() {
         let old = Generation::new(1, Generation::MAX_REVISION).unwrap();
         let new = Generation::new(2, 1).unwrap();

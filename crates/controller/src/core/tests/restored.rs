@@ -50,7 +50,7 @@ impl World {
         let held = rows.flat_map(|(_, rows)| &rows.held);
         let mut learned = BTreeMap::new();
         for (address, row) in held {
-            let newest = learned.entry((*address).into()).or_insert(row.generation);
+            let newest = learned.entry(*address).or_insert(row.generation);
             *newest = row.generation.max(*newest);
         }
         learned

@@ -288,7 +288,7 @@ fn a_watch_begins_with_what_is_looked_through_at_once_whatever_it_selects() {
     }
     world.endpoint("one-more", "h1");
     for filter in [&endpoints(), &none] {
-        let refusal = world.core.watch(&who, &watch(filter, None), now).unwrap_err();
+        let refusal = world.core.watch(&who, &watch(filter, None), now).map(drop).unwrap_err();
         assert_eq!(refusal.kind, RefusalKind::Gone);
         assert!(refusal.detail.contains("list them in pages"), "{}", refusal.detail);
         // As it says: from a list it can be watched, however many there are.
