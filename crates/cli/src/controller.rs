@@ -1,8 +1,11 @@
-//! `mizar controller`: runs a controller.
+//! `mizar controller`: runs a controller, backs its store up, and restores it.
+
+mod store;
 
 use crate::host::token::time;
 use crate::remote::SOCKET;
 use anyhow::Result;
+use clap::Subcommand;
 use mizar_controller::{Options, Secure};
 use mizar_identity::pki::Lifetimes;
 use std::net::SocketAddr;
@@ -10,11 +13,31 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Where a controller keeps what it has to keep.
+const DATA: &str = "/var/lib/mizar";
+
+/// What `mizar controller` is told.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write what a running controller of this machine has in its store to a file
+    Backup(store::BackupArgs),
+    /// Make a backup the store of a controller that does not run
+    Restore(store::RestoreArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
     /// Folder of the store and of the audit log
-    #[arg(long, default_value = "/var/lib/mizar", value_name = "FOLDER")]
+    #[arg(long, default_value = DATA, value_name = "FOLDER")]
     data: PathBuf,
     /// Local socket; whoever may use it is an operator
     #[arg(long, default_value = SOCKET, value_name = "PATH")]
@@ -71,10 +94,16 @@ Every write is in FOLDER/audit.log: a line of JSON when it is asked for, and one
 Examples:
   mizar controller
   mizar pki init --pki /etc/mizar/pki
-  mizar controller --listen 0.0.0.0:6443 --pki /etc/mizar/pki --name controller.example";
+  mizar controller --listen 0.0.0.0:6443 --pki /etc/mizar/pki --name controller.example
+  mizar controller backup /backup/mizar-$(date +%F)
+  mizar controller restore /backup/mizar-2026-05-01 --replace";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { data, socket, cache, listen, pki, names, lifetimes: given } = args;
+    let RunArgs { data, socket, cache, listen, pki, names, lifetimes: given } = match args.command {
+        Some(Command::Backup(args)) => return store::backup(&args).await,
+        Some(Command::Restore(args)) => return store::restore(args).await,
+        None => args.run,
+    };
     let mut lifetimes = Lifetimes::default();
     for Lifetime { of, lasts } in given {
         *of(&mut lifetimes) = lasts;

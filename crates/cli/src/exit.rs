@@ -1,7 +1,9 @@
 //! How the program ends.
 
+use mizar_controller::RestoreError;
 use mizar_controller::api::problem::ProblemKind;
 use mizar_controller::client::ClientError;
+use mizar_store::StoreError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -56,8 +58,17 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Status> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return Some(failure.status);
     }
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return of_store(error);
+    }
+    match cause.downcast_ref() {
+        Some(RestoreError::Exists { .. }) => return Some(Status::Conflict),
+        Some(RestoreError::Store(error)) => return of_store(error),
+        Some(RestoreError::Folder { .. }) | None => {}
+    }
     match cause.downcast_ref::<ClientError>()? {
         ClientError::Silence { .. } => Some(Status::TimedOut),
+        ClientError::File(error) => of_store(error),
         error => Some(match error.problem()?.kind()? {
             ProblemKind::NotFound => Status::NotFound,
             ProblemKind::Exists
@@ -77,6 +88,11 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Status> {
             | ProblemKind::Unavailable => Status::Failed,
         }),
     }
+}
+
+fn of_store(error: &StoreError) -> Option<Status> {
+    let is_taken = matches!(error, StoreError::Exists { .. } | StoreError::InUse { .. });
+    is_taken.then_some(Status::Conflict)
 }
 
 impl From<Status> for ExitCode {

@@ -13,6 +13,7 @@
 //! The API decides nothing: who may do what, and what is right, is the engine's affair.
 
 mod admit;
+mod backup;
 pub mod body;
 mod enrol;
 mod json;
@@ -119,6 +120,7 @@ pub fn router_of(parts: Parts) -> Router {
     let mut router = Router::new()
         .route("/openapi.json", get(openapi::serve))
         .route(monitor::PATH, get(monitor::metrics))
+        .route("/v1/backup", get(backup::backup))
         .route("/v1/apply", post(writes::apply))
         .route("/v1/batch", post(writes::batch))
         .route("/v1/tokens", get(enrol::list_tokens).post(enrol::create_token))
@@ -169,8 +171,8 @@ fn routes(kind: Kind) -> Vec<(String, MethodRouter<Api>)> {
 async fn nowhere(uri: Uri) -> Problem {
     let detail = format!(
         "there is no path {:?}: there are /openapi.json, /metrics, /v1/apply, /v1/batch, \
-         /v1/tokens, /v1/revocations, /v1/join, /v1/certificates, /v1/fleet, /v1/hosts, \
-         /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
+         /v1/backup, /v1/tokens, /v1/revocations, /v1/join, /v1/certificates, /v1/fleet, \
+         /v1/hosts, /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
          /v1/vpcs/VPC/networks, endpoints and slotmaps, each also followed by /NAME where it is of \
          one VPC or of none",
         uri.path()

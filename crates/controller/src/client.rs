@@ -12,6 +12,7 @@ use hyper_util::client::legacy::Error as HttpError;
 use hyper_util::rt::TokioExecutor;
 use mizar_identity::connect::ConnectError;
 use mizar_identity::{Address, Connector};
+use mizar_store::{Backup, BackupFile, StoreError};
 use mizar_vpc::{Manifest, Ref};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +79,9 @@ pub enum ClientError {
         /// Why.
         source: serde_json::Error,
     },
+    /// A file.
+    #[error(transparent)]
+    File(#[from] StoreError),
     /// The controller refuses.
     #[error("{0}")]
     Problem(Box<Problem>),
@@ -177,6 +181,22 @@ impl Client {
         let answer = self.send(Method::GET, &path, None::<&()>).await?;
         let address = self.address();
         Ok(Watching { body: answer.into_body(), buffer: Vec::new(), searched: 0, address })
+    }
+
+    /// What is in the store, written to a file, which has its name then.
+    ///
+    /// # Errors
+    /// The controller refuses, or what it says ends too early; the file cannot be written.
+    pub async fn backup(&self, mut to: BackupFile) -> Result<Backup, ClientError> {
+        let mut body = self.send(Method::GET, "/v1/backup", None::<&()>).await?.into_body();
+        while let Some(frame) = self.within(body.frame()).await? {
+            let frame = frame.map_err(|error| {
+                let reason = error.to_string();
+                ClientError::Body { address: self.address(), reason }
+            })?;
+            to.write(&frame.into_data().unwrap_or_default())?;
+        }
+        Ok(to.keep()?)
     }
 
     /// The answer to a request, if it is none that refuses.

@@ -16,6 +16,7 @@ use crate::timings::Timings;
 use crate::watchers::Watchers;
 use mizar_store::{Store, StoreError, Transaction};
 use mizar_vpc::View;
+use mizar_vpc::catalog::{EndpointRecord, Record};
 use mizar_vpc::{Catalog, Generation, GenerationError, Guard, Name, SlotMaps, Standing, Vni};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -123,7 +124,7 @@ impl Core {
             store.scan(prefix, &mut |key, value, _| {
                 if result.is_ok() {
                     result = records::read(key, value)
-                        .map(|stored| admit(&mut catalog, &mut maps, stored));
+                        .map(|stored| admit(&mut catalog, &mut maps, stored, store.epoch()));
                 }
             })?;
             result?;
@@ -240,11 +241,19 @@ fn begin(store: &dyn Store) -> Result<Generation, CoreError> {
     Ok(Generation::new(store.epoch(), store.revision().get().max(1))?)
 }
 
-fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored) {
+fn admit(catalog: &mut Catalog, maps: &mut SlotMaps, stored: Stored, epoch: u16) {
     match stored {
+        Stored::Record(Record::Endpoint(it)) => {
+            // In a store that was restored it is newer than whatever hosts have learned of it, or
+            // of others with its address, in what was lost.
+            let generation = it.generation.in_epoch(epoch);
+            catalog.load(EndpointRecord { generation, ..it }.into());
+        }
         Stored::Record(record) => catalog.load(record),
         Stored::LastVni(vni) => catalog.resume_vnis(vni),
-        Stored::Chosen(vni, id, chosen, at) => catalog.resume_addresses(vni, id, chosen, at),
+        Stored::Chosen(vni, id, chosen, at) => {
+            catalog.resume_addresses(vni, id, chosen, at.in_epoch(epoch));
+        }
         Stored::SlotMap(vni, id, map) => {
             maps.entry(vni).or_default().networks.insert(id, map);
         }

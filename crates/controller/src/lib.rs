@@ -26,6 +26,7 @@ mod office;
 mod planner;
 mod records;
 mod refusal;
+mod restore;
 mod roles;
 mod serve;
 mod stream;
@@ -35,4 +36,5 @@ mod watchers;
 
 pub use core::CoreError;
 pub use office::Office;
+pub use restore::{Kept, Restore, RestoreError, Restored, restore};
 pub use serve::{Options, RunError, Secure, SecureError, run, service};

@@ -22,8 +22,9 @@ struct Counted {
 }
 
 impl Loads {
-    /// A host has said what it counted; the VPCs whose rates are others than before.
-    pub(crate) fn take(&mut self, host: &Name, beat: &Beat, now: Time) -> Vec<Vni> {
+    /// A host has said what it counted. The VPCs whose rates are others than before, and what these
+    /// were.
+    pub(crate) fn take(&mut self, host: &Name, beat: &Beat, now: Time) -> Vec<(Vni, u64)> {
         let bounced: BTreeMap<_, _> =
             beat.vpcs.iter().map(|(vni, load)| (*vni, load.bounced)).collect();
         let before = self.hosts.remove(host);
@@ -44,21 +45,25 @@ impl Loads {
             let (was, is) = (old.get(&vni).unwrap_or(&0), rates.get(&vni).unwrap_or(&0));
             if was != is {
                 let rate = self.rates.entry(vni).or_default();
+                changed.push((vni, *rate));
                 *rate = (*rate + is).saturating_sub(*was);
-                changed.push(vni);
             }
         }
         self.hosts.insert(host.clone(), Counted { at: now, bounced, rates });
         changed
     }
 
-    /// A host is gone, and its load with it.
-    pub(crate) fn forget(&mut self, host: &Name) {
+    /// A host is gone or silent, and its load with it: others have it by then, and it would count
+    /// twice. The VPCs whose rates are others than before, and what these were.
+    pub(crate) fn forget(&mut self, host: &Name) -> Vec<(Vni, u64)> {
+        let mut changed = Vec::new();
         for (vni, was) in self.hosts.remove(host).into_iter().flat_map(|it| it.rates) {
-            if let Some(rate) = self.rates.get_mut(&vni) {
+            if let Some(rate) = self.rates.get_mut(&vni).filter(|_| was > 0) {
+                changed.push((vni, *rate));
                 *rate = rate.saturating_sub(was);
             }
         }
+        changed
     }
 
     /// Packets of a VPC that its bouncers forward in a second.
@@ -84,12 +89,14 @@ mod tests {
         let at = |seconds| Time::after(Duration::from_secs(seconds));
         loads.take(&host, &beat(1_000_000), at(0));
         assert_eq!(loads.rate(vni), 0, "nobody knows since when");
-        assert_eq!(loads.take(&host, &beat(1_050_000), at(5)), [vni]);
+        assert_eq!(loads.take(&host, &beat(1_050_000), at(5)), [(vni, 0)]);
         assert_eq!(loads.rate(vni), 10_000);
         loads.take(&host, &beat(10), at(10));
         assert_eq!(loads.rate(vni), 0, "it counts anew");
         loads.take(&host, &beat(5_010), at(15));
-        loads.forget(&host);
+        assert_eq!(loads.forget(&host), [(vni, 1_000)]);
         assert_eq!(loads.rate(vni), 0);
+        loads.take(&host, &beat(10_000), at(60));
+        assert_eq!((loads.rate(vni), loads.forget(&host)), (0, vec![]), "it begins anew");
     }
 }

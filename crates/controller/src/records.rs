@@ -65,7 +65,10 @@ pub enum RecordError {
         version: u8,
     },
     /// It is damaged.
-    #[error("{key} is damaged: restore the store from a backup ({problem})")]
+    #[error(
+        "{key} is damaged ({problem}): restore a backup with `mizar controller restore FILE \
+         --replace`"
+    )]
     Damaged {
         /// The key.
         key: String,

@@ -7,6 +7,7 @@ pub use secure::{Secure, SecureError};
 use crate::api::{self, Parts};
 use crate::core::CoreError;
 use crate::engine;
+use crate::restore::STORE;
 use crate::stream::Streams;
 use axum::Router;
 use mizar_identity::Audit;
@@ -141,7 +142,7 @@ async fn open(options: &Options) -> Result<Arc<dyn Store>, RunError> {
         create: true,
         ..mizar_store::Options::default()
     };
-    let store: Arc<dyn Store> = Arc::new(Redb::open(&options.data.join("store.redb"), &settings)?);
+    let store: Arc<dyn Store> = Arc::new(Redb::open(&options.data.join(STORE), &settings)?);
     info!(epoch = store.epoch(), revision = %store.revision(), "store open");
     Ok(store)
 }

@@ -16,8 +16,6 @@ use tokio::sync::{mpsc, watch};
 const REMEMBERED: usize = 16_384;
 /// How long after a list somebody is expected to watch from there, before it has to be listed anew.
 const INTEREST: Duration = Duration::from_secs(60);
-/// How many resources a watch may begin with.
-pub(crate) const MOST_PRESENT: usize = 10_000;
 
 /// Those who watch.
 #[derive(Debug)]

@@ -48,6 +48,8 @@ pub enum Kind {
     Audit,
     /// What a monitoring system collects, of a controller or a host.
     Metrics,
+    /// The controller's store as a whole.
+    Store,
 }
 
 /// What somebody wants to do, with what decides whether he may.
@@ -163,7 +165,8 @@ fn tenant_refusal(tenant: &Name, action: &Action<'_>) -> Option<String> {
         | Kind::Token
         | Kind::Certificate
         | Kind::Stream
-        | Kind::Audit => operator(),
+        | Kind::Audit
+        | Kind::Store => operator(),
         Kind::Metrics => reader_of_metrics(),
     }
 }
@@ -214,7 +217,7 @@ impl Verb {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Tenant,
         Self::Host,
         Self::Vpc,
@@ -226,6 +229,7 @@ impl Kind {
         Self::Stream,
         Self::Audit,
         Self::Metrics,
+        Self::Store,
     ];
 }
 
@@ -256,6 +260,7 @@ impl fmt::Display for Kind {
             Self::Stream => "stream",
             Self::Audit => "audit log",
             Self::Metrics => "metrics",
+            Self::Store => "store",
         })
     }
 }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "it is what the program is for")]
 
-use mizar_store::{Options, Redb, Store, StoreError, Transaction};
+use mizar_store::{Backup, Options, Redb, Store, StoreError, Transaction, restore};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -32,10 +32,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (start, mut count) = (Instant::now(), 0);
     store.scan(b"", &mut |_, _, _| count += 1)?;
     println!("scan of {count} records: {:?}", start.elapsed());
-    let start = Instant::now();
-    store.backup(&folder.path().join("backup"))?;
+    let (start, backup) = (Instant::now(), folder.path().join("backup"));
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&backup)?);
+    Backup::write(&store, &mut file)?;
     println!("backup: {:?}", start.elapsed());
-    size("the backup", &folder.path().join("backup"), records)?;
+    size("the backup", &backup, records)?;
+    let (start, restored) = (Instant::now(), folder.path().join("restored"));
+    restore(&backup, &restored, 0, None)?;
+    println!("restore: {:?}", start.elapsed());
+    size("the restored file", &restored, records)?;
     let start = Instant::now();
     drop(store);
     println!("close: {:?}", start.elapsed());

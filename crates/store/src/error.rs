@@ -93,6 +93,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is no backup, or a damaged one.
+    #[error("{} cannot be restored: {reason}; take another backup", path.display())]
+    NoBackup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There is a file where a new one should go.
     #[error("{} exists: move it away first", path.display())]
     Exists {

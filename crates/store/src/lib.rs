@@ -10,6 +10,7 @@
 //!   together.
 //! - A [`Watch`] tells what changes, in order, without gaps, or says that it cannot.
 //! - What was acknowledged is there after a crash, and nothing half.
+//! - A [`Backup`] is of one point in time; [`restore`] makes it a store again, in another epoch.
 //!
 //! There are two: [`Redb`] keeps one file, [`Memory`] is for simulators and tests. The module
 //! `testing`, behind the feature of that name, has the tests that any store must pass.
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod backup;
 mod error;
 mod file;
 mod history;
@@ -37,8 +39,9 @@ pub mod testing;
 mod transaction;
 mod watch;
 
+pub use backup::{Backup, BackupError};
 pub use error::StoreError;
-pub use file::{Options, Redb, bump_epoch, restore};
+pub use file::{BackupFile, Options, Redb, restore};
 pub use history::HistoryLimits;
 pub use memory::Memory;
 pub use revision::{Revision, RevisionError};

@@ -59,6 +59,12 @@ impl Generation {
         self.0 & Self::MAX_REVISION
     }
 
+    /// The same revision in a later epoch, that of a store which was restored; this one in its own.
+    #[must_use]
+    pub fn in_epoch(self, epoch: u16) -> Self {
+        self.max(Self(u64::from(epoch) << Self::REVISION_BITS | self.revision()))
+    }
+
     /// The next revision of the same epoch.
     pub fn next(self) -> Result<Self, GenerationError> {
         Self::new(self.epoch(), self.revision() + 1)
@@ -117,6 +123,15 @@ impl fmt::Display for Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_later_epoch_it_is_newer_and_in_order_and_in_an_earlier_one_itself() {
+        let [old, newer] = [50, 120].map(|revision| Generation::new(1, revision).unwrap());
+        assert_eq!(old.in_epoch(2), Generation::new(2, 50).unwrap());
+        assert!(old.in_epoch(2) > newer && old.in_epoch(2) < newer.in_epoch(2));
+        assert_eq!([old.in_epoch(1), old.in_epoch(0)], [old, old]);
+        assert_eq!(Generation::MAX.in_epoch(7), Generation::MAX);
+    }
 
     #[test]
     fn a_new_epoch_is_newer_than_every_revision_of_the_last() {

@@ -20,6 +20,7 @@ mod partitions;
 mod paths;
 mod place;
 mod relay;
+mod restored;
 mod sizes;
 mod strange;
 mod sys;

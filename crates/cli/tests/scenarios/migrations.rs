@@ -13,7 +13,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// What may be lost when everything switches: those of a few milliseconds, on a busy machine.
 const MOST_LOST: usize = 5;
 
-fn spread() -> String {
+pub(crate) fn spread() -> String {
     let front = [("a", "h1", 2), ("b", "h4", 3)];
     let networks =
         [network("front", 1, &["h2"], &front), network("back", 2, &["h3"], &[("e", "h1", 2)])];
@@ -21,13 +21,13 @@ fn spread() -> String {
 }
 
 /// Another namespace, for what goes on in it.
-fn namespace(world: &World, name: &str) -> PathBuf {
+pub(crate) fn namespace(world: &World, name: &str) -> PathBuf {
     let manifest = world.new_guest(&format!("blue/{name}"), "front", "h3");
     let netns = manifest.lines().find_map(|line| line.trim().strip_prefix("netns: "));
     netns.unwrap().into()
 }
 
-fn migrate(world: &World, words: &[&str]) -> String {
+pub(crate) fn migrate(world: &World, words: &[&str]) -> String {
     let output = world.asks(&[&["endpoint", "migrate", "blue/b"], words].concat());
     let said = [&output.stdout[..], &output.stderr].concat();
     let said = String::from_utf8(said).unwrap();

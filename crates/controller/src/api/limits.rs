@@ -16,6 +16,8 @@ pub(super) enum Use {
     Request,
     /// A watch.
     Watch,
+    /// A backup that is taken.
+    Backup,
 }
 
 /// Uses something until it is dropped.
@@ -43,6 +45,7 @@ impl Usage {
             let what = match what {
                 Use::Request => "requests are being answered",
                 Use::Watch => "watches are open",
+                Use::Backup => "backups are being taken",
             };
             let who = who.map_or("strangers".to_owned(), ToString::to_string);
             let detail = format!(

@@ -311,7 +311,7 @@ fn after(at: Option<Generation>, present: &mut Generation, store: &dyn Store) ->
             (Err(problem), _) => warn!(%problem, "no generation is left"),
         }
     }
-    at.map_or(*present, |at| at.max(*present))
+    *present
 }
 
 /// Knows what the rows of a host in a VPC are about.

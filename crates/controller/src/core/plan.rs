@@ -6,7 +6,7 @@ use super::write::{Draft, MapChange, next_generation};
 use crate::marks;
 use crate::planner::{self, Due};
 use crate::time::Time;
-use mizar_vpc::catalog::{NetworkEntry, Record};
+use mizar_vpc::catalog::{NetworkEntry, Record, VpcEntry};
 use mizar_vpc::manifest::NetworkSpec;
 use mizar_vpc::{
     DividerStep, Guard, Name, NetworkId, SlotMap, Standing, Step, Vni, VpcSlotMaps,
@@ -88,6 +88,10 @@ impl Core {
                 continue;
             }
             info!(host = %record.name, ?standing, "host");
+            if !standing.is_alive() {
+                let changed = self.loads.forget(&record.name);
+                self.look_at_loads(changed);
+            }
             // What it has does not count as long as it is silent.
             self.follow_standing(&record.name, now);
             self.tell_host(&record.name, now);
@@ -109,14 +113,15 @@ impl Core {
     }
 
     fn step_network(&mut self, vni: Vni, id: NetworkId, draft: &mut Draft, now: Time) {
-        let Some(network) = self.catalog.vpc(vni).and_then(|vpc| vpc.network(id)) else { return };
+        let Some(vpc) = self.catalog.vpc(vni) else { return };
+        let Some(network) = vpc.network(id) else { return };
         let current = self.view().map(vni, id);
         // A host that is gone for good is no longer relied on, frozen or not.
         let is_sound = |map: &SlotMap| map.hosts().all(|host| self.catalog.host(host).is_some());
         if current.is_some_and(is_sound) && self.planner.guard != Guard::Free {
             return;
         }
-        let needs = planner::needs(network, self.rate_of(vni, network));
+        let needs = planner::needs(network, part_of(self.loads.rate(vni), vpc, network));
         let told = self.view().knowing(vni, id);
         let progress = self.planner.progress((vni, id), told, &self.desk, now);
         let (fleet, limits) = (&self.planner.fleet, &self.planner.limits);
@@ -197,25 +202,18 @@ impl Core {
         }
     }
 
-    /// A VPC's bouncers forward more or less: its networks may need others.
-    pub(super) fn look_at_load(&mut self, vni: Vni) {
-        let Some(vpc) = self.catalog.vpc(vni) else { return };
-        for network in vpc.networks() {
-            let rate = self.rate_of(vni, network);
-            // Only what is near to more than one host's share, or may have been, matters.
-            if rate * 4 > self.planner.limits.packets_per_holder {
-                self.planner.look_at(due_of(vni, network.record().id));
+    /// Bouncers of VPCs forward more or less than they did: their networks may need others.
+    pub(super) fn look_at_loads(&mut self, changed: Vec<(Vni, u64)>) {
+        for (vni, was) in changed {
+            let Some(vpc) = self.catalog.vpc(vni) else { continue };
+            let most = was.max(self.loads.rate(vni));
+            for network in vpc.networks() {
+                // Only what is near to more than one host's share, or was, matters.
+                if part_of(most, vpc, network) * 4 > self.planner.limits.packets_per_holder {
+                    self.planner.look_at(due_of(vni, network.record().id));
+                }
             }
         }
-    }
-
-    /// A network's part of what its VPC's bouncers forward: hosts count by VPC, so it is taken to
-    /// be in proportion to its addresses.
-    fn rate_of(&self, vni: Vni, network: &NetworkEntry) -> u64 {
-        let networks = self.catalog.vpc(vni).into_iter().flat_map(|vpc| vpc.networks());
-        let all = networks.map(NetworkEntry::address_count).sum::<u64>().max(1);
-        let part = u128::from(self.loads.rate(vni)) * u128::from(network.address_count());
-        (part / u128::from(all)) as u64
     }
 
     /// A host has come: those who had to wait for one are looked at.
@@ -238,4 +236,11 @@ impl Core {
 
 fn due_of(vni: Vni, id: NetworkId) -> Due {
     Due::Network(vni, id)
+}
+
+/// A network's part of what its VPC's bouncers forward, in packets a second: hosts count by VPC, so
+/// it is taken to be in proportion to its addresses.
+fn part_of(rate: u64, vpc: &VpcEntry, network: &NetworkEntry) -> u64 {
+    let all = vpc.networks().map(NetworkEntry::address_count).sum::<u64>().max(1);
+    (u128::from(rate) * u128::from(network.address_count()) / u128::from(all)) as u64
 }

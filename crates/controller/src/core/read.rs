@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 /// Most resources in one page.
 pub(crate) const MOST_ITEMS: usize = 500;
-/// Resources that are looked at for one page; a selector that few have gets them in more pages.
-const LOOKED_AT: usize = 5_000;
+/// Resources that are looked at for one page, or for the beginning of a watch: whoever asked for
+/// more would keep all others waiting. A selector that few have gets them in more pages.
+pub(super) const LOOKED_AT: usize = 5_000;
 
 impl Core {
     /// One resource with its status.
@@ -134,6 +135,10 @@ impl Core {
         text.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))
     }
 
+    /// What there is, for a watch that begins with it.
+    ///
+    /// # Errors
+    /// There is so much to look through that it takes pages.
     fn present(
         &self,
         who: &Identity,
@@ -142,7 +147,15 @@ impl Core {
     ) -> Result<Vec<Arc<Event>>, Refusal> {
         let vpc = self.check_filter(who, filter)?;
         let mut events = Vec::new();
-        for reference in self.references(filter, vpc, None) {
+        for (looked_at, reference) in self.references(filter, vpc, None).enumerate() {
+            if looked_at == LOOKED_AT {
+                let detail = format!(
+                    "there are more than {LOOKED_AT} {} to look through: list them in pages, then \
+                     watch from the version that the first page says",
+                    filter.kind.plural()
+                );
+                return Err(Refusal::new(RefusalKind::Gone, detail));
+            }
             if !access::may_read(&self.catalog, who, &reference) {
                 continue;
             }
@@ -150,11 +163,6 @@ impl Core {
             if selects(filter, &object) {
                 let (r#type, resource_version) = (EventType::Added, self.watchers.latest());
                 events.push(Arc::new(Event { r#type, object, resource_version, before: None }));
-            }
-            if events.len() > crate::watchers::MOST_PRESENT {
-                let detail = "there are too many to begin with: list them in pages, then watch \
-                              from the version that the list says";
-                return Err(Refusal::new(RefusalKind::Gone, detail));
             }
         }
         Ok(events)

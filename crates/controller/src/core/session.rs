@@ -8,7 +8,7 @@ use crate::time::Time;
 use mizar_proto::{Ack, AgentMessage, Beat, ControllerMessage, Hello, Outcome, PROTOCOL};
 use mizar_vpc::{Digest, Name, RowKey, Standing, View, Vni};
 use std::collections::BTreeSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Rows of which watchers are told before other work is done.
 const FOLLOWED: usize = 64;
@@ -42,6 +42,7 @@ impl Core {
                 config.underlay
             ));
         }
+        self.check_positions(hello)?;
         let told = self.vpcs_of(host);
         let was_silent = !self.is_alive(host, now);
         self.forget_sendings(host);
@@ -74,6 +75,23 @@ impl Core {
         }
         self.tell_host(host, now);
         Ok(Opened { session, messages })
+    }
+
+    /// Refuses a host that was told more than the store knows: what it is told next would not come
+    /// after that. It is a matter of that host alone, which may say anything.
+    fn check_positions(&self, hello: &Hello) -> Result<(), String> {
+        let positions = hello.positions.iter().map(|(vni, position)| (position.generation, vni));
+        let Some((at, vni)) = positions.max().filter(|(at, _)| *at > self.generation) else {
+            return Ok(());
+        };
+        let (host, present, epoch) = (&hello.host, self.generation, at.epoch());
+        error!(%host, %vni, %at, %present, "a host was told more than this store knows");
+        Err(format!(
+            "host {host} stands at generation {at} of VNI {vni}, and this controller's store at \
+             {present}. If that is an earlier state of the store, stop the controller, and have \
+             it begin a new epoch: `mizar controller restore FILE --replace --above {epoch}`. If \
+             another controller told the host, run `mizar agent remove` there"
+        ))
     }
 
     /// Something came on a stream.
@@ -258,9 +276,8 @@ impl Core {
     }
 
     fn beat(&mut self, host: &Name, beat: &Beat, now: Time) {
-        for vni in self.loads.take(host, beat, now) {
-            self.look_at_load(vni);
-        }
+        let changed = self.loads.take(host, beat, now);
+        self.look_at_loads(changed);
         if self.desk.wait(host, beat.waits_for.as_deref(), now) {
             self.tell_host(host, now);
         }

@@ -15,7 +15,9 @@ mod cost;
 mod faults;
 mod golden;
 mod keys;
+mod load;
 mod random;
+mod restored;
 mod storm;
 mod watching;
 

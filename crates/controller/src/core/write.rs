@@ -338,6 +338,7 @@ impl Core {
             (Some(Record::Host(it)), None) => {
                 self.planner.remove_host(&it.name);
                 self.desk.forget(&it.name);
+                // Everything is due below.
                 self.loads.forget(&it.name);
                 self.outgoing.remove(&it.name);
                 self.forget_sendings(&it.name);

@@ -4,6 +4,7 @@ use super::request::{Event, List, Page, Refusal, RefusalKind, Watch, Write, Writ
 use super::thread::StreamCommand;
 use super::version::Version;
 use mizar_identity::Identity;
+use mizar_store::Store;
 use mizar_vpc::{Manifest, Ref};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) const WATCH_QUEUE: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Engine {
     commands: mpsc::Sender<Command>,
+    store: Arc<dyn Store>,
 }
 
 /// The answer to a request.
@@ -45,9 +47,14 @@ pub struct Subscription {
 
 impl Engine {
     /// A handle, and what it asks.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Command>) {
+    pub(super) fn new(store: Arc<dyn Store>) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(QUEUE);
-        (Self { commands }, receiver)
+        (Self { commands, store }, receiver)
+    }
+
+    /// Where everything is kept, to be copied.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Makes changes; once this returns, they are on disk.

@@ -38,10 +38,10 @@ pub(crate) enum StreamCommand {
 /// The store cannot be read, or holds what this build does not understand.
 pub fn start(store: Arc<dyn Store>) -> Result<(Engine, JoinHandle<()>), CoreError> {
     let clock = Clock(Instant::now());
-    let mut core = Core::load(store, clock.now())?;
+    let mut core = Core::load(Arc::clone(&store), clock.now())?;
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     core.set_clock(since_1970, clock.now());
-    let (engine, commands) = Engine::new();
+    let (engine, commands) = Engine::new(store);
     let thread = std::thread::Builder::new().name("engine".to_owned());
     let thread = thread.spawn(move || run(core, commands, clock));
     Ok((engine, thread.map_err(CoreError::Thread)?))

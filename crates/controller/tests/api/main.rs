@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod abuse;
+mod backup;
 mod conditions;
 mod documents;
 mod resources;

@@ -41,13 +41,21 @@ impl World {
 
     /// Fleet, hosts, and a VPC with a network.
     pub(crate) async fn with_blue() -> Self {
-        let world = Self::new();
+        Self::new().declared("10.0.1.0/24").await
+    }
+
+    /// The same with a network that has room for many, and with these limits.
+    pub(crate) async fn with_wide_blue(limits: Limits) -> Self {
+        Self::with(limits).declared("10.0.0.0/16").await
+    }
+
+    async fn declared(self, prefix: &str) -> Self {
         let manifests = json!({ "manifests": [
             fleet(), host("h1", 1), host("h2", 2),
-            vpc("blue"), network("blue", "front", "10.0.1.0/24"),
+            vpc("blue"), network("blue", "front", prefix),
         ] });
-        world.post("/v1/apply", manifests).await.expect(StatusCode::OK);
-        world
+        self.post("/v1/apply", manifests).await.expect(StatusCode::OK);
+        self
     }
 
     /// The same world, asked by somebody else.
@@ -85,6 +93,7 @@ impl World {
     ) -> Answer {
         Answer::of(self.open(method, path, headers, Body::from(body.to_owned())).await).await
     }
+
     /// The answer with its body to come.
     pub(crate) async fn open(
         &self,

@@ -27,6 +27,17 @@ async fn a_tenant_reads_and_writes_what_is_his_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_backup_is_given_to_nobody_over_the_network() {
+    let world = World::new().await;
+    let told = world.send("operator/alice", Method::GET, "/v1/backup").await.forbidden();
+    assert!(told.contains("by its local socket"), "{told}");
+    world.send("tenant/acme/bob", Method::GET, "/v1/backup").await.forbidden();
+    let log = world.log();
+    let line = log.iter().rfind(|line| line["who"] == "operator/alice").unwrap();
+    assert_eq!(line["verb"], "backup");
+}
+
+#[tokio::test]
 async fn an_agent_has_its_own_stream_and_no_other_and_no_api() {
     let world = World::new().await;
     world.stream("host/h1", "h1").await.unwrap();

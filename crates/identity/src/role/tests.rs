@@ -27,7 +27,7 @@ fn granted() -> &'static [HostPattern] {
     Box::leak(Box::new(["h1".parse().unwrap(), "rack1-*".parse().unwrap()]))
 }
 
-const ALL: [Row; 11] = [
+const ALL: [Row; 12] = [
     (Kind::Tenant, "rcudxn"),
     (Kind::Host, "rcudxn"),
     (Kind::Vpc, "rcudxn"),
@@ -39,6 +39,7 @@ const ALL: [Row; 11] = [
     (Kind::Stream, "rcudxn"),
     (Kind::Audit, "rcudxn"),
     (Kind::Metrics, "rcudxn"),
+    (Kind::Store, "rcudxn"),
 ];
 
 #[test]

@@ -105,17 +105,19 @@ impl Database {
         }
     }
 
-    /// Copies all rows of a snapshot.
-    pub(super) fn copy_from(&self, disk: &Disk, from: &Snapshot<'_>) -> Result<(), StoreError> {
-        self.write(disk, "copy to", |transaction| {
-            let table = transaction.open_table(ROWS).map_err(|e| disk.failed("copy to", e))?;
-            let mut rows = RedbRows::new(disk, table);
-            let mut result = Ok(());
-            from.visit(&[], None, &mut |key, value, revision| {
-                result = crate::apply::Rows::put(&mut rows, key, value, revision);
-                result.is_ok()
-            })?;
-            result
+    /// Fills a new store with rows, and has it say of itself what these say at their end.
+    pub(super) fn fill(
+        &self,
+        disk: &Disk,
+        rows: impl FnOnce(&mut RedbRows<'_, '_>) -> Result<Meta, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.write(disk, "write to", |commit| {
+            let meta = {
+                let table = commit.open_table(ROWS).map_err(|e| disk.failed("write to", e))?;
+                rows(&mut RedbRows::new(disk, table))?
+            };
+            write_meta(disk, commit, "epoch", meta.epoch.into())?;
+            write_meta(disk, commit, "revision", meta.revision.get())
         })
     }
 

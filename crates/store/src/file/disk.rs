@@ -95,6 +95,11 @@ pub(super) fn failed(
     }
 }
 
+/// As [`failed`].
+pub(crate) fn failed_io(path: &Path, action: &'static str, error: io::Error) -> StoreError {
+    failed(path, action, redb::Error::Io(error))
+}
+
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

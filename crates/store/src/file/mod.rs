@@ -25,7 +25,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use copy::{bump_epoch, restore};
+pub use copy::{BackupFile, restore};
+pub(crate) use disk::failed_io;
 
 use crate::apply::Applied;
 use crate::history::{History, HistoryLimits};
@@ -107,20 +108,6 @@ impl Redb {
         let state = RwLock::new(State { database: Some(database), opened: 0, pending: None });
         let cache = options.cache;
         Ok(Self { disk, cache, epoch: meta.epoch, state, writer: Mutex::new(()), history })
-    }
-
-    /// Writes a copy of one point in time to a new file, while others read and commit.
-    ///
-    /// The copy is a store of the same epoch, densely packed; [`restore`] makes it the store again.
-    /// Copying the file by other means is right only while nobody has it open.
-    ///
-    /// # Errors
-    ///
-    /// Also when there is a file already.
-    pub fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
-        // Not within `read`, which would blame this store's disk for what the other one does.
-        let (snapshot, _) = self.snapshot()?;
-        copy::write(&snapshot, to, self.cache)
     }
 
     /// Reads from one point in time, which is history by then.

@@ -20,7 +20,8 @@ const RESERVED: [(&str, &[&str]); 14] = [
     ("redb", &["store"]),
     ("rtnetlink", &["agent", "lab", "bench"]),
     ("rcgen", &["identity"]),
-    ("ring", &["identity"]),
+    // For the store: the checksum of backups.
+    ("ring", &["identity", "store"]),
     ("x509-parser", &["identity"]),
     ("prost", &["controller", "proto"]),
     ("protox", &["proto"]),

@@ -1,5 +1,6 @@
 //! The paths of the description. A test compares them with those of the router.
 
+use crate::api::backup;
 use crate::api::body::MOST_CHANGES;
 use crate::api::monitor;
 use crate::api::query::{DEFAULT_LIMIT, MOST_ITEMS};
@@ -21,6 +22,7 @@ pub(super) fn all() -> Map<String, Value> {
     let batch = "Makes changes together or not at all.";
     paths.insert("/v1/batch".to_owned(), json!({ "post": many("batch", batch, "BatchBody") }));
     paths.insert(monitor::PATH.to_owned(), json!({ "get": metrics() }));
+    paths.insert("/v1/backup".to_owned(), json!({ "get": take_backup() }));
     paths.extend(super::enrol::all());
     paths
 }
@@ -34,6 +36,23 @@ fn metrics() -> Value {
             "200": {
                 "description": "All metrics, in the text format of Prometheus.",
                 "content": { monitor::TEXT: text },
+            },
+            "default": problem(),
+        },
+    })
+}
+
+fn take_backup() -> Value {
+    json!({
+        "operationId": "backup",
+        "summary": "One point in time of the store, for `mizar controller restore`. For operators, \
+            by the controller's local socket.",
+        "responses": {
+            "200": {
+                "description": "The backup. Its checksum comes last: what breaks off is none.",
+                "content": {
+                    backup::MEDIA_TYPE: { "schema": { "type": "string", "format": "binary" } },
+                },
             },
             "default": problem(),
         },
@@ -178,7 +197,8 @@ fn list_parameters() -> Value {
         query("watch", "Changes as they come, in place of a page.", &json!({ "type": "boolean" })),
         query(
             "from",
-            "Watch what came after this event; without it, what is there comes first.",
+            "Watch what came after this event; without it, what is there comes first, unless that \
+             is too much to look through (410).",
             &version
         ),
     ])

@@ -338,6 +338,37 @@ fn a_version_that_is_forgotten_or_of_another_controller_is_gone() {
 }
 
 #[test]
+fn a_watch_begins_with_what_is_looked_through_at_once_whatever_it_selects() {
+    use crate::core::read::LOOKED_AT;
+    let mut world = World::example(2);
+    let changes = |names: Vec<String>| -> Vec<Change> {
+        names.iter().map(|it| Change::Apply(manifest(&endpoint_yaml(it, "h1")))).collect()
+    };
+    let all: Vec<_> = (0..LOOKED_AT).map(|number| format!("e{number}")).collect();
+    for some in all.chunks(1000) {
+        world.try_write(changes(some.to_vec())).unwrap();
+    }
+    let none = Filter { selector: "none=here".parse().unwrap(), ..endpoints() };
+    let now = world.time();
+    let watch = |filter: &Filter, from| Watch { filter: filter.clone(), from };
+    let who = Identity::local();
+    for (filter, first) in [(&endpoints(), LOOKED_AT), (&none, 0)] {
+        let watching = world.core.watch(&who, &watch(filter, None), now).unwrap();
+        assert_eq!(watching.past.len(), first);
+    }
+    world.endpoint("one-more", "h1");
+    for filter in [&endpoints(), &none] {
+        let refusal = world.core.watch(&who, &watch(filter, None), now).map(drop).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Gone);
+        assert!(refusal.detail.contains("list them in pages"), "{}", refusal.detail);
+        // As it says: from a list it can be watched, however many there are.
+        let list = List { filter: filter.clone(), limit: 10, after: None };
+        let page = world.core.list(&who, &list, now).unwrap();
+        world.core.watch(&who, &watch(filter, Some(page.resource_version)), now).unwrap();
+    }
+}
+
+#[test]
 fn a_quiet_watch_is_told_how_far_it_has_come() {
     let mut world = World::example(2);
     let filter = Filter { vpc: Some(name("blue")), ..Filter::all(Kind::Network) };

@@ -1,7 +1,9 @@
 //! Files: whose they are, what is in them, and what becomes of copies.
 
 use super::crash::Contents;
-use crate::{Options, Redb, Revision, Store, StoreError, Transaction, bump_epoch, restore};
+use crate::{
+    Backup, BackupFile, Memory, Options, Redb, Revision, Store, StoreError, Transaction, restore,
+};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -45,8 +47,7 @@ fn a_store_has_one_owner_at_a_time() {
     let store = open(&path).unwrap();
     let in_use = |error| matches!(error, StoreError::InUse { .. });
     assert!(in_use(open(&path).unwrap_err()));
-    assert!(in_use(bump_epoch(&path, 0).unwrap_err()));
-    assert!(in_use(restore(&path, &path.with_extension("new"), 0).unwrap_err()));
+    assert!(in_use(restore(&path, &path.with_extension("new"), 0, None).unwrap_err()));
     // Nor may other programs that use redb.
     assert!(redb::Database::open(&path).is_err());
     drop(store);
@@ -85,7 +86,6 @@ fn a_store_that_should_be_there_is_not_made() {
     let (_folder, path) = folder();
     let options = Options { create: false, ..Options::default() };
     assert!(matches!(Redb::open(&path, &options).unwrap_err(), StoreError::Missing { .. }));
-    assert!(matches!(bump_epoch(&path, 0).unwrap_err(), StoreError::Missing { .. }));
     assert!(!path.exists());
     drop(open(&path).unwrap());
     Redb::open(&path, &options).unwrap();
@@ -102,59 +102,157 @@ fn a_new_store_is_private_and_alone_in_its_folder() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// Backs a store up into a file.
+fn back_up(store: &dyn Store, path: &Path) -> Result<Backup, StoreError> {
+    let mut file = BackupFile::create(path)?;
+    let mut bytes = Vec::new();
+    Backup::write(store, &mut bytes).unwrap();
+    bytes.chunks(1000).try_for_each(|some| file.write(some))?;
+    file.keep()
+}
+
 #[test]
 fn a_backup_is_of_one_point_in_time_and_restored_in_a_new_epoch() {
     let (folder, path) = folder();
     let store = filled(&path);
     let at_backup = Contents::of(&store);
     let backup = folder.path().join("backup");
-    assert_eq!(store.backup(&backup).unwrap(), store.revision());
+    let of = Backup { epoch: 1, revision: store.revision(), rows: 500 };
+    assert_eq!(back_up(&store, &backup).unwrap(), of);
+    assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
     store.commit(&[put("later")]).unwrap();
-    assert!(matches!(store.backup(&backup).unwrap_err(), StoreError::Exists { .. }));
+    assert!(matches!(back_up(&store, &backup).unwrap_err(), StoreError::Exists { .. }));
     drop(store);
 
-    assert!(matches!(restore(&backup, &path, 0).unwrap_err(), StoreError::Exists { .. }));
+    assert!(matches!(restore(&backup, &path, 0, None).unwrap_err(), StoreError::Exists { .. }));
     fs::remove_file(&path).unwrap();
-    assert_eq!(restore(&backup, &path, 0).unwrap(), 2);
+    assert_eq!(restore(&backup, &path, 0, None).unwrap(), 2);
     let store = open(&path).unwrap();
     assert_eq!(store.epoch(), 2);
     assert_eq!(Contents::of(&store), at_backup);
     store.commit(&[put("anew")]).unwrap();
-    assert_eq!(open(&backup).unwrap().epoch(), 1, "the backup is as it was");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]
-fn a_backup_that_fails_disturbs_nobody() {
-    let (folder, path) = folder();
-    let store = filled(&path);
-    let nowhere = folder.path().join("no/folder/backup");
-    let mut count = 0;
-    let visit = &mut |_: &[u8], _: &[u8], _| {
-        if count == 0 {
-            assert!(store.backup(&nowhere).is_err());
+fn what_is_committed_meanwhile_is_not_in_a_backup() {
+    struct Busy<'a>(&'a Redb, Vec<u8>);
+    impl std::io::Write for Busy<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.commit(&[put("meanwhile"), Transaction::new().delete([0; 4])]).unwrap();
+            self.1.write(bytes)
         }
-        count += 1;
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (folder, path) = folder();
+    let store = open(&path).unwrap();
+    store.commit(&(0..9_u32).map(|n| put(&n.to_string())).collect::<Vec<_>>()).unwrap();
+    let at_backup = Contents::of(&store);
+    let mut file = std::io::BufWriter::with_capacity(100, Busy(&store, Vec::new()));
+    // The first of it is written on before the point in time is chosen: nothing is.
+    let of = Backup::write(&store, &mut file).unwrap();
+    assert!(store.revision() > of.revision);
+    let (backup, restored) = (folder.path().join("backup"), folder.path().join("restored"));
+    fs::write(&backup, &file.get_ref().1).unwrap();
+    restore(&backup, &restored, 0, None).unwrap();
+    assert_eq!(Contents::of(&open(&restored).unwrap()), at_backup);
+}
+
+#[test]
+fn what_is_cut_off_or_was_changed_is_no_backup() {
+    let (folder, path) = folder();
+    let store = Memory::new();
+    store.commit(&[put("a"), put("bc"), Transaction::new().put(*b"", vec![7; 40])]).unwrap();
+    let mut whole = Vec::new();
+    Backup::write(&store, &mut whole).unwrap();
+    let backup = folder.path().join("backup");
+    let refusal = |bytes: &[u8]| {
+        fs::write(&backup, bytes).unwrap();
+        let error = restore(&backup, &path, 0, None).unwrap_err();
+        assert!(matches!(error, StoreError::NoBackup { .. }), "{error}");
+        assert!(!path.exists());
+        error.to_string()
     };
-    store.scan(b"", visit).unwrap();
-    assert_eq!(count, 500);
+    for length in 0..whole.len() {
+        let error = refusal(&whole[..length]);
+        assert!(length < 15 || error.contains("it is cut off"), "{error}");
+        let mut file = BackupFile::create(&path).unwrap();
+        file.write(&whole[..length]).unwrap();
+        assert!(matches!(file.keep().unwrap_err(), StoreError::NoBackup { .. }));
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x80;
+        refusal(&changed);
+    }
+    refusal(&[whole.as_slice(), b"more"].concat());
+    fs::remove_file(&backup).unwrap();
+    let error = restore(&backup, &path, 0, None).unwrap_err().to_string();
+    assert!(error.contains("no such file"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half is left");
+}
+
+#[test]
+fn a_store_that_is_copied_by_other_means_is_restored_as_a_backup_is() {
+    let (folder, path) = folder();
+    drop(filled(&path));
+    let contents = Contents::of(&open(&path).unwrap());
+    let restored = folder.path().join("restored");
+    assert_eq!(restore(&path, &restored, 0, None).unwrap(), 2);
+    let store = open(&restored).unwrap();
+    assert_eq!((store.epoch(), Contents::of(&store)), (2, contents));
+    assert_eq!(open(&path).unwrap().epoch(), 1, "what it was copied from is as it was");
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 1, 9, 100, 4096, whole.len() / 2, whole.len() - 1] {
+        let (cut, to) = (folder.path().join("cut"), folder.path().join("to"));
+        fs::write(&cut, &whole[..length]).unwrap();
+        let error = restore(&cut, &to, 0, None).unwrap_err();
+        assert!(matches!(error, StoreError::NoBackup { .. }), "{length}: {error}");
+        assert!(error.to_string().contains("neither a backup nor a store"), "{error}");
+        assert!(!to.exists());
+    }
+}
+
+#[test]
+fn a_store_that_is_replaced_is_kept_and_there_is_one_at_all_times() {
+    let (folder, path) = folder();
+    let (backup, kept) = (folder.path().join("backup"), folder.path().join("kept"));
+    let store = filled(&path);
+    back_up(&store, &backup).unwrap();
+    store.commit(&[put("later")]).unwrap();
+    let later = Contents::of(&store);
+    drop(store);
+    assert_eq!(restore(&backup, &path, 6, Some(&kept)).unwrap(), 7);
+    assert_eq!(Contents::of(&open(&kept).unwrap()), later);
+    assert_eq!(open(&path).unwrap().epoch(), 7);
+    // What was kept once is not lost to the next.
+    let error = restore(&backup, &path, 7, Some(&kept)).unwrap_err();
+    assert!(matches!(error, StoreError::Exists { .. }), "{error}");
+    assert_eq!(open(&path).unwrap().epoch(), 7);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
 }
 
 #[test]
 fn a_restored_store_is_newer_than_whatever_was_seen() {
     let (folder, path) = folder();
-    drop(filled(&path));
-    assert_eq!(bump_epoch(&path, 0).unwrap(), 2);
-    assert_eq!(bump_epoch(&path, 1).unwrap(), 3);
-    assert_eq!(bump_epoch(&path, 7).unwrap(), 8);
-    assert_eq!(open(&path).unwrap().epoch(), 8);
-    let restored = folder.path().join("restored");
-    assert_eq!(restore(&path, &restored, 100).unwrap(), 101);
-    assert_eq!(bump_epoch(&path, u16::MAX - 1).unwrap(), u16::MAX);
-    let error = bump_epoch(&path, 0).unwrap_err();
+    let store = filled(&path);
+    let backup = folder.path().join("backup");
+    back_up(&store, &backup).unwrap();
+    drop(store);
+    for (from, above, epoch) in
+        [(&backup, 0, 2), (&backup, 1, 2), (&path, 7, 8), (&backup, 99, 100)]
+    {
+        let restored = folder.path().join(format!("restored-{above}"));
+        assert_eq!(restore(from, &restored, above, None).unwrap(), epoch);
+        let store = open(&restored).unwrap();
+        assert_eq!((store.epoch(), store.revision().get()), (epoch, 500));
+    }
+    let last = folder.path().join("last");
+    assert_eq!(restore(&backup, &last, u16::MAX - 1, None).unwrap(), u16::MAX);
+    let error = restore(&last, &folder.path().join("more"), 0, None).unwrap_err();
     assert!(matches!(error, StoreError::LastEpoch { epoch: u16::MAX }), "{error}");
-    let store = open(&path).unwrap();
-    assert_eq!((store.epoch(), store.revision().get()), (u16::MAX, 500));
 }
 
 #[test]
