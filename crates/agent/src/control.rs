@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PER_HOST: u32 = 200;
 /// Most pauses and hosts that are remembered.
 const REMEMBERED: usize = 8192;
+/// How often at most what is over is looked for, while something is full.
+const SWEEP: Duration = Duration::from_millis(10);
 
 /// Sends control messages, within limits.
 #[derive(Debug)]
@@ -147,11 +149,13 @@ struct Limits {
     hosts: HashMap<Address, (Instant, u32)>,
     /// Who was told of which endpoint that it does not exist, and when: VNI, endpoint, host.
     denials: BTreeMap<(u32, Address, Address), Instant>,
+    /// When what is over was forgotten last.
+    swept: Option<Instant>,
 }
 
 impl Limits {
     fn admit(&mut self, about: About, now: Instant) -> bool {
-        self.forget(now);
+        self.sweep(now);
         if self.last.len() >= REMEMBERED || self.hosts.len() >= REMEMBERED {
             return false;
         }
@@ -172,9 +176,7 @@ impl Limits {
 
     /// A host is told that an endpoint does not exist.
     fn denied(&mut self, to: Address, (vni, endpoint): (u32, Address), now: Instant) {
-        if self.denials.len() >= REMEMBERED {
-            self.denials.retain(|_, told| now - *told < DENIAL);
-        }
+        self.sweep(now);
         // Who is not remembered believes it a little longer.
         if self.denials.len() < REMEMBERED {
             self.denials.insert((vni, endpoint, to), now);
@@ -189,13 +191,16 @@ impl Limits {
         told.filter(|(_, at)| now - *at < DENIAL).map(|((.., host), _)| host).collect()
     }
 
-    fn forget(&mut self, now: Instant) {
-        if self.last.len() >= REMEMBERED {
-            self.last.retain(|_, last| now - *last < PAUSE);
+    /// Forgets what is over, if something is full: not for each message of a flood.
+    fn sweep(&mut self, now: Instant) {
+        let most = self.last.len().max(self.hosts.len()).max(self.denials.len());
+        if most < REMEMBERED || self.swept.is_some_and(|swept| now - swept < SWEEP) {
+            return;
         }
-        if self.hosts.len() >= REMEMBERED {
-            self.hosts.retain(|_, (start, _)| now - *start < Duration::from_secs(1));
-        }
+        self.swept = Some(now);
+        self.last.retain(|_, last| now - *last < PAUSE);
+        self.hosts.retain(|_, (start, _)| now - *start < Duration::from_secs(1));
+        self.denials.retain(|_, told| now - *told < DENIAL);
     }
 }
 

@@ -14,7 +14,7 @@ const FULL_CASES: &str = "4096";
 /// How many tests are run at once, for the test harness.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 /// Most tests that take long wait for packets and timers rather than compute.
-const TESTS_PER_PROCESSOR: usize = 3;
+const TESTS_PER_PROCESSOR: usize = 2;
 
 #[derive(Args)]
 pub(crate) struct Options {

@@ -3,7 +3,7 @@
 //! [`store_tests!`](crate::store_tests) makes them tests of a store; what it needs is a
 //! [`Subject`], which owns the store's world:
 //!
-//! ```
+//! ```text
 //! # use mizar_store::{HistoryLimits, Memory, Store, testing::Subject};
 //! # use std::sync::Arc;
 //! #[derive(Default)]

@@ -50,6 +50,27 @@ pub(super) fn opening(file: &File) -> Vec<Finding> {
     vec![file.finding(1, "opens without `//!`: say what this crate is".to_owned())]
 }
 
+/// Examples in documentation are not compiled, which takes most of a minute even if there are none:
+/// what is to be tried is a test.
+pub(super) fn examples(file: &File) -> Vec<Finding> {
+    if !file.is("rs") {
+        return Vec::new();
+    }
+    let mut is_open = false;
+    let mut findings = Vec::new();
+    for (at, line) in file.text.lines().enumerate() {
+        let line = line.trim_start();
+        let fence = ["/// ```", "//! ```"].iter().find_map(|fence| line.strip_prefix(fence));
+        let Some(language) = fence else { continue };
+        is_open = !is_open;
+        if is_open && language != "text" {
+            let message = "an example that nobody runs: say ```text, or make it a test".to_owned();
+            findings.push(file.finding(at + 1, message));
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +96,18 @@ mod tests {
             messages(exceptions, "a.rs", "#[expect(dead_code)]\nfn reason() {}\n"),
             ["1: `expect` without a `reason`"]
         );
+    }
+
+    #[test]
+    fn an_example_in_documentation_is_text() {
+        let block =
+            |language: &str| format!("//! It is:\n//!\n//! ```{language}\n//! a\n//! ```\n");
+        assert!(messages(examples, "a.rs", &block("text")).is_empty());
+        assert!(messages(examples, "a.md", &block("")).is_empty());
+        for language in ["", "rust", "no_run"] {
+            let found = messages(examples, "a.rs", &block(language));
+            assert_eq!(found, ["3: an example that nobody runs: say ```text, or make it a test"]);
+        }
     }
 
     #[test]

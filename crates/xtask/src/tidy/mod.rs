@@ -18,13 +18,14 @@ use crate::shell;
 use crate::source::code_of;
 
 /// Every rule; each looks at the files that concern it.
-const RULES: [fn(&File) -> Vec<Finding>; 12] = [
+const RULES: [fn(&File) -> Vec<Finding>; 13] = [
     size::file,
     size::functions,
     size::lines,
     form::markers,
     form::exceptions,
     form::opening,
+    form::examples,
     boundary::unsafe_code,
     boundary::purity,
     boundary::generated_types,
