@@ -1,6 +1,6 @@
 //! Resources as people and tools write and read them: manifests.
 //!
-//! ```text
+//! ```yaml
 //! kind: Endpoint
 //! metadata: {name: web-1, vpc: blue, labels: {app: web}}
 //! spec: {network: front, host: h1}

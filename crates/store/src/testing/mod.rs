@@ -4,8 +4,8 @@
 //! [`Subject`], which owns the store's world:
 //!
 //! ```text
-//! # use mizar_store::{HistoryLimits, Memory, Store, testing::Subject};
-//! # use std::sync::Arc;
+//! use mizar_store::{HistoryLimits, Memory, Store, testing::Subject};
+//! use std::sync::Arc;
 //! #[derive(Default)]
 //! struct InMemory(Option<Arc<dyn Store>>);
 //!
