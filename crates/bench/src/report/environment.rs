@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// What is written beside the figures, by name.
 pub(super) struct Environment {
@@ -41,11 +42,16 @@ impl Environment {
     }
 }
 
-/// The commit of the work tree that this program lies in; none if it is installed.
+/// The commit of the work tree that this program lies in, as it was before a report was written
+/// there; none if it is installed.
 fn commit() -> Option<String> {
-    let program = crate::cloud::program().ok()?;
-    let folder = program.parent()?.to_str()?;
-    said_by("git", &["-C", folder, "describe", "--always", "--dirty", "--abbrev=12"])
+    static COMMIT: OnceLock<Option<String>> = OnceLock::new();
+    let look = || {
+        let program = crate::cloud::program().ok()?;
+        let folder = program.parent()?.to_str()?;
+        said_by("git", &["-C", folder, "describe", "--always", "--dirty", "--abbrev=12"])
+    };
+    COMMIT.get_or_init(look).clone()
 }
 
 /// The value of a line `name: value`.
