@@ -14,7 +14,7 @@ const FULL_CASES: &str = "4096";
 /// How many tests are run at once, for the test harness.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 /// Most tests that take long wait for packets and timers rather than compute.
-const TESTS_PER_PROCESSOR: usize = 2;
+const TESTS_PER_PROCESSOR: usize = 3;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -34,15 +34,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         setup::build_tools()?;
     }
     let mut tally = Tally::default();
-    let [(name, mut formatting), clippy @ ..] = check::commands()?;
-    tally.step(name, shell::run(&mut formatting));
+    tally.step("rustfmt", shell::run(&mut check::formatting()?));
     tally.step("tidy", tidy::run());
     if options.full {
         peers::unpack(&[peers::PROMETHEUS])?;
         fuzz::run(&mut tally)?;
     }
-    tally.step("build", shell::run(&mut cargo_test(&["--no-run"], options)?));
-    tests(options, clippy, &mut tally)?;
+    let built = shell::run(check::lint(&mut cargo_test(&["--no-run"], options)?));
+    let is_clean = built.is_ok();
+    tally.step("build by clippy", built);
+    let mut cargo = cargo_test(&["--", "--show-output"], options)?;
+    if is_clean {
+        // What clippy has built; else what it refuses is tested all the same.
+        check::lint(&mut cargo);
+    }
+    tests(&mut cargo, check::kernel_clippy()?, &mut tally)?;
     if options.full {
         other_kernels(&mut tally)?;
     }
@@ -55,14 +61,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Runs a command whose output is part of the error if it fails.
-fn quietly((name, mut command): (&'static str, Command)) -> (&'static str, Result<()>) {
+fn quietly(mut command: Command) -> Result<()> {
     let line = shell::line_of(&command);
-    let result = match command.stdin(Stdio::null()).output() {
+    match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(anyhow!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr))),
         Err(error) => Err(anyhow!("cannot start `{line}`: {error}")),
-    };
-    (name, result)
+    }
 }
 
 /// `cargo test` of the workspace, with more arguments.
@@ -80,26 +85,22 @@ fn cargo_test(arguments: &[&str], options: &Options) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Runs the tests, and clippy beside them: most tests wait for packets and timers.
-fn tests(options: &Options, clippy: [(&'static str, Command); 2], tally: &mut Tally) -> Result<()> {
-    let mut cargo = cargo_test(&["--", "--show-output"], options)?;
-    println!("$ {}", shell::line_of(&cargo));
+/// Runs the tests, and clippy of the kernel programs beside them: most tests wait for packets and
+/// timers.
+fn tests(cargo: &mut Command, clippy: Command, tally: &mut Tally) -> Result<()> {
+    println!("$ {}", shell::line_of(cargo));
     let mut tests = cargo
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start `cargo test`")?;
     let output = tests.stdout.take().context("`cargo test` has no standard output")?;
+    let clippy = thread::spawn(|| quietly(clippy));
 
     let failed_before = tally.failed;
     let mut suite = Suite::default();
-    let (mut waiting, mut clippy) = (Some(clippy), None);
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("read the output of `cargo test`")?;
-        // Now that a test speaks, cargo has let go of the target folder's lock.
-        if let Some(commands) = waiting.take() {
-            clippy = Some(thread::spawn(|| commands.map(quietly)));
-        }
         if let Some(shown) = suite.read(&String::from_utf8_lossy(&line), tally) {
             println!("{shown}");
         }
@@ -109,13 +110,8 @@ fn tests(options: &Options, clippy: [(&'static str, Command); 2], tally: &mut Ta
         // A suite that does not compile, or that died, has no result to count.
         tally.step("cargo test", Err(anyhow!("{status}")));
     }
-    let clippy = match clippy.map(thread::JoinHandle::join) {
-        Some(results) => results.map_err(|_| anyhow!("the thread of clippy panicked"))?,
-        None => waiting.take().context("clippy was started twice")?.map(quietly),
-    };
-    for (name, result) in clippy {
-        tally.step(name, result);
-    }
+    let clippy = clippy.join().map_err(|_| anyhow!("the thread of clippy panicked"))?;
+    tally.step("clippy of the kernel programs", clippy);
     Ok(())
 }
 
