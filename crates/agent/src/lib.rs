@@ -53,7 +53,7 @@ use link::Link;
 use local::Local;
 use metrics::Metrics;
 use mizar_vpc::{Name, NameError};
-use netlink::{Namespace, Netlink};
+use netlink::{Changes, Namespace, Netlink};
 use node::Node;
 use scrape::Scrape;
 use standing::Standing;
@@ -128,7 +128,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         None => None,
     };
     let node = Node::start(&options).await?;
-    let changes = node.netlink.events().await.map_err(StartError::from)?;
+    let changes = node.netlink.events(Changes::LinksGone).await.map_err(StartError::from)?;
     let metrics = Arc::new(Metrics::new());
     let standing = Standing::new(node.attached, node.others);
     let parts = driver::Parts {

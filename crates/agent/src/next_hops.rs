@@ -8,7 +8,7 @@
 use crate::clock::Clock;
 use crate::hosts::Hosts;
 use crate::kernel::Maps;
-use crate::netlink::{self, Event, Netlink};
+use crate::netlink::{self, Changes, Event, Netlink};
 use crate::probe::Prober;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -67,7 +67,7 @@ impl NextHops {
         mut self,
         mut wanted: mpsc::UnboundedReceiver<IpAddr>,
     ) -> netlink::Result<()> {
-        let mut events = self.netlink.events().await?;
+        let mut events = self.netlink.events(Changes::Ways).await?;
         let mut refresh = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut vouch = tokio::time::interval(VOUCH);
@@ -87,7 +87,7 @@ impl NextHops {
                             self.found(neighbour.address, mac);
                         }
                     }
-                    Event::Neighbour(_) | Event::Link(_) | Event::LinkGone(_) => {}
+                    Event::Neighbour(_) | Event::LinkGone(_) => {}
                     // Taken away by somebody: it is wanted again.
                     Event::NeighbourGone { interface, address } => {
                         if interface == self.nic && self.behind.contains_key(&address) {

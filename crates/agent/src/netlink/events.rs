@@ -15,10 +15,22 @@ use tokio::io::unix::AsyncFd;
 
 /// Bytes of events that the kernel keeps for a reader that is busy.
 const BACKLOG: i32 = 1 << 20;
-/// `RTNLGRP_LINK`, `_NEIGH`, `_IPV4_ROUTE` and `_IPV6_ROUTE`.
-const GROUPS: [i32; 4] = [1, 3, 7, 11];
+/// `RTNLGRP_LINK`.
+const LINKS: i32 = 1;
+/// `RTNLGRP_NEIGH`, `_IPV4_ROUTE` and `_IPV6_ROUTE`.
+const WAYS: [i32; 3] = [3, 7, 11];
 /// Bytes of `struct rtmsg`.
 const ROUTE_HEADER: usize = 12;
+
+/// Which changes a stream tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Routes and neighbours.
+    Ways,
+    /// Interfaces that are gone. The kernel says something of each interface a dozen times while an
+    /// endpoint is attached, and wakes nobody here for that.
+    LinksGone,
+}
 
 /// A change of the host's network stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +46,6 @@ pub enum Event {
     },
     /// A route to this prefix is new, has changed or is gone: ways into it may be others.
     Route(IpNet),
-    /// An interface is new or has changed.
-    Link(Link),
     /// An interface is gone.
     LinkGone(Link),
     /// The reader was too slow and events were lost: everything must be looked up again.
@@ -54,16 +64,23 @@ pub struct Events {
 
 impl Events {
     /// Opens the socket in the calling thread's namespace.
-    pub(super) fn open() -> Result<File> {
+    pub(super) fn open(changes: Changes) -> Result<File> {
         let socket = sys::netlink_socket(true).map_err(failed("open it"))?;
         let force = libc::SO_RCVBUFFORCE;
         sys::set_option(&socket, libc::SOL_SOCKET, force, BACKLOG)
             .or_else(|_| sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, BACKLOG))
             .map_err(failed("enlarge its buffer"))?;
-        for group in GROUPS {
+        let join = |group| {
             let option = libc::NETLINK_ADD_MEMBERSHIP;
             sys::set_option(&socket, libc::SOL_NETLINK, option, group)
-                .map_err(failed("subscribe to events"))?;
+                .map_err(failed("subscribe to events"))
+        };
+        match changes {
+            Changes::Ways => WAYS.into_iter().try_for_each(join)?,
+            Changes::LinksGone => {
+                sys::keep_only(&socket, libc::RTM_DELLINK).map_err(failed("filter events"))?;
+                join(LINKS)?;
+            }
         }
         Ok(socket)
     }
@@ -118,7 +135,6 @@ fn read_event(message: &Message<'_>) -> Option<Event> {
             .map(|gone| Event::NeighbourGone { interface: gone.interface, address: gone.address }),
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => read_prefix(payload).map(Event::Route),
         // Bridges announce their ports' state with their own address family.
-        libc::RTM_NEWLINK if payload.first() == Some(&0) => Link::read(payload).map(Event::Link),
         libc::RTM_DELLINK if payload.first() == Some(&0) => {
             Link::read(payload).map(Event::LinkGone)
         }

@@ -33,7 +33,7 @@ pub use endpoint::{
     Attached, EndpointSpec, FoundEndpoint, GuestEnd, Outcome, Step, host_interface,
 };
 pub use error::{Error, Result};
-pub use events::{Event, Events};
+pub use events::{Changes, Event, Events};
 pub use filter::{Earlier, Hook};
 pub use guest::GuestAddress;
 pub use link::Link;
@@ -229,13 +229,13 @@ impl Netlink {
             .await
     }
 
-    /// Changes of links, routes and neighbours from now on. Subscribe first and look up then: so
+    /// Such changes from now on. Subscribe first and look up then: so
     /// nothing is missed.
     ///
     /// # Errors
     /// [`Error::Socket`].
-    pub async fn events(&self) -> Result<Events> {
-        Events::read_from(self.requests.run(|_| Events::open()).await?)
+    pub async fn events(&self, changes: Changes) -> Result<Events> {
+        Events::read_from(self.requests.run(move |_| Events::open(changes)).await?)
     }
 }
 

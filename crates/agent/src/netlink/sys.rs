@@ -46,6 +46,26 @@ pub(super) fn set_read_timeout(socket: &File, seconds: i64) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &timeout)
 }
 
+/// Has the kernel give a netlink socket only messages of one kind.
+///
+/// # Errors
+/// What `setsockopt(2)` says.
+pub(super) fn keep_only(socket: &File, kind: u16) -> io::Result<()> {
+    /// Offset of `nlmsg_type`.
+    const KIND: u32 = 4;
+    let instruction = |code, k, jf| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    // The filter reads numbers as they stand in packets, the first byte first.
+    let kind = u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
+    let mut filter = [
+        instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, KIND, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, kind, 1),
+        instruction(libc::BPF_RET | libc::BPF_K, u32::MAX, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
 /// Moves the calling thread into a network namespace.
 ///
 /// # Errors

@@ -109,13 +109,18 @@ fn send(socket: &UdpSocket, stop: &AtomicBool) -> Result<Vec<Instant>> {
 
 fn receive(socket: &UdpSocket, over: &AtomicBool) -> Vec<Arrival> {
     let (mut came, mut bytes) = (Vec::new(), [0; 8]);
-    while !over.load(Ordering::Relaxed) {
-        if socket.recv(&mut bytes).is_ok_and(|len| len == bytes.len()) {
-            let number = u64::from_be_bytes(bytes) as usize;
-            came.push(Arrival { number, at: Instant::now() });
+    loop {
+        // What waits is read, however late this thread is.
+        match socket.recv(&mut bytes) {
+            Ok(len) if len == bytes.len() => {
+                let number = u64::from_be_bytes(bytes) as usize;
+                came.push(Arrival { number, at: Instant::now() });
+            }
+            Ok(_) => {}
+            Err(_) if over.load(Ordering::Relaxed) => return came,
+            Err(_) => {}
         }
     }
-    came
 }
 
 impl Trace {
