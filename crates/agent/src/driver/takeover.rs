@@ -24,6 +24,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+/// How long the next hops of hosts are waited for: packets go on by other programs until then.
+const NEXT_HOPS: Duration = Duration::from_secs(2);
 /// How long hosts are given to prove that they are alive, and how often they are asked.
 const PROOF: Duration = Duration::from_millis(200);
 const GLANCE: Duration = Duration::from_millis(20);
@@ -133,7 +135,6 @@ impl Driver {
         }
         let Some(takeover) = self.parts.takeover.take() else { return Ok(()) };
         let hosts = Arc::clone(&self.parts.hosts);
-        hosts.settled().await;
         let ports = self.parts.applier.ports_mut();
         let (mode, reason) = takeover.run(ports, &hosts).await?;
         self.standing.send_modify(|standing| {
@@ -194,6 +195,7 @@ impl Takeover {
     ) -> Result<(NicMode, String), StartError> {
         let start = Instant::now();
         let (netlink, others) = (&self.netlink, self.kernel.others());
+        resolved(hosts).await?;
         let attached = attach(netlink, &mut self.kernel, &self.nic, self.mode).await?;
         self.prove(hosts).await?;
         ports.replace_programs().await?;
@@ -221,6 +223,20 @@ impl Takeover {
             }
             tokio::time::sleep(GLANCE).await;
         }
+    }
+}
+
+/// Waits until frames can be sent to every host, or until one has no next hop, it seems. A row has
+/// waited for its hosts before, but not long: on a busy machine not long enough.
+async fn resolved(hosts: &Hosts) -> Result<(), StartError> {
+    let until = Instant::now() + NEXT_HOPS;
+    loop {
+        let rows: BTreeMap<_, _> = hosts.rows()?.into_iter().collect();
+        let mut others = hosts.others().into_iter().filter_map(|(_, index)| rows.get(&index));
+        if others.all(Host::is_resolved) || Instant::now() >= until {
+            return Ok(());
+        }
+        tokio::time::sleep(GLANCE).await;
     }
 }
 

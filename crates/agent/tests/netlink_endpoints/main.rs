@@ -54,6 +54,9 @@ async fn an_attached_guest_has_everything_it_was_promised() {
     assert!(end.contains("addrgenmode none") && !end.contains("inet"), "{end}");
     assert!(end.contains("mtu 65535") && end.contains("LOWER_UP"), "{end}");
     assert!(end.starts_with(&format!("{}:", attached.interface)), "{end}");
+    for end in [end, guest.run("ip -d link show eth0")] {
+        assert!(end.contains("numtxqueues 1 numrxqueues 1 "), "{end}");
+    }
     let filters = host.run(&format!("tc filter show dev {name} ingress"));
     assert!(filters.contains("direct-action"), "{filters}");
 }
