@@ -148,6 +148,7 @@ fn what_was_backed_up_while_it_was_written_to_is_there_again() {
         }
         is_enough.store(true, Ordering::Relaxed);
     });
+    world.declare_endpoints(998);
     let all = world.endpoints();
     let log = fs::read_to_string(world.path("data/audit.log")).unwrap();
     assert_eq!(log.lines().filter(|it| it.contains("\"verb\":\"backup\"")).count(), 6, "{log}");
