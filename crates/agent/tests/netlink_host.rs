@@ -182,7 +182,8 @@ async fn routes_that_change_and_links_that_go_are_told() {
     host.run("ip link set nic mtu 4000");
     host.run("ip route add 10.8.0.0/16 via 172.16.0.1");
     host.run("ip link del nic");
-    let first = gone.next().await.unwrap();
+    let first = tokio::time::timeout(Duration::from_secs(20), gone.next()).await;
+    let first = first.expect("the event did not come").unwrap();
     assert!(matches!(&first, Event::LinkGone(link) if link.name == "nic"), "{first:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use mizar_sim::{Class, Defect, Outcome, Scenario, run, shrink};
 
-/// Seeds that are played: for some seconds of a CPU, or for some minutes if the environment asks
+/// Seeds that are played: for a minute or two of a CPU, or for some minutes if the environment asks
 /// for long tests.
 fn seeds() -> u64 {
     if std::env::var_os("MIZAR_TEST_FULL").is_some() { 10_000 } else { 2_000 }

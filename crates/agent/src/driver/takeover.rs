@@ -8,13 +8,13 @@
 
 use super::Driver;
 use crate::hosts::Hosts;
-use crate::kernel::{self, Kernel, NicMode};
+use crate::kernel::{self, Kernel, NicMode, TableError};
 use crate::netlink::{Netlink, Nic};
 use crate::node::{StartError, attach};
 use crate::options::ModeChoice;
 use crate::ports::Ports;
 use crate::probe::Prober;
-use mizar_packet::tables::Host;
+use mizar_packet::tables::{Host, HostIndex};
 use mizar_proto::{Ack, AgentMessage, Applied, Outcome};
 use mizar_vpc::Vni;
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,11 +213,9 @@ impl Takeover {
     async fn prove(&self, hosts: &Hosts) -> Result<(), StartError> {
         let until = Instant::now() + PROOF;
         loop {
-            let rows: BTreeMap<_, _> = hosts.rows()?.into_iter().collect();
             let is_unproven = |row: &Host| row.is_resolved() && row.alive_until == 0;
-            let others = hosts.others().into_iter().map(|(_, index)| index);
-            let asked = others.filter(|index| rows.get(index).is_some_and(is_unproven));
-            let asked = asked.inspect(|index| self.prober.probe(*index)).count();
+            let asked = others(hosts)?.filter(|(_, row)| is_unproven(row));
+            let asked = asked.inspect(|(index, _)| self.prober.probe(*index)).count();
             if asked == 0 || Instant::now() >= until {
                 return Ok(());
             }
@@ -231,13 +229,18 @@ impl Takeover {
 async fn resolved(hosts: &Hosts) -> Result<(), StartError> {
     let until = Instant::now() + NEXT_HOPS;
     loop {
-        let rows: BTreeMap<_, _> = hosts.rows()?.into_iter().collect();
-        let mut others = hosts.others().into_iter().filter_map(|(_, index)| rows.get(&index));
-        if others.all(Host::is_resolved) || Instant::now() >= until {
+        if others(hosts)?.all(|(_, row)| row.is_resolved()) || Instant::now() >= until {
             return Ok(());
         }
         tokio::time::sleep(GLANCE).await;
     }
+}
+
+/// The rows of all hosts but this one.
+fn others(hosts: &Hosts) -> Result<impl Iterator<Item = (HostIndex, Host)>, TableError> {
+    let rows: BTreeMap<_, _> = hosts.rows()?.into_iter().collect();
+    let others = hosts.others().into_iter();
+    Ok(others.filter_map(move |(_, index)| Some((index, *rows.get(&index)?))))
 }
 
 #[cfg(test)]

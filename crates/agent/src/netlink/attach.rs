@@ -213,7 +213,7 @@ const HOST_END_MTU: u32 = 65_535;
 
 /// One queue each way, on both ends: by default a veth is made with one for each processor that the
 /// machine could have, of which the kernel then takes back all but the first, and waits for a grace
-/// period with that: more than a quarter of the time that attaching took.
+/// period with that.
 const QUEUES: u32 = 1;
 
 fn creation(guest: &Guest, spec: &EndpointSpec, name: &str) -> Request {

@@ -229,8 +229,7 @@ impl Netlink {
             .await
     }
 
-    /// Such changes from now on. Subscribe first and look up then: so
-    /// nothing is missed.
+    /// Such changes from now on. Subscribe first and look up then: so nothing is missed.
     ///
     /// # Errors
     /// [`Error::Socket`].
