@@ -5,7 +5,7 @@ use crate::namespace::Namespace;
 use anyhow::{Context, Result, bail};
 use mizar_controller::client::Client;
 use mizar_identity::Connector;
-use mizar_vpc::{Kind, Ref};
+use mizar_vpc::{Kind, Name, Ref};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,20 @@ pub(crate) fn agent(folder: &Path, host: &str, inside: &Namespace, rows: u32) ->
     command.arg("--socket").arg(folder.join(format!("{host}.sock")));
     command.arg("--pins").arg(folder.join("bpf").join(host));
     Running::start(command, &folder.join(format!("{host}.log")))
+}
+
+/// How many updates the agent of a host has applied.
+pub(crate) fn updates(folder: &Path, host: &Name) -> Result<u64> {
+    const METRIC: &str = "mizar_agent_updates_total{outcome=\"applied\"} ";
+    let mut command = Command::new(program()?);
+    command.args(["agent", "metrics", "--socket"]).arg(folder.join(format!("{host}.sock")));
+    let output = command.output().context("ask an agent for its metrics")?;
+    let metrics = String::from_utf8_lossy(&output.stdout);
+    let count = metrics.lines().find_map(|line| line.strip_prefix(METRIC));
+    let count = count.with_context(|| {
+        format!("{host} says nothing of updates: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
+    count.parse().with_context(|| format!("{host} has applied {count:?} updates"))
 }
 
 impl Running {
