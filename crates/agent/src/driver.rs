@@ -6,6 +6,7 @@
 //! Nothing here grows without bound: no more is read from the stream while updates or answers wait.
 
 use crate::apply::{Applier, Finished, Outcome, held_digests};
+use crate::clock::Clock;
 use crate::config::fleet;
 use crate::error_chain;
 use crate::hosts::Hosts;
@@ -27,10 +28,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
+mod answer;
 mod beat;
 mod takeover;
 
@@ -52,6 +54,7 @@ const MANY_ROWS: usize = 1000;
 pub(crate) struct Parts {
     pub(crate) host: Name,
     pub(crate) underlay: Ipv4Addr,
+    pub(crate) clock: Clock,
     pub(crate) maps: Arc<Maps>,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) used: Arc<Used>,
@@ -75,13 +78,16 @@ pub(crate) struct Driver {
     refusal: Option<String>,
     heard: Heard,
     standing: watch::Sender<Standing>,
+    /// One for each question that may be looked into.
+    looks: Arc<Semaphore>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts, standing: Standing) -> (Self, watch::Receiver<Standing>) {
         let (standing, watching) = watch::channel(standing);
         let (assembly, say, unsaid, refusal, heard) = Default::default();
-        (Self { parts, assembly, say, unsaid, refusal, heard, standing }, watching)
+        let looks = Arc::new(Semaphore::new(answer::AT_ONCE));
+        (Self { parts, assembly, say, unsaid, refusal, heard, standing, looks }, watching)
     }
 
     /// Follows for ever.
@@ -131,6 +137,7 @@ impl Driver {
                 ControllerMessage::Config(config) => self.on_config(config),
                 ControllerMessage::Update(batch) => self.on_batch(batch),
                 ControllerMessage::Complete => self.heard.all = true,
+                ControllerMessage::Question(question) => self.answer(question),
             },
             StreamEvent::Malformed { about, problem } => {
                 error!(problem, "message refused");

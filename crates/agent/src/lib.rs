@@ -134,6 +134,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let parts = driver::Parts {
         host: host.clone(),
         underlay: node.underlay,
+        clock: node.clock,
         maps: node.maps.clone(),
         hosts: node.hosts.clone(),
         used: node.used.clone(),

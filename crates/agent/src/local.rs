@@ -2,14 +2,13 @@
 
 use crate::clock::Clock;
 use crate::hosts::Hosts;
-use crate::kernel::{DUMPED, Maps, NicMode, Pins, TableError};
+use crate::kernel::{Maps, NicMode, Pins, TableError};
 use crate::metrics::Metrics;
 use crate::standing::Standing;
 use crate::usage::Used;
 use mizar_packet::count::{Counter, PER_VPC};
-use mizar_packet::tables::LAYOUT;
 use mizar_proto::pb::agent_server::{Agent, AgentServer};
-use mizar_proto::{Counters, HostStatus, MapDump, Status, VpcCounters, pb};
+use mizar_proto::{Counters, FieldError, HostStatus, Look, Status, VpcCounters, pb};
 use mizar_vpc::{Mac, Name};
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -19,14 +18,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response};
 
 mod metrics;
-
-/// Rows of one message of a dump.
-const CHUNK: usize = 4096;
 
 /// Answers questions.
 #[derive(Clone, Debug)]
@@ -154,49 +150,19 @@ impl Agent for Local {
         Ok(Response::new(pb::MetricsResponse { text }))
     }
 
-    type DumpStream = ReceiverStream<Result<pb::DumpResponse, tonic::Status>>;
-
-    async fn dump(
+    async fn look(
         &self,
-        _: Request<pb::DumpRequest>,
-    ) -> Result<Response<Self::DumpStream>, tonic::Status> {
-        let (send, receive) = mpsc::channel(2);
+        request: Request<pb::Look>,
+    ) -> Result<Response<pb::Looked>, tonic::Status> {
+        let look = request.into_inner().try_into();
+        let look: Look =
+            look.map_err(|error: FieldError| tonic::Status::invalid_argument(error.to_string()))?;
         let (maps, clock) = (Arc::clone(&self.maps), self.clock);
-        // System calls by the thousand: not on a thread that serves others.
-        tokio::task::spawn_blocking(move || {
-            for map in DUMPED {
-                for message in dump(&maps, map, clock.now()) {
-                    if send.blocking_send(message).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(receive)))
+        // System calls by the hundred: not on a thread that serves others.
+        let looked = tokio::task::spawn_blocking(move || maps.look(&look, clock.now())).await;
+        let looked = looked.map_err(|error| tonic::Status::internal(error.to_string()))?;
+        Ok(Response::new(looked.map_err(|error| failed(&error))?.into()))
     }
-}
-
-/// A map in messages of a bounded size; at least one, so that an empty map is seen to be empty.
-fn dump(maps: &Maps, map: &str, now: u64) -> Vec<Result<pb::DumpResponse, tonic::Status>> {
-    let raw = match maps.raw(map) {
-        Some(Ok(raw)) => raw,
-        Some(Err(error)) => return vec![Err(failed(&error))],
-        None => return Vec::new(),
-    };
-    let entries: Vec<_> = raw
-        .iter()
-        // Most rows of an array stand for nobody.
-        .filter(|(_, row)| row.iter().any(|byte| *byte != 0))
-        .map(|(key, row)| (key.to_vec(), row.to_vec()))
-        .collect();
-    let message = |entries: &[(Vec<u8>, Vec<u8>)]| {
-        let (map, entries) = (map.to_owned(), entries.to_vec());
-        Ok(MapDump { map, layout: LAYOUT, now, entries }.into())
-    };
-    if entries.is_empty() {
-        return vec![message(&[])];
-    }
-    entries.chunks(CHUNK).map(message).collect()
 }
 
 fn failed(error: &dyn std::error::Error) -> tonic::Status {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use hyper_util::rt::TokioIo;
 use mizar_proto::pb::agent_client::AgentClient;
-use mizar_proto::{Counters, MapDump, Status, pb};
+use mizar_proto::{Counters, Look, Looked, Status, pb};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -69,15 +69,11 @@ impl Client {
         Ok(answer.map_err(|error| self.refused(&error))?.into_inner().text)
     }
 
-    /// The tables that decide what becomes of a packet on its host.
-    pub(crate) async fn dump(&mut self) -> Result<Vec<MapDump>> {
-        let answer = self.agent.dump(pb::DumpRequest {}).await;
-        let mut stream = answer.map_err(|error| self.refused(&error))?.into_inner();
-        let mut maps = Vec::new();
-        while let Some(map) = stream.message().await.map_err(|error| self.refused(&error))? {
-            maps.push(map.try_into().with_context(|| self.malformed())?);
-        }
-        Ok(maps)
+    /// The rows that decide what becomes of packets.
+    pub(crate) async fn look(&mut self, look: &Look) -> Result<Looked> {
+        let answer = self.agent.look(pb::Look::from(look.clone())).await;
+        let answer = answer.map_err(|error| self.refused(&error))?.into_inner();
+        answer.try_into().with_context(|| self.malformed())
     }
 
     fn refused(&self, error: &tonic::Status) -> anyhow::Error {

@@ -50,6 +50,15 @@ impl Remote {
         Ok(Client::new(connector(&context.controller, &own, &trust, Protocol::Http)?))
     }
 
+    /// Whether a controller is named, configured, or on this machine.
+    ///
+    /// # Errors
+    /// The config file cannot be read.
+    pub(crate) fn is_known(&self) -> Result<bool> {
+        let is_named = self.controller.is_some() || self.context.is_some();
+        Ok(is_named || Config::load()?.current.is_some() || Path::new(SOCKET).exists())
+    }
+
     /// Where the controller is, as whom it is asked, and whose controllers are believed.
     ///
     /// # Errors

@@ -1,13 +1,17 @@
 //! `mizar trace`: which way a packet takes between two endpoints, and which rows decide it.
 //!
-//! The tables are read from the real hosts, and the functions that the kernel programs run are run
-//! on copies of them, hop by hop. Nothing is sent, and nothing on the hosts changes.
+//! Rows are read from the tables of the real hosts, and the functions that the kernel programs run
+//! are run on copies of them, hop by hop. Nothing is sent, and nothing on the hosts changes. Each
+//! host tells only the few rows that matter to the packet, so it takes as long in a large network
+//! as in a small one.
 
+mod cloud;
 mod ends;
 mod explain;
 mod fleet;
 mod foretell;
 mod hint;
+mod lab;
 mod packet;
 mod record;
 mod report;
@@ -17,16 +21,20 @@ mod tables;
 mod tests;
 mod walk;
 
-use crate::output;
+use crate::{output, remote};
 use anyhow::{Result, anyhow};
 use clap::value_parser;
-use ends::{Ends, full_name};
+use ends::Ends;
 use fleet::{Fleet, Host};
+use mizar_controller::client::Client;
 use mizar_lab::Status;
 use mizar_packet::Address;
+use mizar_packet::memory::MemoryFrame;
 use mizar_packet::tables::Port;
+use mizar_proto::Look;
 use packet::{Packet, Protocol};
 use report::{Place, Trace};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use walk::{End, Walk, walk};
 
@@ -39,7 +47,8 @@ pub(crate) struct Args {
     /// Where to: an address, or an endpoint likewise; NAME alone is looked for in the sender's VPC
     /// first
     to: String,
-    /// The lab; the only one by default
+    /// The lab, whose hosts are asked one by one; by default the controller asks them, and without
+    /// one it is the only lab
     #[arg(long, value_name = "NAME")]
     lab: Option<String>,
     /// What is sent
@@ -60,13 +69,16 @@ pub(crate) struct Args {
     both: bool,
     #[command(flatten)]
     output: output::Options,
+    #[command(flatten)]
+    remote: remote::Remote,
 }
 
 /// Length of the IP packet that ping sends, in bytes.
 const PING_SIZE: u16 = 84;
 
 const EXAMPLES: &str = "\
-Nothing is sent: the functions that the kernel programs run are run on copies of the hosts' tables.
+Nothing is sent: the functions that the kernel programs run are run on copies of the rows that the
+hosts would look up, which takes an operator's certificate or the controller's local socket.
 ▸ marks the row that decided. The exit status is 0 if the packet arrives, 1 if it does not.
 
 Examples:
@@ -78,13 +90,12 @@ Examples:
 /// Traces, and shows what was found.
 ///
 /// # Errors
-/// There is no such lab or endpoint, or the sender's host cannot be looked into.
+/// There is no such lab, controller or endpoint, or the sender's host cannot be looked into.
 pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
-    let lab = mizar_lab::choose(args.lab.as_deref())?;
-    let status = mizar_lab::status(&lab).await?;
-    let ends = ends::find(&status, &args.from, &args.to, args.ipv6)?;
+    let source = Source::of(args).await?;
+    let ends = source.ends(args).await?;
     let packet = ends.packet(args.protocol, args.port, args.size);
-    let trace = trace(&status, &ends, &packet, args.both).await?;
+    let trace = trace(&source, &ends, &packet, args.both).await?;
     args.output.show(&trace, report::text)?;
     let arrives =
         trace.there.verdict.is_arrival() && trace.back.is_none_or(|back| back.verdict.is_arrival());
@@ -96,9 +107,10 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn ping(status: &Status, from: &str, to: &str) -> Result<Ping> {
-    let ends = ends::find(status, from, to, false)?;
+    let source = Source::Lab(status.clone());
+    let ends = lab::ends(status, from, to, false)?;
     let packet = ends.packet(Protocol::Icmp, 0, PING_SIZE);
-    let trace = trace(status, &ends, &packet, false).await?;
+    let trace = trace(&source, &ends, &packet, false).await?;
     let counted = trace
         .there
         .hops
@@ -116,43 +128,127 @@ pub(crate) struct Ping {
     pub(crate) counted: Vec<(String, &'static str)>,
 }
 
-async fn trace(status: &Status, ends: &Ends<'_>, packet: &Packet, both: bool) -> Result<Trace> {
-    let fleet = Fleet::of_lab(status).await;
-    let start = fleet.named(&ends.from.host);
-    let start =
-        start.ok_or_else(|| anyhow!("lab {} has no host {}", status.lab, ends.from.host))?;
-    let (interface, frame) = departure(start, ends, packet)?;
+/// Who knows what is in the hosts' tables.
+enum Source {
+    Lab(Status),
+    Controller(Client),
+}
 
-    let there = walk(&fleet, start, interface, frame);
-    let back = foretell::back(&fleet, &there, packet);
-    let later = if there.is_direct() || !matches!(there.end, End::Delivered { .. }) {
-        None
-    } else {
-        foretell::later(&fleet, start, interface, packet)
-    };
-    let names = |walk: &Walk| walk.hosts().map(|host| fleet.host_name(host)).collect::<Vec<_>>();
-    let later = later.map(|walk| names(&walk)).filter(|hosts| *hosts != names(&there));
-    let way = |packet: &Packet, walk: &Walk| report::way(&fleet, packet.to_string(), walk);
-    Ok(Trace {
-        lab: status.lab.clone(),
-        vpc: ends.from.vpc.clone(),
-        vni: ends.from.vni.get(),
-        from: place(status, ends, ends.src.into()),
-        to: place(status, ends, ends.dst.into()),
-        packet: packet.to_string(),
-        notes: notes(ends, &fleet, &there),
-        there: way(packet, &there),
-        back: back.filter(|_| both).map(|walk| way(&packet.answer(), &walk)),
-        later,
-    })
+impl Source {
+    /// The lab that was named, or else the controller, or else the only lab.
+    async fn of(args: &Args) -> Result<Self> {
+        let lab = if args.lab.is_none() && args.remote.is_known()? {
+            return args.remote.client().map(Self::Controller);
+        } else {
+            mizar_lab::choose(args.lab.as_deref())?
+        };
+        Ok(Self::Lab(mizar_lab::status(&lab).await?))
+    }
+
+    async fn ends(&self, args: &Args) -> Result<Ends> {
+        match self {
+            Self::Lab(status) => lab::ends(status, &args.from, &args.to, args.ipv6),
+            Self::Controller(client) => cloud::ends(client, &args.from, &args.to, args.ipv6).await,
+        }
+    }
+
+    async fn underlay(&self, host: &str) -> Result<Address> {
+        match self {
+            Self::Lab(status) => lab::underlay(status, host),
+            Self::Controller(client) => cloud::underlay(client, host).await,
+        }
+    }
+
+    /// What those hosts look up for packets between the ends.
+    async fn look(&self, ends: &Ends, hosts: &[Address]) -> Result<Fleet> {
+        let hosts = hosts.iter().map(|host| (*host).into()).collect();
+        let look = Look { vni: ends.from.vni, addresses: vec![ends.src, ends.dst], hosts };
+        match self {
+            Self::Lab(status) => Ok(lab::look(status, &look).await),
+            Self::Controller(client) => cloud::look(client, &ends.from.vpc, &look).await,
+        }
+    }
+}
+
+/// Looks into the sender's host, then into those that the packet turns out to visit, until it is
+/// known to its end.
+async fn trace(source: &Source, ends: &Ends, packet: &Packet, both: bool) -> Result<Trace> {
+    let mut hosts = vec![source.underlay(&ends.from.host).await?];
+    loop {
+        let fleet = source.look(ends, &hosts).await?;
+        let ways = Ways::find(&fleet, hosts[0], ends, packet)?;
+        let more: BTreeSet<_> =
+            ways.beyond.iter().copied().filter(|host| !hosts.contains(host)).collect();
+        if more.is_empty() || hosts.len() + more.len() > Look::HOSTS {
+            return Ok(ways.report(source, &fleet, ends, packet, both));
+        }
+        hosts.extend(more);
+    }
+}
+
+/// The ways of a packet, as far as hosts were looked into.
+struct Ways {
+    there: Walk,
+    back: Option<Walk>,
+    /// That of a later packet, if it is another.
+    later: Option<Walk>,
+    /// Hosts to which they lead and that were not looked into.
+    beyond: Vec<Address>,
+}
+
+impl Ways {
+    fn find(fleet: &Fleet, start: Address, ends: &Ends, packet: &Packet) -> Result<Self> {
+        let host = &ends.from.host;
+        let start =
+            fleet.at(start).ok_or_else(|| anyhow!("the fleet has no host {host} any more"))?;
+        let (interface, frame) = departure(start, ends, packet)?;
+        let there = walk(fleet, start, interface, frame);
+        let back = foretell::back(fleet, &there, packet);
+        let mut beyond: Vec<_> =
+            [Some(&there), back.as_ref()].into_iter().flatten().filter_map(Walk::beyond).collect();
+        let later = if there.is_direct() || !matches!(there.end, End::Delivered { .. }) {
+            None
+        } else {
+            let later = foretell::later(fleet, start, interface, packet);
+            later.unwrap_or_else(|host| {
+                beyond.push(host);
+                None
+            })
+        };
+        Ok(Self { there, back, later, beyond })
+    }
+
+    fn report(
+        self,
+        source: &Source,
+        fleet: &Fleet,
+        ends: &Ends,
+        packet: &Packet,
+        both: bool,
+    ) -> Trace {
+        let Self { there, back, later, .. } = self;
+        let names =
+            |walk: &Walk| walk.hosts().map(|host| fleet.host_name(host)).collect::<Vec<_>>();
+        let later = later.map(|walk| names(&walk)).filter(|hosts| *hosts != names(&there));
+        let way = |packet: &Packet, walk: &Walk| report::way(fleet, packet.to_string(), walk);
+        let lab = if let Source::Lab(status) = source { Some(status.lab.clone()) } else { None };
+        Trace {
+            lab,
+            vpc: ends.from.vpc.clone(),
+            vni: ends.from.vni.get(),
+            from: place(fleet, ends, ends.src.into()),
+            to: place(fleet, ends, ends.dst.into()),
+            packet: packet.to_string(),
+            notes: notes(ends, fleet, &there),
+            there: way(packet, &there),
+            back: back.filter(|_| both).map(|walk| way(&packet.answer(), &walk)),
+            later,
+        }
+    }
 }
 
 /// The interface that the guest sends into, and what it sends.
-fn departure(
-    host: &Host,
-    ends: &Ends<'_>,
-    packet: &Packet,
-) -> Result<(u32, mizar_packet::memory::MemoryFrame)> {
+fn departure(host: &Host, ends: &Ends, packet: &Packet) -> Result<(u32, MemoryFrame)> {
     let tables = host.tables.as_ref().map_err(|why| {
         anyhow!("the tables of host {}, where the packet departs, cannot be read: {why}", host.name)
     })?;
@@ -160,31 +256,26 @@ fn departure(
     let is_own = |port: &Port| port.v6 == src || Address::v4(port.v4) == src;
     let port = tables.ports.iter().find(|(_, port)| port.vni == vni && is_own(port));
     let (interface, port) = port.ok_or_else(|| {
+        let name = ends.from.full_name();
         anyhow!(
-            "{} is not attached on host {}: `mizar lab status` says why",
-            full_name(ends.from),
+            "{name} is not attached on host {}: `mizar describe endpoint {name}` says why",
             host.name
         )
     })?;
     Ok((*interface, packet.frame(port)))
 }
 
-fn place(status: &Status, ends: &Ends<'_>, address: Address) -> Place {
-    let vpc = &ends.from.vpc;
-    let has = |guest: &&mizar_lab::GuestStatus| {
-        let addresses = [guest.v4.map(Address::from), guest.v6.map(Address::from)];
-        guest.vpc == *vpc && addresses.contains(&Some(address))
-    };
-    let guest = status.guests.iter().find(has);
+fn place(fleet: &Fleet, ends: &Ends, address: Address) -> Place {
+    let named = fleet.endpoints.get(&(ends.from.vni.get(), address));
     Place {
-        endpoint: guest.map(full_name),
+        endpoint: named.map(|it| it.name.clone()),
         address: address.to_string(),
-        host: guest.map(|guest| guest.host.clone()),
+        host: named.map(|it| it.host.clone()),
     }
 }
 
 /// What one should know of the ends and of the hosts on the way.
-fn notes(ends: &Ends<'_>, fleet: &Fleet, there: &Walk) -> Vec<String> {
+fn notes(ends: &Ends, fleet: &Fleet, there: &Walk) -> Vec<String> {
     let visited: Vec<_> = there.hosts().collect();
     let down = fleet.hosts.iter().filter(|host| visited.contains(&host.underlay));
     let down = down.filter_map(|host| {

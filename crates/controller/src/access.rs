@@ -132,6 +132,14 @@ pub(crate) fn check_monitoring(who: &Identity) -> Result<(), Refusal> {
     check_action(who, &Action::new(Verb::Read, RoleKind::Metrics))
 }
 
+/// Refuses what is in hosts' tables to those whom it is not for: others' endpoints are there, too.
+///
+/// # Errors
+/// Says who might.
+pub(crate) fn check_looking(who: &Identity) -> Result<(), Refusal> {
+    check_action(who, &Action::new(Verb::Read, RoleKind::Table))
+}
+
 /// Whether somebody may see a resource.
 pub(crate) fn may_read(catalog: &Catalog, who: &Identity, reference: &Ref) -> bool {
     check(catalog, who, Verb::Read, reference).is_ok()

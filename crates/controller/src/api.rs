@@ -18,6 +18,7 @@ pub mod body;
 mod enrol;
 mod json;
 mod limits;
+mod look;
 mod monitor;
 pub mod openapi;
 pub mod problem;
@@ -123,6 +124,7 @@ pub fn router_of(parts: Parts) -> Router {
         .route("/v1/backup", get(backup::backup))
         .route("/v1/apply", post(writes::apply))
         .route("/v1/batch", post(writes::batch))
+        .route(look::PATH, post(look::look))
         .route("/v1/tokens", get(enrol::list_tokens).post(enrol::create_token))
         .route("/v1/tokens/{name}", delete(enrol::delete_token))
         .route("/v1/revocations", get(revoke::list).post(revoke::create))
@@ -174,7 +176,7 @@ async fn nowhere(uri: Uri) -> Problem {
          /v1/backup, /v1/tokens, /v1/revocations, /v1/join, /v1/certificates, /v1/fleet, \
          /v1/hosts, /v1/tenants, /v1/vpcs, /v1/networks, /v1/endpoints, /v1/slotmaps and \
          /v1/vpcs/VPC/networks, endpoints and slotmaps, each also followed by /NAME where it is of \
-         one VPC or of none",
+         one VPC or of none, and /v1/vpcs/VPC/look",
         uri.path()
     );
     Problem::new(ProblemKind::Path, detail)

@@ -1,6 +1,8 @@
 //! Asking a controller over its REST API.
 
-use crate::api::body::{ApplyBody, BatchBody, ChangeBody, EventBody, ListBody, WrittenBody};
+use crate::api::body::{
+    ApplyBody, BatchBody, ChangeBody, EventBody, ListBody, LookBody, LookedBody, WrittenBody,
+};
 use crate::api::path_of;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::engine::{Filter, List, Watch};
@@ -13,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use mizar_identity::connect::ConnectError;
 use mizar_identity::{Address, Connector};
 use mizar_store::{Backup, BackupFile, StoreError};
-use mizar_vpc::{Manifest, Ref};
+use mizar_vpc::{Manifest, Name, Ref};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -197,6 +199,14 @@ impl Client {
             to.write(&frame.into_data().unwrap_or_default())?;
         }
         Ok(to.keep()?)
+    }
+
+    /// Which rows of hosts decide what becomes of packets in a VPC.
+    ///
+    /// # Errors
+    /// As [`Client::apply`].
+    pub async fn look(&self, vpc: &Name, body: &LookBody) -> Result<LookedBody, ClientError> {
+        self.ask(Method::POST, &format!("/v1/vpcs/{vpc}/look"), Some(body)).await
     }
 
     /// The answer to a request, if it is none that refuses.

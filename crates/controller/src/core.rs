@@ -28,6 +28,7 @@ pub use crate::desk::SessionId;
 pub use crate::time::Time;
 
 mod keys;
+mod look;
 mod outgoing;
 mod outlet;
 mod plan;
@@ -40,6 +41,7 @@ mod write;
 mod young;
 
 use keys::Keys;
+use look::Questions;
 use outgoing::{BATCH_ROWS, Sending};
 pub use outlet::Messages;
 use outlet::Outlet;
@@ -92,6 +94,7 @@ pub struct Core {
     unsent: BTreeSet<Place>,
     /// The same, whose turn it is.
     sends: BTreeSet<Place>,
+    questions: Questions,
     /// Who is let in to be sent everything.
     gate: Gate,
     /// Updates of which not all batches are sent.
@@ -151,6 +154,7 @@ impl Core {
             outgoing: BTreeMap::new(),
             unsent: BTreeSet::new(),
             sends: BTreeSet::new(),
+            questions: Questions::default(),
             gate: Gate::new(now),
             sendings: BTreeMap::new(),
             changes: VecDeque::new(),

@@ -8,8 +8,8 @@ mod version;
 pub(crate) use handle::WATCH_QUEUE;
 pub use handle::{Engine, Subscription};
 pub use request::{
-    Change, Effect, Event, EventType, FieldError, Filter, List, Outcome, Page, Refusal,
-    RefusalKind, Watch, Write, Written,
+    Asked, AskedHost, Change, Effect, Event, EventType, FieldError, Filter, List, LookAt, Outcome,
+    Page, Refusal, RefusalKind, Said, Watch, Write, Written,
 };
 pub(crate) use thread::StreamCommand;
 pub use thread::start;

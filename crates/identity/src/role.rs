@@ -50,6 +50,8 @@ pub enum Kind {
     Metrics,
     /// The controller's store as a whole.
     Store,
+    /// Rows of a host's tables.
+    Table,
 }
 
 /// What somebody wants to do, with what decides whether he may.
@@ -166,7 +168,8 @@ fn tenant_refusal(tenant: &Name, action: &Action<'_>) -> Option<String> {
         | Kind::Certificate
         | Kind::Stream
         | Kind::Audit
-        | Kind::Store => operator(),
+        | Kind::Store
+        | Kind::Table => operator(),
         Kind::Metrics => reader_of_metrics(),
     }
 }
@@ -217,7 +220,7 @@ impl Verb {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Tenant,
         Self::Host,
         Self::Vpc,
@@ -230,6 +233,7 @@ impl Kind {
         Self::Audit,
         Self::Metrics,
         Self::Store,
+        Self::Table,
     ];
 }
 
@@ -261,6 +265,7 @@ impl fmt::Display for Kind {
             Self::Audit => "audit log",
             Self::Metrics => "metrics",
             Self::Store => "store",
+            Self::Table => "table",
         })
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 mod beat;
 mod keys;
+mod look;
 mod message;
 mod report;
 mod rows;

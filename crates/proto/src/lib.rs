@@ -7,7 +7,7 @@
 //! ```text
 //! agent ──AgentMessage──► controller        pb::controller_client, pb::controller_server
 //!       ◄─ControllerMessage──
-//! tool  ──► agent: Status, Counters, …     pb::agent_client, pb::agent_server
+//! tool  ──► agent: Status, Look, …         pb::agent_client, pb::agent_server
 //! ```
 //!
 //! Sending is `From`, receiving is `TryFrom`. A message that breaks a rule is refused whole, with a
@@ -24,12 +24,10 @@ mod report;
 
 pub use error::{FieldError, FieldProblem};
 pub use message::{
-    Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Load, Outcome, PROTOCOL,
-    PortReport, Position, RowError, Step, Steps, TAGS, Usage,
+    Ack, AgentMessage, Answer, Applied, Beat, ControllerMessage, Hello, Load, Look, Looked,
+    Outcome, PROTOCOL, PortReport, Position, Question, RawRows, RowError, Step, Steps, TAGS, Usage,
 };
-pub use report::{
-    Counters, HostStatus, MapDump, NicMode, PortState, PortStatus, Status, VpcCounters,
-};
+pub use report::{Counters, HostStatus, NicMode, PortState, PortStatus, Status, VpcCounters};
 
 /// What is generated from the `.proto` files.
 #[expect(clippy::allow_attributes, reason = "generated")]

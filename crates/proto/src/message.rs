@@ -20,6 +20,8 @@ pub enum AgentMessage {
     Ack(Ack),
     /// A sign of life.
     Beat(Beat),
+    /// The answer to a question.
+    Answer(Answer),
 }
 
 /// Who connects, and what it has already.
@@ -194,4 +196,68 @@ pub enum ControllerMessage {
     Update(Batch),
     /// All that it had to be told when its stream began has been said.
     Complete,
+    /// Somebody wants to know something of the host.
+    Question(Question),
+}
+
+/// A question, which may be left unanswered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Tells the answer from others.
+    pub number: u64,
+    /// Which rows are asked for.
+    pub look: Look,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// That of the question.
+    pub number: u64,
+    /// The rows, or why there are none, in at most [`Answer::PROBLEM`] bytes.
+    pub outcome: Result<Looked, String>,
+}
+
+impl Answer {
+    /// Most bytes of a reason.
+    pub const PROBLEM: usize = 512;
+}
+
+/// Asks a host for the rows that decide what becomes of packets between addresses of a VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The VPC.
+    pub vni: Vni,
+    /// The addresses, 1 to [`Look::ADDRESSES`].
+    pub addresses: Vec<IpAddr>,
+    /// Underlay addresses of hosts whose rows are wanted too, at most [`Look::HOSTS`].
+    pub hosts: Vec<IpAddr>,
+}
+
+impl Look {
+    /// Most addresses.
+    pub const ADDRESSES: usize = 4;
+    /// Most hosts.
+    pub const HOSTS: usize = 32;
+}
+
+/// Rows of a host. Keys of tags are not among them: the rows say that nothing is signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Version of the layout of the rows.
+    pub layout: u32,
+    /// When they were read, in jiffies of that host.
+    pub now: u64,
+    /// Those of each table, by its name: at most [`Looked::ROWS`] in all.
+    pub tables: BTreeMap<String, RawRows>,
+    /// Underlay addresses of all hosts that are in them.
+    pub hosts: Vec<IpAddr>,
+}
+
+/// Rows of a table as the kernel has them: the bytes of keys and rows.
+pub type RawRows = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Looked {
+    /// Most rows.
+    pub const ROWS: usize = 1024;
 }

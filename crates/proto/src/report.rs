@@ -108,20 +108,6 @@ pub struct Counters {
 /// Packets by name of the counter.
 pub type VpcCounters = BTreeMap<String, u64>;
 
-/// Rows of one kernel map, as the kernel has them. A large map comes in several of these: a message
-/// has at most 4 MiB.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapDump {
-    /// Name of the map.
-    pub map: String,
-    /// Version of the layout of its rows.
-    pub layout: u32,
-    /// When it was read, in jiffies of that host.
-    pub now: u64,
-    /// Bytes of keys and values.
-    pub entries: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
 impl fmt::Display for NicMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

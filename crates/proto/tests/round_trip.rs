@@ -43,10 +43,10 @@ proptest! {
     }
 
     #[test]
-    fn reports_arrive(status in status(), counters in counters(), dump in dump()) {
+    fn reports_arrive(status in status(), counters in counters(), looked in looked()) {
         prop_assert_eq!(&arrive::<pb::StatusResponse, _>(&status), &status);
         prop_assert_eq!(&arrive::<pb::CountersResponse, _>(&counters), &counters);
-        prop_assert_eq!(&arrive::<pb::DumpResponse, _>(&dump), &dump);
+        prop_assert_eq!(&arrive::<pb::Looked, _>(&looked), &looked);
     }
 
     #[test]
@@ -79,6 +79,7 @@ fn controller_message() -> impl Strategy<Value = ControllerMessage> {
         any::<HostConfig>().prop_map(ControllerMessage::Config),
         any::<VpcUpdate>().prop_map(|update| ControllerMessage::Update(first_batch(update))),
         Just(ControllerMessage::Complete),
+        question().prop_map(ControllerMessage::Question),
     ]
 }
 
@@ -112,6 +113,7 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
         hello.prop_map(AgentMessage::Hello),
         ack.prop_map(AgentMessage::Ack),
         beat().prop_map(AgentMessage::Beat),
+        answer().prop_map(AgentMessage::Answer),
     ]
 }
 
@@ -225,8 +227,27 @@ fn counters() -> impl Strategy<Value = Counters> {
         .prop_map(|(vpcs, unknown)| Counters { vpcs, unknown })
 }
 
-fn dump() -> impl Strategy<Value = MapDump> {
+fn question() -> impl Strategy<Value = Question> {
+    let addresses = vec(underlay().prop_map(Into::into), 1..=Look::ADDRESSES);
+    let hosts = vec(underlay().prop_map(Into::into), 0..4);
+    (any::<u64>(), any::<Vni>(), addresses, hosts).prop_map(|(number, vni, addresses, hosts)| {
+        Question { number, look: Look { vni, addresses, hosts } }
+    })
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let outcome = prop_oneof![looked().prop_map(Ok), ".{1,20}".prop_map(Err)];
+    (any::<u64>(), outcome).prop_map(|(number, outcome)| Answer { number, outcome })
+}
+
+fn looked() -> impl Strategy<Value = Looked> {
     let bytes = || vec(any::<u8>(), 0..40);
-    ("[a-z]{1,10}", any::<u32>(), any::<u64>(), vec((bytes(), bytes()), 0..10))
-        .prop_map(|(map, layout, now, entries)| MapDump { map, layout, now, entries })
+    let tables = btree_map("[A-Z]{1,10}", vec((bytes(), bytes()), 0..10), 0..4);
+    let hosts = vec(underlay().prop_map(Into::into), 0..4);
+    (any::<u32>(), any::<u64>(), tables, hosts).prop_map(|(layout, now, tables, hosts)| Looked {
+        layout,
+        now,
+        tables,
+        hosts,
+    })
 }

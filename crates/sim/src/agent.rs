@@ -329,6 +329,8 @@ impl World {
             }
             ControllerMessage::Update(batch) => self.batch(id, batch),
             ControllerMessage::Complete => self.agents[id].heard.all = true,
+            // Nobody traces here.
+            ControllerMessage::Question(_) => {}
         }
         self.take_over(id);
     }

@@ -138,6 +138,11 @@ impl Catalog {
         vnis.filter_map(|vni| self.vpcs.get(vni))
     }
 
+    /// The name of the host with an underlay address.
+    pub fn host_at(&self, underlay: IpAddr) -> Option<&Name> {
+        self.underlays.get(&underlay)
+    }
+
     /// One VPC.
     pub fn vpc(&self, vni: Vni) -> Option<&VpcEntry> {
         self.vpcs.get(&vni)

@@ -2,7 +2,7 @@
 
 use super::mapping::Mapping;
 use super::sys;
-use super::table::{RawRows, TableError, call, memory};
+use super::table::{TableError, call, memory};
 use mizar_packet::table::{self, Line, Shape};
 use mizar_packet::tables::{Endpoint, EndpointKey};
 use std::collections::hash_map::RandomState;
@@ -66,11 +66,6 @@ impl EndpointTable {
     /// All rows. What changes meanwhile may be missed.
     pub fn rows(&self) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
         table::rows(&*self.lines)
-    }
-
-    /// All rows as bytes.
-    pub fn raw(&self) -> RawRows {
-        RawRows::of(self.rows())
     }
 
     /// Kernel memory of the table, in bytes.

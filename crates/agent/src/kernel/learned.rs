@@ -3,7 +3,7 @@
 use super::endpoints::{lines_of, seed};
 use super::mapping::Mapping;
 use super::sys;
-use super::table::{RawRows, TableError, memory};
+use super::table::{TableError, memory};
 use mizar_packet::table::learned;
 use mizar_packet::tables::{EndpointKey, Learned};
 use std::io;
@@ -61,11 +61,6 @@ impl LearnedTable {
     /// Frees the slots of rows that two CPUs wrote at once, which are nobody's.
     pub fn clear(&self) {
         learned::clear(&&*self.lines);
-    }
-
-    /// All rows as bytes.
-    pub fn raw(&self) -> RawRows {
-        RawRows::of(self.rows())
     }
 
     /// Kernel memory of the table, in bytes.

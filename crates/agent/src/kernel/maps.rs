@@ -4,11 +4,10 @@ use super::endpoints::EndpointTable;
 use super::learned::LearnedTable;
 use super::pins::Pins;
 use super::ports::PortTable;
-use super::table::{CounterTable, RawRows, Table, TableError, memory};
+use super::table::{CounterTable, Table, TableError, memory};
 use aya::maps::MapData;
 use mizar_packet::Address;
 use mizar_packet::count::PER_VPC;
-use mizar_packet::keys::Keys;
 use mizar_packet::table::{Shape, learned};
 use mizar_packet::tables::{Config, Holders, Host, Route, RouteKey, SLOTS, Vpc};
 use std::collections::BTreeMap;
@@ -173,47 +172,7 @@ impl Maps {
         change(&mut row);
         if row == old { Ok(()) } else { self.config.put(&0, &row) }
     }
-
-    /// Rows of one of the [`DUMPED`] tables as bytes, for whoever computes with the same layouts.
-    /// Keys are not shown: the rows say that nothing has to be signed.
-    pub fn raw(&self, name: &str) -> Option<Result<RawRows, TableError>> {
-        Some(match name {
-            CONFIG => self.config.rows().map(|rows| {
-                let shown = |(key, row)| (key, Config { keys: Keys::NONE, ..row });
-                RawRows::of(rows.into_iter().map(shown))
-            }),
-            PORTS => self.ports.raw(),
-            ENDPOINTS => Ok(self.endpoints.raw()),
-            LEARNED => Ok(self.learned.raw()),
-            HOSTS => self.hosts.raw(),
-            HOST_INDEX => self.host_index.raw(),
-            VPCS => self.vpcs.rows().map(|rows| {
-                let shown = |(key, row)| (key, Vpc { keys: Keys::NONE, ..row });
-                RawRows::of(rows.into_iter().map(shown))
-            }),
-            ROUTES => self.routes.raw(),
-            HOLDERS => self.holders.raw(),
-            BUCKETS => self.ports.raw_buckets(),
-            LEARNED_COUNT => self.learned_count.raw(),
-            _ => return None,
-        })
-    }
 }
-
-/// The tables that decide what becomes of a packet.
-pub const DUMPED: [&str; 11] = [
-    CONFIG,
-    PORTS,
-    ENDPOINTS,
-    LEARNED,
-    HOSTS,
-    HOST_INDEX,
-    VPCS,
-    ROUTES,
-    HOLDERS,
-    BUCKETS,
-    LEARNED_COUNT,
-];
 
 /// Kernel memory of all pinned maps, in bytes, by name.
 pub fn memory_by_map(pins: impl Into<Pins>) -> Result<BTreeMap<&'static str, u64>, MapsError> {

@@ -4,7 +4,7 @@
 //! modulo the number of rows, a power of two; whoever makes interfaces gives them indices that no
 //! two guests have the same row of.
 
-use super::table::{RawRows, Table, TableError, call};
+use super::table::{Table, TableError, call};
 use mizar_packet::tables::{Bucket, Port};
 use std::io;
 use zerocopy::FromZeros;
@@ -69,17 +69,13 @@ impl PortTable {
         Ok(rows.filter(|port| port.interface != 0).collect())
     }
 
-    /// All rows of interfaces as bytes.
-    pub(super) fn raw(&self) -> Result<RawRows, TableError> {
-        self.ports.raw()
+    /// The tokens of an interface, full or not; None: it has no row.
+    pub(super) fn tokens(&self, interface: u32) -> Result<Option<Bucket>, TableError> {
+        self.buckets.get(&self.row(interface))
     }
 
-    /// All rows of tokens as bytes.
-    pub(super) fn raw_buckets(&self) -> Result<RawRows, TableError> {
-        self.buckets.raw()
-    }
-
-    fn row(&self, interface: u32) -> u32 {
+    /// The row of both tables that an interface has.
+    pub(super) fn row(&self, interface: u32) -> u32 {
         interface & (self.capacity() - 1)
     }
 }

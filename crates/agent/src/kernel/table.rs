@@ -134,21 +134,12 @@ where
 
     /// The first rows, at most so many: those of an array whose keys are smaller.
     pub fn first(&self, most: usize) -> Result<Vec<(K, V)>, TableError> {
-        let raw = self.dump(most)?;
-        Ok(raw
-            .iter()
+        let (keys, rows) = self.map.dump(most).map_err(call(self.name, "list"))?;
+        let rows = rows.chunks_exact(size_of::<V>());
+        let rows = keys.chunks_exact(size_of::<K>()).zip(rows);
+        Ok(rows
             .filter_map(|(k, v)| Some((K::read_from_bytes(k).ok()?, V::read_from_bytes(v).ok()?)))
             .collect())
-    }
-
-    /// All rows as bytes.
-    pub fn raw(&self) -> Result<RawRows, TableError> {
-        self.dump(usize::MAX)
-    }
-
-    fn dump(&self, most: usize) -> Result<RawRows, TableError> {
-        let (keys, rows) = self.map.dump(most).map_err(call(self.name, "list"))?;
-        Ok(RawRows { key_size: size_of::<K>(), row_size: size_of::<V>(), keys, rows })
     }
 
     /// Kernel memory of the table, in bytes.
@@ -165,37 +156,6 @@ where
             }
             _ => TableError::Call { action: "write", table: self.name, source },
         }
-    }
-}
-
-/// Rows of a table as bytes.
-#[derive(Clone, Debug)]
-pub struct RawRows {
-    key_size: usize,
-    row_size: usize,
-    keys: Vec<u8>,
-    rows: Vec<u8>,
-}
-
-impl RawRows {
-    /// Those rows.
-    pub(super) fn of<K, V>(rows: impl Iterator<Item = (K, V)>) -> Self
-    where
-        K: IntoBytes + Immutable,
-        V: IntoBytes + Immutable,
-    {
-        let (key_size, row_size) = (size_of::<K>(), size_of::<V>());
-        let mut raw = Self { key_size, row_size, keys: Vec::new(), rows: Vec::new() };
-        for (key, row) in rows {
-            raw.keys.extend_from_slice(key.as_bytes());
-            raw.rows.extend_from_slice(row.as_bytes());
-        }
-        raw
-    }
-
-    /// Keys with their rows.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.keys.chunks_exact(self.key_size).zip(self.rows.chunks_exact(self.row_size))
     }
 }
 

@@ -144,7 +144,7 @@ fn the_table_of_endpoints_takes_what_it_says_and_hands_it_over() {
         drop((kernel, maps));
         let (_kernel, maps) = Kernel::load(&pins, &Sizes::default()).unwrap();
         assert!(rows.iter().all(|(key, row)| maps.endpoints.get(key) == Some(*row)));
-        assert_eq!(maps.endpoints.raw().iter().count(), rows.len());
+        assert_eq!(maps.endpoints.rows().count(), rows.len());
         assert!(rows.iter().all(|(key, _)| maps.endpoints.remove(key).unwrap()));
         assert!(maps.endpoints.rows().next().is_none());
     });

@@ -1,11 +1,11 @@
 //! Keys: what this host says is signed with them, and nobody is shown them.
 
 use crate::world::{self, FakeController, Guest, HERE, at, port, rows};
-use mizar_agent::kernel::{DUMPED, Maps};
+use mizar_agent::kernel::Maps;
 use mizar_packet::Address;
 use mizar_packet::keys::Keys;
 use mizar_packet::tables::EndpointKey;
-use mizar_proto::ControllerMessage;
+use mizar_proto::{ControllerMessage, Look};
 use mizar_vpc::{HostConfig, TagKey, TagKeys, Vni, VpcUpdate};
 
 /// Keys of an epoch: all bytes of a key are the same.
@@ -63,9 +63,18 @@ fn locations_are_signed_with_the_keys_that_the_controller_tells() {
 
         // Whoever asks the agent sees all but keys.
         assert_eq!(world::status("h1").await.config.unwrap().keys, None);
-        for name in DUMPED {
-            let raw = maps.raw(name).unwrap().unwrap();
-            let rows: Vec<u8> = raw.iter().flat_map(|(_, row)| row.to_vec()).collect();
+        let port = maps.ports.rows().unwrap()[0];
+        let look = Look {
+            vni: 1.try_into().unwrap(),
+            addresses: vec![Address::v4(port.v4).into(), port.v6.into()],
+            hosts: Vec::new(),
+        };
+        let looked = maps.look(&look, 0).unwrap();
+        for table in ["CONFIG", "PORTS", "VPCS", "ENDPOINTS"] {
+            assert!(looked.tables.contains_key(table), "{table}");
+        }
+        for (name, rows) in looked.tables {
+            let rows: Vec<u8> = rows.into_iter().flat_map(|(_, row)| row).collect();
             let shown = |byte| rows.windows(16).any(|bytes| bytes == [byte; 16]);
             assert!(!(0xa0..0xaf).any(shown), "{name}");
         }

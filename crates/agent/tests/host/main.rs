@@ -5,6 +5,7 @@ mod kernel;
 mod keys;
 mod late;
 mod layouts;
+mod look;
 mod pair;
 mod resume;
 mod stack;

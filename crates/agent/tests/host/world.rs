@@ -302,7 +302,7 @@ impl Stream {
             match self.message().await {
                 AgentMessage::Ack(ack) => return ack,
                 AgentMessage::Beat(_) => {}
-                AgentMessage::Hello(hello) => panic!("a second hello: {hello:?}"),
+                other => panic!("neither an answer nor a beat: {other:?}"),
             }
         }
     }

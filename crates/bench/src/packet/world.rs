@@ -6,7 +6,7 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
-use mizar_agent::kernel::{EndpointTable, LearnedTable, OBJECT, jiffies};
+use mizar_agent::kernel::{EndpointTable, LearnedTable, OBJECT, TableError, jiffies};
 use mizar_packet::Address;
 use mizar_packet::count::{Counter, PER_VPC, Path};
 use mizar_packet::programs;
@@ -68,8 +68,20 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Loads the programs and fills the tables with rows for so many flows of one way.
+    /// Loads the programs and fills the tables with rows for so many flows of one way. Whether
+    /// each of so many addresses finds room where it was learned is chance, by the table's seed: of
+    /// some dozens of tables one refuses a row, and another takes its place.
     pub(super) fn new(way: Way, flows: u32) -> Result<Self> {
+        let is_full = |error: &anyhow::Error| {
+            matches!(error.downcast_ref(), Some(TableError::Full { table: "LEARNED", .. }))
+        };
+        match Self::fill(way, flows) {
+            Err(error) if is_full(&error) => Self::fill(way, flows),
+            made => made,
+        }
+    }
+
+    fn fill(way: Way, flows: u32) -> Result<Self> {
         let networks = flows.div_ceil(256);
         let mut loader = EbpfLoader::new();
         for (name, entries) in [

@@ -14,17 +14,29 @@ use mizar_packet::tables::{Event, Host as HostRow, Port};
 const ROUNDS: usize = 3;
 
 /// The way of a later packet; None if an answer does not come back.
-pub(super) fn later(fleet: &Fleet, start: &Host, interface: u32, packet: &Packet) -> Option<Walk> {
+///
+/// # Errors
+/// The underlay address of a host that has to be looked into, too.
+pub(super) fn later(
+    fleet: &Fleet,
+    start: &Host,
+    interface: u32,
+    packet: &Packet,
+) -> Result<Option<Walk>, Address> {
     let mut fleet = fleet.clone();
     let mut last = None;
     for _ in 0..ROUNDS {
         pass_time(&mut fleet);
-        let start = fleet.at(start.underlay)?;
-        let port = port(start, interface)?;
+        let Some(start) = fleet.at(start.underlay) else { return Ok(None) };
+        let Some(port) = port(start, interface) else { return Ok(None) };
         let there = walk(&fleet, start, interface, packet.frame(&port));
-        let back = back(&fleet, &there, packet)?;
-        if !matches!(back.end, End::Delivered { .. }) {
-            return None;
+        let back = back(&fleet, &there, packet);
+        let ways = [Some(&there), back.as_ref()];
+        if let Some(host) = ways.into_iter().flatten().find_map(Walk::beyond) {
+            return Err(host);
+        }
+        if !back.is_some_and(|back| matches!(back.end, End::Delivered { .. })) {
+            return Ok(None);
         }
         last = Some(there);
         let underlays: Vec<Address> = fleet.hosts.iter().map(|host| host.underlay).collect();
@@ -34,7 +46,7 @@ pub(super) fn later(fleet: &Fleet, start: &Host, interface: u32, packet: &Packet
             }
         }
     }
-    last
+    Ok(last)
 }
 
 /// The way of the answer, from the guest that got the packet.

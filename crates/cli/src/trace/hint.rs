@@ -6,7 +6,7 @@ use mizar_packet::Reason;
 pub(super) fn hint(reason: Reason) -> &'static str {
     match reason {
         Reason::NoEndpoint => {
-            "is there such an endpoint in this VPC, and is it attached? See `mizar lab status`"
+            "is there such an endpoint in this VPC, and is it ready? See `mizar get endpoints`"
         }
         Reason::NoRoute => {
             "is the address in a network of the sender's own VPC? VPCs never reach each other"
@@ -14,9 +14,11 @@ pub(super) fn hint(reason: Reason) -> &'static str {
         Reason::NoDivider | Reason::NoBouncer | Reason::UnknownVpc => NOT_TOLD,
         Reason::NoHost | Reason::NoProgram | Reason::NoRoom | Reason::ForgedTunnel => AGENT,
         Reason::NoNextHop => {
-            "can the hosts reach each other? Try `mizar lab exec HOST -- ping UNDERLAY-ADDRESS`"
+            "can the hosts reach each other? Ping the other's underlay address from this host"
         }
-        Reason::NoPort | Reason::TagMismatch => "is the endpoint attached? See `mizar lab status`",
+        Reason::NoPort | Reason::TagMismatch => {
+            "is the endpoint ready? See `mizar describe endpoint`"
+        }
         Reason::TooBig => {
             "have all hosts the same MTU? See `mizar agent status`, and `ip link` in the guest"
         }
@@ -52,14 +54,12 @@ pub(super) fn hint(reason: Reason) -> &'static str {
     }
 }
 
-const NOT_TOLD: &str =
-    "has the host been told of the VPC, and who bounces and divides for it? See `mizar lab status`";
+const NOT_TOLD: &str = "has the host been told of the VPC, and who bounces and divides for it? See `mizar describe vpc`";
 const NOT_AGREED: &str =
-    "have all hosts acknowledged where the endpoint is now? See `mizar lab status`";
-const AGENT: &str =
-    "what does the log of the host's agent say? `mizar lab status -o json` tells where it is";
+    "have all hosts acknowledged where the endpoint is now? See `mizar describe endpoint`";
+const AGENT: &str = "what does the log of the host's agent say?";
 const ADDRESSES: &str =
-    "guests send from the addresses that they were given: see `mizar lab status`";
+    "guests send from the addresses that they were given: see `mizar describe endpoint`";
 const UNICAST: &str = "a VPC carries IPv4 and IPv6 unicast between its endpoints' addresses";
 const MALFORMED: &str =
-    "the packet itself is at fault: capture it by `mizar lab exec HOST -- tcpdump -ni nic0`";
+    "the packet itself is at fault: capture it on that host by `tcpdump -ni NIC`";

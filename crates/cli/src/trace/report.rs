@@ -16,7 +16,8 @@ use std::fmt::Write;
 /// Which way a packet takes, and why.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Trace {
-    pub(super) lab: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lab: Option<String>,
     pub(super) vpc: String,
     pub(super) vni: u32,
     pub(super) from: Place,
@@ -90,6 +91,10 @@ pub(super) fn way(fleet: &Fleet, packet: String, walk: &Walk) -> Way {
         }
         End::Answered => answer(walk.steps.last(), &last),
         End::Dropped(reason) => (Verdict::Dropped, format!("dropped on {last}: {}", reason.text())),
+        End::Beyond(host) => {
+            let text = format!("cannot be followed any further: no host has the address {host}");
+            (Verdict::Unknown, text)
+        }
         End::Lost(why) => (Verdict::Unknown, format!("cannot be followed any further: {why}")),
     };
     let reason = if let End::Dropped(reason) = walk.end { Some(reason) } else { None };

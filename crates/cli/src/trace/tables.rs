@@ -6,30 +6,28 @@ use mizar_packet::memory::MemoryTables;
 use mizar_packet::tables::{
     Bucket, EndpointKey, Host, LAYOUT, NetworkIndex, Port, Route, RouteKey, SLOTS,
 };
-use mizar_proto::MapDump;
+use mizar_proto::{Looked, RawRows};
 use std::collections::BTreeMap;
 use zerocopy::FromBytes;
 
-/// Puts dumped maps together.
+/// Puts the rows of a host together.
 ///
 /// # Errors
 /// The layout is another build's, or rows are not as long as they should be.
-pub(super) fn from_dump(maps: &[MapDump]) -> Result<MemoryTables> {
-    let mut tables = MemoryTables::default();
-    for map in maps {
-        if map.layout != LAYOUT {
-            bail!(
-                "its tables have layout {}, and this program knows {LAYOUT}: use the `mizar` of \
-                 the same version as its agent",
-                map.layout
-            );
-        }
-        // Rows that were read later refer to a later time.
-        tables.now = tables.now.max(map.now);
-        read_map(&mut tables, map)?;
+pub(super) fn from_looked(looked: &Looked) -> Result<MemoryTables> {
+    if looked.layout != LAYOUT {
+        bail!(
+            "its tables have layout {}, and this program knows {LAYOUT}: use the `mizar` of the \
+             same version as its agent",
+            looked.layout
+        );
     }
-    for map in maps.iter().filter(|map| map.map == "BUCKETS") {
-        read_buckets(&mut tables, map)?;
+    let mut tables = MemoryTables { now: looked.now, ..MemoryTables::default() };
+    for (name, raw) in &looked.tables {
+        read_table(&mut tables, name, raw)?;
+    }
+    if let Some(raw) = looked.tables.get("BUCKETS") {
+        read_buckets(&mut tables, raw)?;
     }
     if tables.config.underlay.is_none() {
         bail!("its tables are empty: its agent has not set anything up yet");
@@ -37,41 +35,36 @@ pub(super) fn from_dump(maps: &[MapDump]) -> Result<MemoryTables> {
     Ok(tables)
 }
 
-fn read_map(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
-    match map.map.as_str() {
+fn read_table(tables: &mut MemoryTables, name: &str, raw: &RawRows) -> Result<()> {
+    match name {
         "CONFIG" => {
-            if let Some((_, config)) = rows::<u32, _>(map)?.next() {
+            if let Some((_, config)) = rows::<u32, _>(name, raw)?.next() {
                 tables.config = config;
             }
         }
         "PORTS" => {
-            // A row that nobody has is all zeros.
-            let used = rows::<u32, Port>(map)?.filter(|(_, port)| port.interface != 0);
-            tables.ports.extend(used.map(|(_, port)| (port.interface, port)));
+            let ports = rows::<u32, Port>(name, raw)?;
+            tables.ports.extend(ports.map(|(_, port)| (port.interface, port)));
         }
-        "ENDPOINTS" => tables.endpoints.extend(rows(map)?.map(|(key, row)| (pair(key), row))),
+        "ENDPOINTS" => tables.endpoints.extend(rows(name, raw)?.map(|(key, row)| (pair(key), row))),
         "LEARNED" => {
-            tables.learned.get_mut().extend(rows(map)?.map(|(key, row)| (pair(key), row)));
+            let rows = rows(name, raw)?.map(|(key, row)| (pair(key), row));
+            tables.learned.get_mut().extend(rows);
         }
-        "HOSTS" => {
-            // Row 0 is nobody, and a row without an address is free.
-            let used = rows::<u32, Host>(map)?
-                .filter(|(index, row)| *index != 0 && !row.address.is_none());
-            tables.hosts.get_mut().extend(used);
-        }
-        "VPCS" => tables.vpcs.extend(rows::<u32, _>(map)?),
-        "ROUTES" => tables.routes.extend(rows(map)?.map(|(key, row)| route(&key, row))),
-        "HOLDERS" => tables.holders.extend(rows(map)?.map(|(key, row)| (slot(key), row))),
-        "LEARNED_COUNT" => tables.learned_count.get_mut().extend(rows::<u32, u64>(map)?),
-        // The rest says nothing that the ones above do not.
+        "HOSTS" => tables.hosts.get_mut().extend(rows::<u32, Host>(name, raw)?),
+        "VPCS" => tables.vpcs.extend(rows::<u32, _>(name, raw)?),
+        "ROUTES" => tables.routes.extend(rows(name, raw)?.map(|(key, row)| route(&key, row))),
+        "HOLDERS" => tables.holders.extend(rows(name, raw)?.map(|(key, row)| (slot(key), row))),
+        "LEARNED_COUNT" => tables.learned_count.get_mut().extend(rows::<u32, u64>(name, raw)?),
+        // Nothing that decides.
         _ => {}
     }
     Ok(())
 }
 
 /// The tokens of those guests that there are, which have the rows that their ports have.
-fn read_buckets(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
-    let rows: BTreeMap<u32, Bucket> = rows(map)?.collect();
+fn read_buckets(tables: &mut MemoryTables, raw: &RawRows) -> Result<()> {
+    let rows: BTreeMap<u32, Bucket> = rows("BUCKETS", raw)?.collect();
     let buckets = tables
         .ports
         .keys()
@@ -80,14 +73,20 @@ fn read_buckets(tables: &mut MemoryTables, map: &MapDump) -> Result<()> {
     Ok(())
 }
 
-/// The rows of a map.
-fn rows<K: FromBytes, V: FromBytes>(map: &MapDump) -> Result<impl Iterator<Item = (K, V)>> {
-    let rows: Option<Vec<(K, V)>> = map.entries.iter().map(|(key, row)| read(key, row)).collect();
+/// The rows of a table.
+fn rows<'a, K, V>(
+    table: &str,
+    raw: &'a RawRows,
+) -> Result<impl Iterator<Item = (K, V)> + use<'a, K, V>>
+where
+    K: FromBytes,
+    V: FromBytes,
+{
+    let rows: Option<Vec<(K, V)>> = raw.iter().map(|(key, row)| read(key, row)).collect();
     let Some(rows) = rows else {
         bail!(
-            "rows of its table {} are not as long as they should be: use the `mizar` of the same \
-             build as its agent",
-            map.map
+            "rows of its table {table} are not as long as they should be: use the `mizar` of the \
+             same build as its agent"
         );
     };
     Ok(rows.into_iter())
@@ -122,19 +121,24 @@ mod tests {
     use std::net::Ipv4Addr;
     use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-    fn dump<K, V>(map: &str, rows: &[(K, V)]) -> MapDump
+    fn raw<K, V>(rows: &[(K, V)]) -> RawRows
     where
         K: IntoBytes + Immutable,
         V: IntoBytes + Immutable,
     {
         let row = |(key, row): &(K, V)| (key.as_bytes().to_vec(), row.as_bytes().to_vec());
-        let entries = rows.iter().map(row).collect();
-        MapDump { map: map.to_owned(), layout: LAYOUT, now: 1000, entries }
+        rows.iter().map(row).collect()
     }
 
-    fn config() -> MapDump {
+    fn looked(tables: &[(&str, RawRows)]) -> Looked {
+        let table = |(name, rows): &(&str, RawRows)| ((*name).to_owned(), rows.clone());
+        let tables = tables.iter().map(table).collect();
+        Looked { layout: LAYOUT, now: 1000, tables, hosts: Vec::new() }
+    }
+
+    fn config() -> (&'static str, RawRows) {
         let underlay = Address::v4([100, 64, 0, 1]);
-        dump("CONFIG", &[(0u32, Config { underlay, port_bits: 2, ..Config::EMPTY })])
+        ("CONFIG", raw(&[(0u32, Config { underlay, port_bits: 2, ..Config::EMPTY })]))
     }
 
     #[test]
@@ -144,19 +148,18 @@ mod tests {
         let holders = Holders { hosts: [2, 1, 0, 0] };
         let dividers = [2, 0, 0, 0, 0, 0, 0, 0];
         let vpc = Vpc { index: 1, quota: 9, dividers, keys: Keys::NONE };
-        let nobody = Host::new_zeroed();
-        let other = Host { address: Address::v4([100, 64, 0, 3]), ..nobody };
+        let other = Host { address: Address::v4([100, 64, 0, 3]), ..Host::new_zeroed() };
         let port = Port { interface: 0x1_0002, vni: 7, ..Port::new_zeroed() };
         let bucket = Bucket { filled: 999, tokens: 3 };
-        let tables = from_dump(&[
-            dump("BUCKETS", &[(0u32, Bucket::full(0)), (2, bucket)]),
+        let tables = from_looked(&looked(&[
+            ("BUCKETS", raw(&[(0u32, Bucket::full(0)), (2, bucket)])),
             config(),
-            dump("PORTS", &[(0u32, Port::new_zeroed()), (2, port)]),
-            dump("ROUTES", &[(route_key(7, prefix), route)]),
-            dump("HOLDERS", &[(3 * 256 + 17u32, holders)]),
-            dump("VPCS", &[(7u32, vpc)]),
-            dump("HOSTS", &[(0u32, nobody), (1, other), (2, nobody)]),
-        ])
+            ("PORTS", raw(&[(2u32, port)])),
+            ("ROUTES", raw(&[(route_key(7, prefix), route)])),
+            ("HOLDERS", raw(&[(3 * 256 + 17u32, holders)])),
+            ("VPCS", raw(&[(7u32, vpc)])),
+            ("HOSTS", raw(&[(1u32, other)])),
+        ]))
         .unwrap();
         assert_eq!(tables.now, 1000);
         assert!(tables.ports.values().eq([&port]) && tables.port(port.interface) == Some(&port));
@@ -173,12 +176,12 @@ mod tests {
 
     #[test]
     fn tables_of_another_build_are_refused() {
-        let refusal = |maps: &[MapDump]| from_dump(maps).unwrap_err().to_string();
-        let newer = MapDump { layout: LAYOUT + 1, ..config() };
-        assert!(refusal(&[newer]).contains("layout"));
-        let mut longer = config();
-        longer.entries[0].1.push(0);
-        assert!(refusal(&[longer]).contains("CONFIG"));
-        assert!(refusal(&[]).contains("empty"));
+        let refusal = |looked: &Looked| from_looked(looked).unwrap_err().to_string();
+        let newer = Looked { layout: LAYOUT + 1, ..looked(&[config()]) };
+        assert!(refusal(&newer).contains("layout"));
+        let (name, mut longer) = config();
+        longer[0].1.push(0);
+        assert!(refusal(&looked(&[(name, longer)])).contains("CONFIG"));
+        assert!(refusal(&looked(&[])).contains("empty"));
     }
 }

@@ -1,6 +1,6 @@
 //! Traces over a small fleet in memory: a guest on h1 and one on h3, whose network h2 bounces for.
 
-use super::fleet::{Fleet, Host};
+use super::fleet::{Fleet, Host, Named};
 use super::packet::{Packet, Protocol};
 use super::report::{self, Place, Trace, Verdict, Way};
 use super::walk::{End, Walk, walk};
@@ -105,10 +105,15 @@ fn fleet() -> Fleet {
         agent_is_down: None,
         tables: Ok(tables),
     };
-    let names = [(GUEST_A, "blue/a"), (GUEST_B, "blue/b")];
+    let named = |(address, name, host): ([u8; 4], &str, &str)| {
+        let named = Named { name: name.to_owned(), host: host.to_owned() };
+        ((VNI, Address::v4(address)), named)
+    };
+    let endpoints = [(GUEST_A, "blue/a", "h1"), (GUEST_B, "blue/b", "h3")];
     Fleet {
         hosts: vec![host(1, h1), host(2, h2), host(3, h3)],
-        endpoints: names.map(|(it, name)| ((VNI, Address::v4(it)), name.to_owned())).into(),
+        endpoints: endpoints.map(named).into(),
+        ..Fleet::default()
     }
 }
 
@@ -134,14 +139,14 @@ fn a_first_packet_is_told_hop_by_hop_with_the_rows_that_decided() {
     let fleet = fleet();
     let packet = packet(GUEST_B, 84);
     let there = go(&fleet, &packet);
-    let later = foretell::later(&fleet, &fleet.hosts[0], INTERFACE, &packet).unwrap();
+    let later = foretell::later(&fleet, &fleet.hosts[0], INTERFACE, &packet).unwrap().unwrap();
     let place = |endpoint: &str, address: &str, host: &str| Place {
         endpoint: Some(endpoint.to_owned()),
         address: address.to_owned(),
         host: Some(host.to_owned()),
     };
     let trace = Trace {
-        lab: "l".to_owned(),
+        lab: None,
         vpc: "blue".to_owned(),
         vni: VNI,
         from: place("blue/a", "10.0.0.2", "h1"),
@@ -252,7 +257,8 @@ fn an_answer_finds_its_way_back() {
 fn without_an_agent_nobody_proves_that_the_other_host_is_alive() {
     let mut fleet = fleet();
     fleet.hosts[0].agent_is_down = Some("it sleeps".to_owned());
-    let later = foretell::later(&fleet, &fleet.hosts[0], INTERFACE, &packet(GUEST_B, 84)).unwrap();
+    let later =
+        foretell::later(&fleet, &fleet.hosts[0], INTERFACE, &packet(GUEST_B, 84)).unwrap().unwrap();
     assert_eq!(later.hosts().collect::<Vec<_>>(), [1, 2, 3].map(underlay));
 }
 

@@ -38,7 +38,9 @@ pub(super) enum End {
     Answered,
     /// It is dropped.
     Dropped(Reason),
-    /// Its next host is none whose tables are known, for this reason.
+    /// Its next host has this underlay address, and was not looked into.
+    Beyond(Address),
+    /// It cannot be followed, for this reason.
     Lost(String),
 }
 
@@ -77,9 +79,7 @@ fn next<'a>(
         Verdict::Transmit => {
             let outer = frame.load::<Outer>(0).map_err(End::Dropped)?;
             let address = Address::v4(outer.ip.dst);
-            fleet.at(address).ok_or_else(|| {
-                End::Lost(format!("no host of the lab has underlay address {address}"))
-            })
+            fleet.at(address).ok_or(End::Beyond(address))
         }
         Verdict::Deliver(delivery) => Err(End::Delivered { host: host.underlay, delivery }),
         Verdict::Answer => Err(End::Answered),
@@ -95,6 +95,11 @@ fn unreadable(host: &Host, why: &str) -> String {
 }
 
 impl Walk {
+    /// The host that it leads to and that was not looked into.
+    pub(super) fn beyond(&self) -> Option<Address> {
+        if let End::Beyond(host) = self.end { Some(host) } else { None }
+    }
+
     /// The hosts it visits, in order.
     pub(super) fn hosts(&self) -> impl Iterator<Item = Address> {
         self.steps.iter().map(|step| step.host)

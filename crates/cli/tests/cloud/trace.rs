@@ -82,6 +82,49 @@ fn later_packets_take_the_way_that_was_foretold() {
 }
 
 #[test]
+fn the_controller_asks_the_hosts_and_finds_what_they_say_themselves() {
+    let Some(world) = World::new("asked") else { return };
+    let controller = world.controller();
+    for (to, options) in [("b", &["--both"][..]), ("c", &["--both"]), ("c", &["-6"])] {
+        // As the kernel's clock goes on, so does what is said of times.
+        let (own, _) = world.trace("blue/a", to, options);
+        let (asked, status) = world.trace_by(&["--controller", &controller], "blue/a", to, options);
+        assert_eq!(status, Some(0), "{asked:#}");
+        for way in ["there", "back"] {
+            let hops = |trace: &Value| match &trace[way] {
+                Value::Null => Vec::new(),
+                way => visited(way).into_iter().zip(roles(way)).collect(),
+            };
+            assert_eq!(hops(&asked), hops(&own), "{to} {options:?}");
+        }
+        for what in ["vpc", "vni", "from", "to", "packet", "later"] {
+            assert_eq!(asked[what], own[what], "{to} {options:?}");
+        }
+        assert_eq!((&asked["lab"], &own["lab"]), (&Value::Null, &Value::from(world.lab.as_str())));
+        let names = |trace: &Value| trace["there"]["hops"][0]["rows"].clone();
+        let hosts = names(&asked).as_array().unwrap().iter().any(|row| row["key"] == "h3");
+        assert!(hosts || options.contains(&"-6") || to == "c", "hosts have names: {asked:#}");
+    }
+    let (dropped, status) =
+        world.trace_by(&["--controller", &controller], "blue/a", "10.0.1.9", &[]);
+    assert_eq!((status, &dropped["there"]["reason"]), (Some(1), &Value::from("no_endpoint")));
+
+    let status = world.ask_json(&["lab", "status", &world.lab]);
+    let pid = status["hosts"][2]["agent"].as_i64().unwrap().to_string();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let why = "the tables of host h3 cannot be read: its agent has no stream to the controller";
+    loop {
+        let (asked, status) = world.trace_by(&["--controller", &controller], "blue/a", "b", &[]);
+        assert_eq!((status, &asked["there"]["verdict"]), (Some(1), &Value::from("unknown")));
+        if text(&asked["there"]["text"]).ends_with(why) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{asked:#}");
+    }
+}
+
+#[test]
 fn what_only_another_vpc_has_is_dropped_where_and_why_it_was_foretold() {
     let Some(world) = World::new("drop") else { return };
     let (trace, status) = world.trace("blue/a", "only-red", &[]);

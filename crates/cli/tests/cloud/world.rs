@@ -96,10 +96,27 @@ impl World {
         mizar(&[&["lab", "exec", "--lab", &self.lab, target, "--"], &words[..]].concat())
     }
 
+    /// Where its controller listens.
+    pub(crate) fn controller(&self) -> String {
+        let said = self.ask(&["lab", "env", &self.lab]);
+        let address = said.lines().find_map(|line| line.split_once("MIZAR_CONTROLLER="));
+        address.unwrap_or_else(|| panic!("{said}")).1.trim_matches(['\'', '"', ';']).to_owned()
+    }
+
     /// A trace, whatever it finds.
     pub(crate) fn trace(&self, from: &str, to: &str, options: &[&str]) -> (Value, Option<i32>) {
-        let arguments = ["trace", "--lab", &self.lab, from, to, "-o", "json"];
-        let output = mizar(&[&arguments, options].concat());
+        self.trace_by(&["--lab", &self.lab], from, to, options)
+    }
+
+    /// The same, of whom is said how.
+    pub(crate) fn trace_by(
+        &self,
+        how: &[&str],
+        from: &str,
+        to: &str,
+        options: &[&str],
+    ) -> (Value, Option<i32>) {
+        let output = mizar(&[&["trace", from, to, "-o", "json"], how, options].concat());
         let trace = serde_json::from_slice(&output.stdout);
         (trace.unwrap_or_else(|_| panic!("{}", said(&output))), output.status.code())
     }

@@ -7,6 +7,9 @@ use mizar_vpc::{Generation, Manifest, Name, Ref};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod look;
+pub use look::{AtBody, LookBody, LookedBody, LookedHostBody, RowsBody, RowsError};
+
 /// Most manifests or changes of one request.
 pub const MOST_CHANGES: usize = 1000;
 

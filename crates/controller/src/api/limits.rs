@@ -18,6 +18,8 @@ pub(super) enum Use {
     Watch,
     /// A backup that is taken.
     Backup,
+    /// A look into hosts' tables.
+    Look,
 }
 
 /// Uses something until it is dropped.
@@ -46,6 +48,7 @@ impl Usage {
                 Use::Request => "requests are being answered",
                 Use::Watch => "watches are open",
                 Use::Backup => "backups are being taken",
+                Use::Look => "looks into hosts' tables are being answered",
             };
             let who = who.map_or("strangers".to_owned(), ToString::to_string);
             let detail = format!(

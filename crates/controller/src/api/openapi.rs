@@ -4,8 +4,9 @@ mod enrol;
 mod paths;
 
 use super::body::{
-    ApplyBody, BatchBody, EventBody, ListBody, RevocationBody, RevocationListBody, RevokeBody,
-    TokenBody, TokenListBody, TokenMadeBody, TokenOrderBody, WrittenBody,
+    ApplyBody, BatchBody, EventBody, ListBody, LookBody, LookedBody, RevocationBody,
+    RevocationListBody, RevokeBody, TokenBody, TokenListBody, TokenMadeBody, TokenOrderBody,
+    WrittenBody,
 };
 use super::problem::Problem;
 use axum::Json;
@@ -54,6 +55,8 @@ fn schemas() -> Map<String, Value> {
     add::<ApplyBody>(&mut generator);
     add::<BatchBody>(&mut generator);
     add::<ListBody>(&mut generator);
+    add::<LookBody>(&mut generator);
+    add::<LookedBody>(&mut generator);
     add::<WrittenBody>(&mut generator);
     add::<EventBody>(&mut generator);
     add::<TokenOrderBody>(&mut generator);

@@ -112,6 +112,7 @@ impl Core {
             AgentMessage::Hello(_) => return Err("hello comes once".to_owned()),
             AgentMessage::Beat(beat) => self.beat(host, &beat, now),
             AgentMessage::Ack(ack) => self.acknowledge(host, ack, now),
+            AgentMessage::Answer(answer) => self.answered(host, answer),
         }
         if let Some(standing) = self.planner.standing(host).filter(|it| *it != Standing::Alive) {
             self.set_alive(host);

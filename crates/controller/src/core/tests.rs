@@ -3,7 +3,7 @@ use crate::engine::{Change, Event, Filter, List, Refusal, RefusalKind, Watch, Wr
 use mizar_identity::Identity;
 use mizar_proto::{
     Ack, AgentMessage, Applied, Beat, ControllerMessage, Hello, Outcome, PROTOCOL, Position,
-    RowError, TAGS,
+    Question, RowError, TAGS,
 };
 use mizar_store::Memory;
 use mizar_vpc::manifest::{EndpointStatus, Phase};
@@ -16,6 +16,7 @@ mod faults;
 mod golden;
 mod keys;
 mod load;
+mod look;
 mod random;
 mod restored;
 mod storm;
@@ -45,6 +46,7 @@ struct Host {
     waits_for: Option<String>,
     /// The fleet's keys, as it was told last.
     keys: Option<TagKeys>,
+    questions: Vec<Question>,
     /// Rows that it cannot install.
     fails: BTreeSet<RowKey>,
     updates: usize,
@@ -177,6 +179,10 @@ impl World {
             }
             ControllerMessage::Complete => {
                 assert!(!std::mem::replace(&mut state.is_complete, true), "it is said once");
+                return true;
+            }
+            ControllerMessage::Question(question) => {
+                state.questions.push(question);
                 return true;
             }
         };

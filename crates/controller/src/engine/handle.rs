@@ -1,6 +1,8 @@
 //! The handle by which others ask the engine.
 
-use super::request::{Event, List, Page, Refusal, RefusalKind, Watch, Write, Written};
+use super::request::{
+    Asked, Event, List, LookAt, Page, Refusal, RefusalKind, Watch, Write, Written,
+};
 use super::thread::StreamCommand;
 use super::version::Version;
 use mizar_identity::Identity;
@@ -33,6 +35,7 @@ pub(super) enum Command {
     List(Identity, List, Reply<Page>),
     Watch(Identity, Watch, Reply<Subscription>),
     Stream(StreamCommand),
+    Look(Identity, LookAt, Reply<Asked>),
     Metrics(Identity, Reply<String>),
 }
 
@@ -87,6 +90,14 @@ impl Engine {
     /// Those from where the watch shall begin are forgotten, or not for those who ask.
     pub async fn watch(&self, who: &Identity, watch: Watch) -> Result<Subscription, Refusal> {
         self.ask(|reply| Command::Watch(who.clone(), watch, reply)).await
+    }
+
+    /// Which rows of hosts decide what becomes of packets.
+    ///
+    /// # Errors
+    /// The VPC does not exist, or it is not for those who ask.
+    pub async fn look(&self, who: &Identity, at: LookAt) -> Result<Asked, Refusal> {
+        self.ask(|reply| Command::Look(who.clone(), at, reply)).await
     }
 
     /// All metrics, in the text format of Prometheus.

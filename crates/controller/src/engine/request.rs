@@ -1,9 +1,13 @@
 //! What is asked of the engine, and what it answers.
 
 use super::version::Version;
+use mizar_proto::Looked;
 use mizar_vpc::manifest::Phase;
-use mizar_vpc::{Generation, Kind, Manifest, Name, Ref, Selector};
+use mizar_vpc::{Generation, Kind, Manifest, Name, Ref, Selector, Vni};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
+use tokio::sync::oneshot;
 
 /// Changes that are made together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +117,48 @@ pub struct FieldError {
     pub field: String,
     /// Its value, what is wrong with it, and what would be right.
     pub problem: String,
+}
+
+/// Asks hosts which of their rows decide what becomes of packets.
+#[derive(Clone, Debug)]
+pub struct LookAt {
+    /// In which VPC.
+    pub vpc: Name,
+    /// Between which addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The underlay addresses of the hosts.
+    pub hosts: Vec<IpAddr>,
+}
+
+/// What is known at once, and the hosts that were asked.
+#[derive(Debug)]
+pub struct Asked {
+    /// VNI of the VPC.
+    pub vni: Vni,
+    /// The endpoints that have the addresses, with their hosts.
+    pub endpoints: BTreeMap<IpAddr, (Name, Name)>,
+    /// The hosts. Addresses that no host has are left out.
+    pub hosts: Vec<AskedHost>,
+}
+
+/// A host that was asked.
+#[derive(Debug)]
+pub struct AskedHost {
+    /// Its name.
+    pub name: Name,
+    /// Its underlay address.
+    pub underlay: IpAddr,
+    /// Where its answer comes, or why none will.
+    pub said: Result<oneshot::Receiver<Said>, &'static str>,
+}
+
+/// What a host has answered.
+#[derive(Debug)]
+pub struct Said {
+    /// Its rows, or why there are none.
+    pub outcome: Result<Looked, String>,
+    /// The hosts that are in them, by underlay address.
+    pub names: BTreeMap<IpAddr, Name>,
 }
 
 /// Which resources.

@@ -112,6 +112,7 @@ fn answer(core: &mut Core, read: Command, now: Time) {
         Command::Get(who, reference, reply) => drop(reply.send(core.get(&who, &reference, now))),
         Command::List(who, list, reply) => drop(reply.send(core.list(&who, &list, now))),
         Command::Watch(who, watch, reply) => drop(reply.send(core.watch(&who, &watch, now))),
+        Command::Look(who, at, reply) => drop(reply.send(core.look(&who, &at))),
         Command::Metrics(who, reply) => drop(reply.send(core.metrics(&who, now))),
         Command::Write(..) | Command::Stream(_) => {}
     }

@@ -97,6 +97,32 @@ async fn too_much_at_once_is_refused_clearly() {
 }
 
 #[tokio::test]
+async fn a_look_into_hosts_is_refused_by_field() {
+    let world = World::with_blue().await;
+    let (address, host) = ("10.0.1.2", "192.0.2.1");
+    for (body, field) in [
+        (json!({ "addresses": [], "hosts": [host] }), "addresses"),
+        (json!({ "addresses": vec![address; 5], "hosts": [host] }), "addresses"),
+        (json!({ "addresses": [address], "hosts": [] }), "hosts"),
+        (json!({ "addresses": [address], "hosts": vec![host; 33] }), "hosts"),
+        (json!({ "addresses": [address], "hosts": [host, "0.0.0.0"] }), "hosts[1]"),
+        (json!({ "addresses": ["web-1"], "hosts": [host] }), "addresses[0]"),
+        (json!({ "addresses": [address], "hosts": [host], "host": host }), "host"),
+    ] {
+        let problem = world.post("/v1/vpcs/blue/look", body.clone()).await.problem("invalid");
+        assert_eq!(problem["errors"][0]["field"], field, "{body}");
+    }
+    let body = json!({ "addresses": [address], "hosts": [host] });
+    world.post("/v1/vpcs/Blue/look", body.clone()).await.problem("malformed");
+    world.post("/v1/vpcs/green/look", body.clone()).await.problem("not-found");
+    world.post("/v1/vpcs/blue/look?wide=true", body.clone()).await.problem("malformed");
+    let eve = world.by("tenant/other/eve");
+    eve.post("/v1/vpcs/blue/look", body.clone()).await.problem("forbidden");
+    let looked = world.post("/v1/vpcs/blue/look", body).await.expect(StatusCode::OK);
+    assert_eq!(looked["hosts"][0]["problem"], "its agent has no stream to the controller");
+}
+
+#[tokio::test]
 async fn another_content_type_is_refused() {
     let world = World::new();
     let body = vpc("blue").to_string();

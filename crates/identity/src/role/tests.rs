@@ -27,7 +27,7 @@ fn granted() -> &'static [HostPattern] {
     Box::leak(Box::new(["h1".parse().unwrap(), "rack1-*".parse().unwrap()]))
 }
 
-const ALL: [Row; 12] = [
+const ALL: [Row; 13] = [
     (Kind::Tenant, "rcudxn"),
     (Kind::Host, "rcudxn"),
     (Kind::Vpc, "rcudxn"),
@@ -40,6 +40,7 @@ const ALL: [Row; 12] = [
     (Kind::Audit, "rcudxn"),
     (Kind::Metrics, "rcudxn"),
     (Kind::Store, "rcudxn"),
+    (Kind::Table, "rcudxn"),
 ];
 
 #[test]

@@ -16,6 +16,7 @@ impl From<AgentMessage> for pb::AgentMessage {
             AgentMessage::Hello(hello) => Message::Hello(hello.into()),
             AgentMessage::Ack(ack) => Message::Ack(ack.into()),
             AgentMessage::Beat(beat) => Message::Beat(beat.into()),
+            AgentMessage::Answer(answer) => Message::Answer(answer.into()),
         };
         Self { message: Some(message) }
     }
@@ -30,6 +31,7 @@ impl TryFrom<pb::AgentMessage> for AgentMessage {
             Message::Hello(hello) => hello.try_into().within("hello").map(Self::Hello),
             Message::Ack(ack) => ack.try_into().within("ack").map(Self::Ack),
             Message::Beat(beat) => beat.try_into().within("beat").map(Self::Beat),
+            Message::Answer(answer) => answer.try_into().within("answer").map(Self::Answer),
         }
     }
 }
@@ -41,6 +43,7 @@ impl From<ControllerMessage> for pb::ControllerMessage {
             ControllerMessage::Config(config) => Message::Config(config.into()),
             ControllerMessage::Update(batch) => Message::Update(batch.into()),
             ControllerMessage::Complete => Message::Complete(pb::Complete {}),
+            ControllerMessage::Question(question) => Message::Question(question.into()),
         };
         Self { message: Some(message) }
     }
@@ -55,6 +58,9 @@ impl TryFrom<pb::ControllerMessage> for ControllerMessage {
             Message::Config(config) => config.try_into().within("config").map(Self::Config),
             Message::Update(batch) => batch.try_into().within("update").map(Self::Update),
             Message::Complete(pb::Complete {}) => Ok(Self::Complete),
+            Message::Question(question) => {
+                question.try_into().within("question").map(Self::Question)
+            }
         }
     }
 }

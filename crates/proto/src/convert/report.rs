@@ -3,7 +3,7 @@
 use super::times::{read_steps, steps_message};
 use super::{generation, mac, name, octets, rows, text, u16, underlay, vni};
 use crate::error::{At, FieldError, FieldProblem, Within};
-use crate::{Counters, HostStatus, MapDump, NicMode, PortState, PortStatus, Status, pb};
+use crate::{Counters, HostStatus, NicMode, PortState, PortStatus, Status, pb};
 use mizar_vpc::{Generation, Mac, Vni};
 use std::time::{Duration, SystemTime};
 
@@ -159,27 +159,6 @@ impl TryFrom<pb::CountersResponse> for Counters {
             *counted = row.packets;
         }
         Ok(counters)
-    }
-}
-
-impl From<MapDump> for pb::DumpResponse {
-    fn from(dump: MapDump) -> Self {
-        let entries = dump.entries.into_iter().map(|(key, value)| pb::MapEntry { key, value });
-        Self { map: dump.map, layout: dump.layout, now: dump.now, entries: entries.collect() }
-    }
-}
-
-impl TryFrom<pb::DumpResponse> for MapDump {
-    type Error = FieldError;
-
-    fn try_from(message: pb::DumpResponse) -> Result<Self, FieldError> {
-        let entries = message.entries.into_iter().map(|entry| (entry.key, entry.value));
-        Ok(Self {
-            map: text(message.map).at("map")?,
-            layout: message.layout,
-            now: message.now,
-            entries: entries.collect(),
-        })
     }
 }
 

@@ -170,5 +170,36 @@ fn reports_are_refused_by_field() {
         pb::CountersResponse { vpcs: vec![row] },
         "vpcs[0].vni: VNI 16777216 is out of range: it must be from 1 to 16777215"
     );
-    refused!(MapDump, pb::DumpResponse::default(), "map: it is missing: it must be set");
+}
+
+#[test]
+fn a_look_that_is_too_wide_is_refused_and_so_is_an_answer_that_is_too_long() {
+    let look = |addresses: usize, hosts: usize| pb::Look {
+        vni: 7,
+        addresses: vec![vec![10, 0, 0, 1]; addresses],
+        hosts: vec![vec![192, 0, 2, 1]; hosts],
+    };
+    Look::try_from(look(4, 32)).unwrap();
+    refused!(Look, look(0, 0), "addresses: 0 entries: there must be from 1 to 4");
+    refused!(Look, look(5, 0), "addresses: 5 entries: there must be from 1 to 4");
+    refused!(Look, look(1, 33), "hosts: 33 entries: there must be from 0 to 32");
+    let none = pb::Question { number: 1, look: None };
+    refused!(Question, none, "look: it is missing: it must be set");
+
+    let table = |name: &str, rows| pb::Table {
+        name: name.to_owned(),
+        rows: vec![pb::TableRow::default(); rows],
+    };
+    let looked = |tables| pb::Looked { tables, ..pb::Looked::default() };
+    let long = vec![table("PORTS", 1000), table("HOSTS", 25)];
+    refused!(Looked, looked(long), "tables: 1025 entries: there must be from 0 to 1024");
+    refused!(Looked, looked(vec![table("", 1)]), "tables[0].name: it is missing: it must be set");
+    let twice = vec![table("PORTS", 1), table("PORTS", 1)];
+    refused!(Looked, looked(twice), "tables[1]: PORTS is there twice: it must be there once");
+    let outcome = Some(pb::answer::Outcome::Problem("x".repeat(513)));
+    refused!(
+        Answer,
+        pb::Answer { number: 1, outcome },
+        "problem: a text of 513 bytes: it must have at most 512"
+    );
 }

@@ -2,6 +2,7 @@
 
 use crate::api::backup;
 use crate::api::body::MOST_CHANGES;
+use crate::api::look;
 use crate::api::monitor;
 use crate::api::query::{DEFAULT_LIMIT, MOST_ITEMS};
 use crate::api::watch;
@@ -23,6 +24,10 @@ pub(super) fn all() -> Map<String, Value> {
     paths.insert("/v1/batch".to_owned(), json!({ "post": many("batch", batch, "BatchBody") }));
     paths.insert(monitor::PATH.to_owned(), json!({ "get": metrics() }));
     paths.insert("/v1/backup".to_owned(), json!({ "get": take_backup() }));
+    paths.insert(
+        look::PATH.to_owned(),
+        json!({ "parameters": path_parameters(&["vpc"]), "post": look() }),
+    );
     paths.extend(super::enrol::all());
     paths
 }
@@ -36,6 +41,22 @@ fn metrics() -> Value {
             "200": {
                 "description": "All metrics, in the text format of Prometheus.",
                 "content": { monitor::TEXT: text },
+            },
+            "default": problem(),
+        },
+    })
+}
+
+fn look() -> Value {
+    json!({
+        "operationId": "lookIntoHosts",
+        "summary": "The rows of hosts' tables that decide what becomes of packets between \
+            addresses of a VPC, as `mizar trace` takes them. For operators.",
+        "requestBody": body("LookBody"),
+        "responses": {
+            "200": {
+                "description": "What each host says, within some seconds.",
+                "content": { "application/json": schema("LookedBody") },
             },
             "default": problem(),
         },

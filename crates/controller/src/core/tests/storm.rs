@@ -81,7 +81,7 @@ fn of_very_much_only_a_little_is_built_at_a_time() {
         let mut taken = 0;
         while let Some(message) = opened.messages.try_next() {
             match message {
-                ControllerMessage::Config(_) => {}
+                ControllerMessage::Config(_) | ControllerMessage::Question(_) => {}
                 ControllerMessage::Update(batch) => {
                     taken += batch.update.len();
                     last = batch.last;
