@@ -16,8 +16,8 @@ use zerocopy::{Immutable, IntoBytes};
 
 impl Maps {
     /// The rows that decide what becomes of packets between some addresses of a VPC, at `now` in
-    /// jiffies, for whoever computes with the same layouts. Keys are not shown: the rows say that
-    /// nothing has to be signed. Blocks for system calls, by the thousand where there are many
+    /// jiffies, for whoever computes with the same layouts. Secrets are not shown: the rows say
+    /// that nothing has to be signed. Blocks for system calls, by the thousand where there are many
     /// networks.
     ///
     /// # Errors
@@ -33,7 +33,7 @@ impl Maps {
     fn look_at_addresses(&self, found: &mut Found) -> Result<(), TableError> {
         if let Some(config) = self.config.get(&0)? {
             found.hosts.insert(config.own_host);
-            found.row(CONFIG, &0u32, &Config { keys: Keys::NONE, ..config });
+            found.row(CONFIG, &0u32, &Config { keys: Keys::NONE, echo_cookie: 0, ..config });
         }
         let mut ports = self.ports.rows()?;
         ports.retain(|port| found.has(port));

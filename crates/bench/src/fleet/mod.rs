@@ -321,8 +321,8 @@ async fn take_turns(
     Ok(times)
 }
 
-/// What one endpoint more costs in networks of all sizes, the smallest first: the most of all, which
-/// should be what the smallest costs. And the endpoints that were made.
+/// What one endpoint more costs in networks of all sizes, the smallest first: the most of all,
+/// which should be what the smallest costs. And the endpoints that were made.
 async fn exact(
     fleet: &Fleet,
     networks: &mut [(usize, Vpc)],

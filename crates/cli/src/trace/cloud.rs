@@ -3,10 +3,11 @@
 use super::ends::{Destination, Ends, Guest};
 use super::fleet::{Fleet, Host, Named};
 use super::tables;
+use crate::exit::Status;
 use crate::remote::found;
 use crate::resource;
 use anyhow::{Context, Result, anyhow};
-use mizar_controller::api::body::{LookBody, LookedBody, LookedHostBody};
+use mizar_controller::api::body::{AtBody, LookBody, LookedBody, LookedHostBody};
 use mizar_controller::client::Client;
 use mizar_packet::Address;
 use mizar_packet::memory::MemoryTables;
@@ -20,6 +21,10 @@ use std::net::IpAddr;
 /// There is no such endpoint, it is not said in which VPC it is, or they have no addresses of the
 /// same family.
 pub(super) async fn ends(client: &Client, from: &str, to: &str, ipv6: bool) -> Result<Ends> {
+    if !from.contains('/') {
+        let problem = format!("{from}: say in which VPC the endpoint is, as VPC/{from}");
+        return Err(Status::Usage.error(problem));
+    }
     let from = resource::reference(Kind::Endpoint, None, from)?;
     let to = match to.parse::<IpAddr>() {
         Ok(address) => Destination::Address(address),
@@ -52,8 +57,7 @@ pub(super) async fn look(client: &Client, vpc: &str, look: &Look) -> Result<Flee
     let answer = client.look(&vpc.parse::<Name>()?, &LookBody { addresses, hosts }).await;
     let LookedBody { vni, endpoints, hosts, names } =
         answer.context("cannot look into the hosts")?;
-    let named = |(address, at): (IpAddr, _)| {
-        let mizar_controller::api::body::AtBody { name, host } = at;
+    let named = |(address, AtBody { name, host }): (IpAddr, _)| {
         let named = Named { name: format!("{vpc}/{name}"), host: host.to_string() };
         ((vni.get(), Address::from(address)), named)
     };

@@ -54,7 +54,8 @@ pub(super) fn hint(reason: Reason) -> &'static str {
     }
 }
 
-const NOT_TOLD: &str = "has the host been told of the VPC, and who bounces and divides for it? See `mizar describe vpc`";
+const NOT_TOLD: &str =
+    "has the host been told of the VPC, and of who divides for it? See `mizar describe vpc`";
 const NOT_AGREED: &str =
     "have all hosts acknowledged where the endpoint is now? See `mizar describe endpoint`";
 const AGENT: &str = "what does the log of the host's agent say?";

@@ -99,7 +99,7 @@ async fn too_much_at_once_is_refused_clearly() {
 #[tokio::test]
 async fn a_look_into_hosts_is_refused_by_field() {
     let world = World::with_blue().await;
-    let (address, host) = ("10.0.1.2", "192.0.2.1");
+    let (address, host) = ("10.0.1.2", "100.64.0.1");
     for (body, field) in [
         (json!({ "addresses": [], "hosts": [host] }), "addresses"),
         (json!({ "addresses": vec![address; 5], "hosts": [host] }), "addresses"),
