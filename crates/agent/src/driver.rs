@@ -36,6 +36,7 @@ mod answer;
 mod beat;
 mod takeover;
 
+pub(crate) use answer::NOT_AT_WORK;
 pub(crate) use takeover::{Awaits, Takeover};
 
 use takeover::Heard;

@@ -1,6 +1,7 @@
 //! The service on the host's local socket: what the agent has and does.
 
 use crate::clock::Clock;
+use crate::driver::NOT_AT_WORK;
 use crate::hosts::Hosts;
 use crate::kernel::{Maps, NicMode, Pins, TableError};
 use crate::metrics::Metrics;
@@ -157,8 +158,11 @@ impl Agent for Local {
         let look = request.into_inner().try_into();
         let look: Look =
             look.map_err(|error: FieldError| tonic::Status::invalid_argument(error.to_string()))?;
+        if !self.standing.borrow().others.is_empty() {
+            return Err(tonic::Status::failed_precondition(NOT_AT_WORK));
+        }
         let (maps, clock) = (Arc::clone(&self.maps), self.clock);
-        // System calls by the hundred: not on a thread that serves others.
+        // System calls: not on a thread that serves others.
         let looked = tokio::task::spawn_blocking(move || maps.look(&look, clock.now())).await;
         let looked = looked.map_err(|error| tonic::Status::internal(error.to_string()))?;
         Ok(Response::new(looked.map_err(|error| failed(&error))?.into()))

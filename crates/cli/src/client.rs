@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long an agent may take for an answer.
@@ -69,11 +70,19 @@ impl Client {
         Ok(answer.map_err(|error| self.refused(&error))?.into_inner().text)
     }
 
-    /// The rows that decide what becomes of packets.
-    pub(crate) async fn look(&mut self, look: &Look) -> Result<Looked> {
-        let answer = self.agent.look(pb::Look::from(look.clone())).await;
-        let answer = answer.map_err(|error| self.refused(&error))?.into_inner();
-        answer.try_into().with_context(|| self.malformed())
+    /// The rows that decide what becomes of packets, or why they are not to be had.
+    ///
+    /// # Errors
+    /// The agent does not answer.
+    pub(crate) async fn look(&mut self, look: &Look) -> Result<Result<Looked, String>> {
+        let answer = match self.agent.look(pb::Look::from(look.clone())).await {
+            Ok(answer) => answer.into_inner(),
+            Err(error) if error.code() == Code::FailedPrecondition => {
+                return Ok(Err(error.message().to_owned()));
+            }
+            Err(error) => return Err(self.refused(&error)),
+        };
+        answer.try_into().map(Ok).with_context(|| self.malformed())
     }
 
     fn refused(&self, error: &tonic::Status) -> anyhow::Error {

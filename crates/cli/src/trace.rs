@@ -42,10 +42,9 @@ use walk::{End, Walk, walk};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The endpoint that sends, as VPC/NAME; NAME alone if it is the only one of that name
+    /// The endpoint that sends, as VPC/NAME
     from: String,
-    /// Where to: an address, or an endpoint likewise; NAME alone is looked for in the sender's VPC
-    /// first
+    /// Where to: an address, or an endpoint as VPC/NAME, or as NAME in the sender's VPC
     to: String,
     /// The lab, whose hosts are asked one by one; by default the controller asks them, and without
     /// one it is the only lab
@@ -137,11 +136,10 @@ enum Source {
 impl Source {
     /// The lab that was named, or else the controller, or else the only lab.
     async fn of(args: &Args) -> Result<Self> {
-        let lab = if args.lab.is_none() && args.remote.is_known()? {
+        if args.lab.is_none() && args.remote.is_known()? {
             return args.remote.client().map(Self::Controller);
-        } else {
-            mizar_lab::choose(args.lab.as_deref())?
-        };
+        }
+        let lab = mizar_lab::choose(args.lab.as_deref())?;
         Ok(Self::Lab(mizar_lab::status(&lab).await?))
     }
 

@@ -88,6 +88,19 @@ fn text(text: String) -> Result<String, FieldProblem> {
     if text.is_empty() { Err(FieldProblem::Missing) } else { Ok(text) }
 }
 
+/// Most bytes that are kept of what an agent says for people.
+const WORDS: usize = 1024;
+
+/// What an agent says for people, who read it in terminals and logs: its beginning, and nothing
+/// that moves a cursor.
+fn words(text: &str) -> Result<String, FieldProblem> {
+    if text.is_empty() {
+        return Err(FieldProblem::Missing);
+    }
+    let shown = &text[..text.floor_char_boundary(WORDS)];
+    Ok(shown.replace(char::is_control, " "))
+}
+
 /// Bytes of an address in network order.
 fn octets(address: IpAddr) -> Vec<u8> {
     match address {

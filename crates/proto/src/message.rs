@@ -214,13 +214,8 @@ pub struct Question {
 pub struct Answer {
     /// That of the question.
     pub number: u64,
-    /// The rows, or why there are none, in at most [`Answer::PROBLEM`] bytes.
+    /// The rows, or why there are none.
     pub outcome: Result<Looked, String>,
-}
-
-impl Answer {
-    /// Most bytes of a reason.
-    pub const PROBLEM: usize = 512;
 }
 
 /// Asks a host for the rows that decide what becomes of packets between addresses of a VPC.
@@ -241,7 +236,7 @@ impl Look {
     pub const HOSTS: usize = 32;
 }
 
-/// Rows of a host. Keys of tags are not among them: the rows say that nothing is signed.
+/// Rows of a host, without secrets: the rows say that nothing is signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Looked {
     /// Version of the layout of the rows.
@@ -258,6 +253,10 @@ pub struct Looked {
 pub type RawRows = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Looked {
-    /// Most rows.
+    /// Most tables.
+    pub const TABLES: usize = 16;
+    /// Most rows of all tables.
     pub const ROWS: usize = 1024;
+    /// Most bytes of a key, and of a row.
+    pub const ROW_BYTES: usize = 512;
 }

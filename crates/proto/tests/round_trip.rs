@@ -102,10 +102,10 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
         any::<Name>().prop_map(RowKey::Port),
         any::<Ipv4Addr>().prop_map(|v4| RowKey::Held(v4.into())),
     ];
-    let error = (row, ".{1,20}").prop_map(|(row, reason)| RowError { row, reason });
+    let error = (row, "[^\\p{Cc}]{1,20}").prop_map(|(row, reason)| RowError { row, reason });
     let outcome = prop_oneof![
         applied(vec(error, 0..4)).prop_map(Outcome::Applied),
-        ".{1,20}".prop_map(Outcome::Refused),
+        "[^\\p{Cc}]{1,20}".prop_map(Outcome::Refused),
     ];
     let ack = (any::<Vni>(), any::<Generation>(), outcome)
         .prop_map(|(vni, generation, outcome)| Ack { vni, generation, outcome });
@@ -187,7 +187,7 @@ fn port() -> impl Strategy<Value = PortStatus> {
     let state = prop_oneof![
         Just(PortState::Attaching),
         Just(PortState::Ready),
-        ".{1,20}".prop_map(PortState::Failed),
+        "[^\\p{Cc}]{1,20}".prop_map(PortState::Failed),
     ];
     let identity = (any::<Vni>(), any::<Name>(), option::of("[a-z]{1,15}"));
     let addresses = (any::<Mac>(), option::of(any::<Ipv4Addr>()), option::of(plain_v6()));
@@ -236,7 +236,7 @@ fn question() -> impl Strategy<Value = Question> {
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
-    let outcome = prop_oneof![looked().prop_map(Ok), ".{1,20}".prop_map(Err)];
+    let outcome = prop_oneof![looked().prop_map(Ok), "[^\\p{Cc}]{1,20}".prop_map(Err)];
     (any::<u64>(), outcome).prop_map(|(number, outcome)| Answer { number, outcome })
 }
 

@@ -9,25 +9,31 @@ use std::sync::Arc;
 pub(super) const AT_ONCE: usize = 4;
 
 impl Driver {
-    /// Answers beside everything else, if there is room; whoever asks may ask again.
-    pub(super) fn answer(&self, question: Question) {
+    /// Answers beside everything else; whoever asks too much at once may ask again.
+    pub(super) fn answer(&self, Question { number, look }: Question) {
         let Some(say) = self.say.clone() else { return };
-        let Question { number, look } = question;
-        let Ok(permit) = Arc::clone(&self.looks).try_acquire_owned() else {
-            let problem = format!("its agent looks into {AT_ONCE} other questions: ask again");
+        let refuse = |problem: String| {
             let answer = Answer { number, outcome: Err(problem) };
-            return drop(say.try_send(AgentMessage::Answer(answer)));
+            drop(say.try_send(AgentMessage::Answer(answer)));
+        };
+        if self.parts.takeover.is_some() {
+            return refuse(NOT_AT_WORK.to_owned());
+        }
+        let Ok(permit) = Arc::clone(&self.looks).try_acquire_owned() else {
+            return refuse(format!("its agent looks into {AT_ONCE} other questions: ask again"));
         };
         let (maps, clock) = (Arc::clone(&self.parts.maps), self.parts.clock);
-        // System calls by the hundred: not on a thread that serves others.
+        // System calls, some that wait: not on a thread that serves others.
         tokio::task::spawn_blocking(move || {
-            let outcome = maps.look(&look, clock.now()).map_err(|error| {
-                let mut problem = error_chain(&error);
-                problem.truncate(problem.floor_char_boundary(Answer::PROBLEM));
-                problem
-            });
-            let _ = say.try_send(AgentMessage::Answer(Answer { number, outcome }));
+            let looked = maps.look(&look, clock.now());
+            let outcome = looked.map_err(|error| error_chain(&error));
+            // If the stream has ended, nobody waits for it.
+            let _ = say.blocking_send(AgentMessage::Answer(Answer { number, outcome }));
             drop(permit);
         });
     }
 }
+
+/// Why a host is not looked into while another layout's programs are at work.
+pub(crate) const NOT_AT_WORK: &str =
+    "programs of another layout are at work there still, and their tables are not this agent's";

@@ -17,8 +17,7 @@ use zerocopy::{Immutable, IntoBytes};
 impl Maps {
     /// The rows that decide what becomes of packets between some addresses of a VPC, at `now` in
     /// jiffies, for whoever computes with the same layouts. Secrets are not shown: the rows say
-    /// that nothing has to be signed. Blocks for system calls, by the thousand where there are many
-    /// networks.
+    /// that nothing has to be signed. Blocks for system calls: a few, and two for each network.
     ///
     /// # Errors
     /// A table cannot be read.
@@ -33,14 +32,15 @@ impl Maps {
     fn look_at_addresses(&self, found: &mut Found) -> Result<(), TableError> {
         if let Some(config) = self.config.get(&0)? {
             found.hosts.insert(config.own_host);
-            found.row(CONFIG, &0u32, &Config { keys: Keys::NONE, echo_cookie: 0, ..config });
+            let shown = Config { keys: Keys::NONE, echo_cookie: 0, mark: 0, ..config };
+            found.row(CONFIG, &0u32, &shown);
         }
         let mut ports = self.ports.rows()?;
         ports.retain(|port| found.has(port));
         for port in ports {
             let row = self.ports.row(port.interface);
             found.networks.insert(port.network);
-            found.row(PORTS, &row, &port);
+            found.row(PORTS, &row, &Port { v4_tag: [0; 8], v6_tag: [0; 8], ..port });
             if let Some(bucket) = self.ports.tokens(port.interface)? {
                 found.row(BUCKETS, &row, &bucket);
             }
@@ -67,15 +67,23 @@ impl Maps {
                 found.row(LEARNED_COUNT, &vpc.index, &count);
             }
         }
-        for (key, route) in self.routes.rows()? {
-            if found.is_in(&key) {
-                found.networks.insert(route.network);
-                found.row(ROUTES, &key, &route);
+        let mut routes = self.routes.rows()?;
+        routes.retain(|(key, _)| found.is_in(key));
+        for address in &found.addresses {
+            // A listing may miss what is there while other rows come and go.
+            let key = RouteKey::new(found.vni, *address, 128);
+            let is_listed = routes.iter().any(|(it, _)| is_in(it, address));
+            if let Some(route) = self.routes.get(&key)?.filter(|_| !is_listed) {
+                routes.push((key, route));
             }
         }
+        for (key, route) in routes {
+            found.networks.insert(route.network);
+            found.row(ROUTES, &key, &route);
+        }
+        let slots: BTreeSet<u8> = found.addresses.iter().map(|it| it.slot()).collect();
         for network in std::mem::take(&mut found.networks) {
-            let slots: BTreeSet<u8> = found.addresses.iter().map(|it| it.slot()).collect();
-            for slot in slots {
+            for slot in slots.iter().copied() {
                 let key = network * SLOTS as u32 + u32::from(slot);
                 if let Some(holders) = self.holders.get(&key)? {
                     found.hosts.extend(holders.hosts);
@@ -131,17 +139,22 @@ impl Found {
         rows.push((key.as_bytes().to_vec(), row.as_bytes().to_vec()));
     }
 
-    /// Whether an interface has one of the addresses.
+    /// Whether an interface has one of the addresses; all zeros are none.
     fn has(&self, port: &Port) -> bool {
-        let own = [Address::v4(port.v4), port.v6];
-        port.vni == self.vni && self.addresses.iter().any(|address| own.contains(address))
+        let v4 = Some(Address::v4(port.v4)).filter(|_| port.v4 != [0; 4]);
+        let v6 = Some(port.v6).filter(|v6| !v6.is_none());
+        let has = |address| v4 == Some(address) || v6 == Some(address);
+        port.vni == self.vni && self.addresses.iter().copied().any(has)
     }
 
     /// Whether one of the addresses is in a network.
     fn is_in(&self, key: &RouteKey) -> bool {
-        // The first bits are those of the VNI.
-        let bits = key.length.saturating_sub(32).min(128) as u8;
-        let network = Address::from_octets(key.address);
-        key.vni() == self.vni && self.addresses.iter().any(|it| it.shares_prefix(&network, bits))
+        key.vni() == self.vni && self.addresses.iter().any(|address| is_in(key, address))
     }
+}
+
+fn is_in(key: &RouteKey, address: &Address) -> bool {
+    // The first bits are those of the VNI.
+    let bits = key.length.saturating_sub(32).min(128) as u8;
+    address.shares_prefix(&Address::from_octets(key.address), bits)
 }

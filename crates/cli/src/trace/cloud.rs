@@ -27,7 +27,7 @@ pub(super) async fn ends(client: &Client, from: &str, to: &str, ipv6: bool) -> R
     }
     let from = resource::reference(Kind::Endpoint, None, from)?;
     let to = match to.parse::<IpAddr>() {
-        Ok(address) => Destination::Address(address),
+        Ok(address) => Destination::Address(address.to_canonical()),
         Err(_) => {
             let vpc = from.vpc.as_ref().filter(|_| !to.contains('/'));
             let to = resource::reference(Kind::Endpoint, vpc, to)?;

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 pub(super) fn ends(status: &Status, from: &str, to: &str, ipv6: bool) -> Result<Ends> {
     let from = guest(status, from, None)?;
     let to = match to.parse::<IpAddr>() {
-        Ok(address) => Destination::Address(address),
+        Ok(address) => Destination::Address(address.to_canonical()),
         Err(_) => {
             let named = guest(status, to, Some(&from.vpc));
             let named =
@@ -59,7 +59,7 @@ pub(super) async fn look(status: &Status, look: &Look) -> Fleet {
 async fn host(status: &HostStatus, look: &Look) -> Host {
     let asked = async { Client::connect(&status.socket).await?.look(look).await };
     let (agent_is_down, looked) = match asked.await {
-        Ok(looked) => (None, Ok(looked)),
+        Ok(looked) => (None, looked.map_err(anyhow::Error::msg)),
         // Pins outlive the agent, and so does the traffic that they carry.
         Err(error) => (Some(format!("{error:#}")), pinned(status, look)),
     };

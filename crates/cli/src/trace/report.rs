@@ -92,7 +92,10 @@ pub(super) fn way(fleet: &Fleet, packet: String, walk: &Walk) -> Way {
         End::Answered => answer(walk.steps.last(), &last),
         End::Dropped(reason) => (Verdict::Dropped, format!("dropped on {last}: {}", reason.text())),
         End::Beyond(host) => {
-            let text = format!("cannot be followed any further: no host has the address {host}");
+            let text = format!(
+                "cannot be followed any further: the host {host} is none of the fleet, or one too \
+                 many to be looked into"
+            );
             (Verdict::Unknown, text)
         }
         End::Lost(why) => (Verdict::Unknown, format!("cannot be followed any further: {why}")),

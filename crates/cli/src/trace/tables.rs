@@ -22,6 +22,10 @@ pub(super) fn from_looked(looked: &Looked) -> Result<MemoryTables> {
             looked.layout
         );
     }
+    // So that nothing that is added to it comes to an end.
+    if looked.now >= 1 << 62 {
+        bail!("its clock says {} jiffies, which is no time", looked.now);
+    }
     let mut tables = MemoryTables { now: looked.now, ..MemoryTables::default() };
     for (name, raw) in &looked.tables {
         read_table(&mut tables, name, raw)?;
@@ -51,7 +55,12 @@ fn read_table(tables: &mut MemoryTables, name: &str, raw: &RawRows) -> Result<()
             let rows = rows(name, raw)?.map(|(key, row)| (pair(key), row));
             tables.learned.get_mut().extend(rows);
         }
-        "HOSTS" => tables.hosts.get_mut().extend(rows::<u32, Host>(name, raw)?),
+        "HOSTS" => {
+            let hosts = rows::<u32, Host>(name, raw)?;
+            // Row 0 is nobody, and the last one has none after it.
+            let hosts = hosts.filter(|(index, _)| ![0, u32::MAX].contains(index));
+            tables.hosts.get_mut().extend(hosts);
+        }
         "VPCS" => tables.vpcs.extend(rows::<u32, _>(name, raw)?),
         "ROUTES" => tables.routes.extend(rows(name, raw)?.map(|(key, row)| route(&key, row))),
         "HOLDERS" => tables.holders.extend(rows(name, raw)?.map(|(key, row)| (slot(key), row))),

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use mizar_proto::Look;
 use mizar_vpc::{Name, is_underlay};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -42,10 +42,6 @@ pub(super) async fn look(
     let LookBody { addresses, hosts } = json::value(&body)?;
     check("addresses", &addresses, Look::ADDRESSES)?;
     check("hosts", &hosts, Look::HOSTS)?;
-    if let Some((at, host)) = hosts.iter().enumerate().find(|(_, host)| !is_underlay(**host)) {
-        let problem = format!("{host} is no unicast address: it must be one host's");
-        return Err(Problem::of_field(format!("hosts[{at}]"), problem));
-    }
     let _permit = api.usage.admit(Some(&who), Use::Look, MOST)?;
     let asked = api.engine.look(&who, LookAt { vpc, addresses, hosts }).await?;
     let said = join_all(asked.hosts.into_iter().map(answer)).await;
@@ -60,13 +56,27 @@ pub(super) async fn look(
     Ok(axum::Json(LookedBody { vni, endpoints, hosts, names }).into_response())
 }
 
+/// Refuses a list that is too short or too long, and what is in it twice or is nobody's.
 fn check(field: &str, list: &[IpAddr], most: usize) -> Result<(), Problem> {
-    if (1..=most).contains(&list.len()) {
-        return Ok(());
-    }
     let count = list.len();
-    let problem = format!("the list has {count} entries: it must have from 1 to {most}");
-    Err(Problem::of_field(field, problem))
+    if !(1..=most).contains(&count) {
+        let problem = format!("the list has {count} entries: it must have from 1 to {most}");
+        return Err(Problem::of_field(field, problem));
+    }
+    let mut seen = BTreeSet::new();
+    for (at, address) in list.iter().enumerate() {
+        let problem = if address.to_canonical() != *address {
+            format!("{address} is an IPv4 address in IPv6: write {}", address.to_canonical())
+        } else if !is_underlay(*address) {
+            format!("{address} is no unicast address: it must be one that somebody can have")
+        } else if !seen.insert(*address) {
+            format!("{address} is there twice: it must be there once")
+        } else {
+            continue;
+        };
+        return Err(Problem::of_field(format!("{field}[{at}]"), problem));
+    }
+    Ok(())
 }
 
 /// What a host says, once it has, and the names of those in its rows.
@@ -75,8 +85,11 @@ async fn answer(host: AskedHost) -> (LookedHostBody, BTreeMap<IpAddr, Name>) {
     let outcome = match said {
         Ok(said) => match tokio::time::timeout(PATIENCE, said).await {
             Ok(Ok(Said { outcome, names })) => outcome.map(|looked| (looked, names)),
-            Ok(Err(_)) => Err("the controller is stopping".to_owned()),
-            Err(_) => Err(format!("its agent does not answer within {} s", PATIENCE.as_secs())),
+            Ok(Err(_)) => Err("its stream has ended meanwhile".to_owned()),
+            Err(_) => Err(format!(
+                "its agent does not answer within {} s, or is of a build that cannot",
+                PATIENCE.as_secs()
+            )),
         },
         Err(problem) => Err(problem.to_owned()),
     };

@@ -60,6 +60,11 @@ impl Core {
         Ok(said)
     }
 
+    /// A host's stream has ended: it answers nothing any more.
+    pub(super) fn forget_questions(&mut self, host: &Name) {
+        self.questions.waiting.retain(|_, (asked, _)| asked != host);
+    }
+
     /// A host has answered. Another one's question is not his to answer.
     pub(super) fn answered(&mut self, host: &Name, answer: Answer) {
         let Answer { number, outcome } = answer;

@@ -129,6 +129,7 @@ impl Core {
         let Some(moves) = self.desk.close(host, session) else { return };
         info!(%host, "agent gone");
         self.outgoing.remove(host);
+        self.forget_questions(host);
         self.forget_sendings(host);
         self.resume(moves);
         self.tell_host(host, now);

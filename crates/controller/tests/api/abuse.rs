@@ -106,6 +106,9 @@ async fn a_look_into_hosts_is_refused_by_field() {
         (json!({ "addresses": [address], "hosts": [] }), "hosts"),
         (json!({ "addresses": [address], "hosts": vec![host; 33] }), "hosts"),
         (json!({ "addresses": [address], "hosts": [host, "0.0.0.0"] }), "hosts[1]"),
+        (json!({ "addresses": ["::"], "hosts": [host] }), "addresses[0]"),
+        (json!({ "addresses": ["::ffff:10.0.1.2"], "hosts": [host] }), "addresses[0]"),
+        (json!({ "addresses": [address], "hosts": [host, host] }), "hosts[1]"),
         (json!({ "addresses": ["web-1"], "hosts": [host] }), "addresses[0]"),
         (json!({ "addresses": [address], "hosts": [host], "host": host }), "host"),
     ] {

@@ -1,6 +1,6 @@
 //! Signs of life.
 
-use super::{check_count, rows, vni};
+use super::{check_count, rows, vni, words};
 use crate::error::{At, FieldError, FieldProblem};
 use crate::{Beat, Load, Usage, pb};
 
@@ -41,7 +41,7 @@ impl TryFrom<pb::Beat> for Beat {
                 let pb::Load { vni: number, bounced, divided } = load;
                 Ok((vni(number).at("vni")?, Load { bounced, divided }))
             })?,
-            waits_for: Some(message.waits_for).filter(|it| !it.is_empty()),
+            waits_for: words(&message.waits_for).ok(),
         })
     }
 }

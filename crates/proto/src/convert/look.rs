@@ -1,6 +1,6 @@
 //! Questions to hosts, and their answers.
 
-use super::{address, check_count, list, octets, rows, text, underlay, vni};
+use super::{address, check_count, list, octets, rows, text, underlay, vni, words};
 use crate::error::{At, FieldError, FieldProblem, Within};
 use crate::{Answer, Look, Looked, Question, RawRows, pb};
 
@@ -37,13 +37,7 @@ impl TryFrom<pb::Answer> for Answer {
         use pb::answer::Outcome;
         let outcome = match message.outcome.ok_or(FieldProblem::Missing).at("outcome")? {
             Outcome::Looked(looked) => Ok(looked.try_into().within("looked")?),
-            Outcome::Problem(problem) => {
-                let (length, most) = (problem.len(), Self::PROBLEM);
-                if length > most {
-                    return Err(FieldProblem::TextLength { length, most }).at("problem");
-                }
-                Err(text(problem).at("problem")?)
-            }
+            Outcome::Problem(problem) => Err(words(&problem).at("problem")?),
         };
         Ok(Self { number: message.number, outcome })
     }
@@ -93,8 +87,15 @@ impl TryFrom<pb::Looked> for Looked {
     type Error = FieldError;
 
     fn try_from(message: pb::Looked) -> Result<Self, FieldError> {
-        let count = message.tables.iter().map(|table| table.rows.len()).sum();
-        check_count(count, 0, Self::ROWS).at("tables")?;
+        check_count(message.tables.len(), 0, Self::TABLES).at("tables")?;
+        let rows_of = |table: &pb::Table| table.rows.len();
+        check_count(message.tables.iter().map(rows_of).sum(), 0, Self::ROWS).at("tables.rows")?;
+        let bytes = |row: &pb::TableRow| row.key.len().max(row.row.len());
+        let longest = message.tables.iter().flat_map(|it| &it.rows).map(bytes).max();
+        if let Some(length) = longest.filter(|length| *length > Self::ROW_BYTES) {
+            let (value, most) = (length as u64, Self::ROW_BYTES as u64);
+            return Err(FieldProblem::TooLarge { value, most }).at("tables.rows");
+        }
         check_count(message.hosts.len(), 0, Self::ROWS).at("hosts")?;
         let row = |pb::TableRow { key, row }| (key, row);
         let table = |pb::Table { name, rows }| {

@@ -1,7 +1,7 @@
 //! What controllers and agents say to each other.
 
 use super::times::{micros, read_micros, read_steps, steps_message};
-use super::{address, generation, name, network_id, octets, rows, text, underlay, vni};
+use super::{address, generation, name, network_id, octets, rows, underlay, vni, words};
 use crate::error::{At, FieldError, FieldProblem, Within};
 use crate::{
     Ack, AgentMessage, Applied, ControllerMessage, Hello, Outcome, PortReport, Position, RowError,
@@ -121,7 +121,7 @@ impl TryFrom<pb::Ack> for Ack {
         let outcome = match message.outcome.ok_or(FieldProblem::Missing).at("outcome")? {
             Message::Applied(applied) => Outcome::Applied(applied.try_into().within("applied")?),
             Message::Refused(pb::Refused { reason }) => {
-                Outcome::Refused(text(reason).at("refused.reason")?)
+                Outcome::Refused(words(&reason).at("refused.reason")?)
             }
         };
         Ok(Self {
@@ -206,7 +206,7 @@ impl TryFrom<pb::RowError> for RowError {
             Row::Port(port) => RowKey::Port(name(&port).at("port")?),
             Row::Held(bytes) => RowKey::Held(address(&bytes).at("held")?),
         };
-        Ok(Self { row, reason: text(message.reason).at("reason")? })
+        Ok(Self { row, reason: words(&message.reason).at("reason")? })
     }
 }
 

@@ -192,14 +192,27 @@ fn a_look_that_is_too_wide_is_refused_and_so_is_an_answer_that_is_too_long() {
     };
     let looked = |tables| pb::Looked { tables, ..pb::Looked::default() };
     let long = vec![table("PORTS", 1000), table("HOSTS", 25)];
-    refused!(Looked, looked(long), "tables: 1025 entries: there must be from 0 to 1024");
+    refused!(Looked, looked(long), "tables.rows: 1025 entries: there must be from 0 to 1024");
     refused!(Looked, looked(vec![table("", 1)]), "tables[0].name: it is missing: it must be set");
     let twice = vec![table("PORTS", 1), table("PORTS", 1)];
     refused!(Looked, looked(twice), "tables[1]: PORTS is there twice: it must be there once");
-    let outcome = Some(pb::answer::Outcome::Problem("x".repeat(513)));
-    refused!(
-        Answer,
-        pb::Answer { number: 1, outcome },
-        "problem: a text of 513 bytes: it must have at most 512"
-    );
+    let many = (0..17).map(|at| table(&format!("T{at}"), 0)).collect();
+    refused!(Looked, looked(many), "tables: 17 entries: there must be from 0 to 16");
+    let row = pb::TableRow { key: vec![0; 4], row: vec![0; 513] };
+    let long = pb::Table { rows: vec![row], ..table("CONFIG", 0) };
+    refused!(Looked, looked(vec![long]), "tables.rows: 513 is too large: it must be at most 512");
+}
+
+#[test]
+fn what_an_agent_says_for_people_is_shortened_and_moves_no_cursor() {
+    let problem = format!("no\u{1b}[2J\r\nways {}", "ä".repeat(1000));
+    let outcome = Some(pb::answer::Outcome::Problem(problem));
+    let answer = Answer::try_from(pb::Answer { number: 1, outcome }).unwrap();
+    let said = answer.outcome.unwrap_err();
+    assert!(said.starts_with("no [2J  ways ä") && said.len() == 1024 - 1, "{said}");
+    let error = pb::RowError {
+        row: Some(pb::row_error::Row::Network(1)),
+        reason: "a\u{9b}31mb".to_owned(),
+    };
+    assert_eq!(RowError::try_from(error).unwrap().reason, "a 31mb");
 }
