@@ -41,6 +41,7 @@ pub(crate) const IDS: &[&str] = &[
     "provision.ready_p99_ms.100000",
     "provision.ready_p99_ms.1000000",
     "provision.ratio",
+    "provision.busy_per_s",
     "provision.busy_p50_ms.10",
     "provision.busy_p50_ms.1000",
     "provision.busy_p50_ms.100000",
@@ -228,8 +229,8 @@ async fn provision(
     background.abort();
     let made = count_of(&fleet.client, &other.name).await? - before;
     let rate = made as f64 / start.elapsed().as_secs_f64();
-    note(&format!("meanwhile others were made at {rate:.0} a second"));
-    let mut results = Vec::new();
+    let bar = Some(Bar::AtLeast(0.98 * f64::from(RATE)));
+    let mut results = vec![figure("provision.busy_per_s", rate, "1/s", bar)];
     for (times, name) in [(&alone, "ready"), (&busy?, "busy")] {
         for (size, times) in times {
             let [p50, p99_of] = [middle(times), middle(&[p99(times)])];

@@ -170,6 +170,11 @@ fn without_one_of_its_bouncers_an_endpoint_is_degraded_and_says_why_and_works() 
         let bounced = conditions.iter().find(|it| it["type"] == "Bounced").unwrap();
         assert_eq!(bounced["reason"], "Partly", "{name}: {bounced}");
         assert!(bounced["message"].as_str().unwrap().starts_with("h3 "), "{name}: {bounced}");
+        let timings = endpoint["status"]["timings"].as_array().unwrap();
+        for step in ["interface", "addresses", "program", "rows", "attached"] {
+            let took = timings.iter().find(|it| it["step"] == step);
+            assert!(took.is_some_and(|it| it["micros"].as_u64() > Some(0)), "{step}: {timings:?}");
+        }
     }
     declared.addresses().into_values().for_each(|address| a.pings(address));
     // Once its lease is over it is not counted on, and the others are enough.

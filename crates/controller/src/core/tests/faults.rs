@@ -251,3 +251,24 @@ fn what_a_host_has_only_prepared_is_not_ready() {
         assert_eq!(world.phase("a") == Phase::Ready, !prepared);
     }
 }
+
+#[test]
+fn who_is_not_heard_of_after_a_restart_counts_as_alive_for_two_leases_and_no_longer() {
+    let mut world = World::example(3);
+    world.settle();
+    world.wait(100);
+    world.restart();
+    for host in ["h1", "h2"] {
+        world.connect(&name(host)).unwrap();
+    }
+    // Its status says only what was heard; slots follow from this.
+    let is_alive = |world: &World, host: &str| world.core.is_alive(&name(host), world.time());
+    let leases = 2 * LEASE.as_secs();
+    for second in 1..leases {
+        world.wait(1);
+        assert!(is_alive(&world, "h3"), "its lease with the last controller may hold: {second} s");
+    }
+    world.wait(1);
+    assert!(!is_alive(&world, "h3"));
+    assert!(is_alive(&world, "h1") && is_alive(&world, "h2"));
+}
