@@ -9,12 +9,10 @@ use crate::remote;
 use crate::wait::{self, Goal};
 use anyhow::Result;
 use batches::{Batch, batches};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use mizar_controller::api::body::{MOST_CHANGES, OutcomeBody};
 use mizar_controller::client::{Client, ClientError};
 use mizar_vpc::Kind;
-use std::io::{IsTerminal, stderr};
-use std::time::Duration;
 
 /// What a bar of progress looks like.
 const BAR: &str = "{bar:30} {pos}/{len} {per_sec} {eta} left";
@@ -63,7 +61,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
         );
         return Err(Status::Failed.error(message));
     }
-    let bar = bar(total, batches.len() > 1);
+    let bar =
+        if batches.len() > 1 { output::progress_bar(total, BAR) } else { ProgressBar::hidden() };
     let mut done = 0;
     for batch in &batches {
         let outcomes = match send(&client, batch, args.dry_run).await {
@@ -112,15 +111,4 @@ pub(crate) fn refused(error: ClientError, found: &[Found]) -> anyhow::Error {
 fn line(outcome: &OutcomeBody, dry_run: bool) -> String {
     let dry = if dry_run { " (dry run)" } else { "" };
     format!("{} {}{dry}", outcome.reference, outcome.effect.as_str())
-}
-
-/// Shows how far it is, if somebody is looking and it takes long.
-fn bar(total: usize, is_long: bool) -> ProgressBar {
-    if !is_long || !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(total as u64).with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }

@@ -7,6 +7,7 @@ use crate::resource::{self, Selection};
 use crate::watch::{filter_of, parts};
 use anyhow::Result;
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use mizar_controller::api::body::EventBody;
 use mizar_controller::client::{Client, ClientError};
 use mizar_controller::engine::{Filter, Watch};
@@ -146,7 +147,7 @@ pub(crate) async fn until(
     }
     let deadline = tokio::time::Instant::now() + patience;
     for ((kind, _), missing) in groups {
-        let mut waiting = Waiting { kind, goal, missing, states: BTreeMap::new() };
+        let mut waiting = Waiting::new(kind, goal, missing);
         match tokio::time::timeout_at(deadline, waiting.wait(client)).await {
             Ok(done) => done?,
             Err(_) => return Err(waiting.late(patience)),
@@ -162,9 +163,23 @@ struct Waiting {
     missing: BTreeSet<Ref>,
     /// How those that are missing were when last seen.
     states: BTreeMap<Ref, String>,
+    /// How many there were, and how far it is, for whoever looks.
+    total: usize,
+    bar: ProgressBar,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 impl Waiting {
+    fn new(kind: Kind, goal: Goal, missing: BTreeSet<Ref>) -> Self {
+        let (total, bar) = (missing.len(), ProgressBar::hidden());
+        Self { kind, goal, missing, states: BTreeMap::new(), total, bar }
+    }
+
     /// Looks at each, and at what changes; anew when the watch ends.
     async fn wait(&mut self, client: &Client) -> Result<(), ClientError> {
         loop {
@@ -177,12 +192,14 @@ impl Waiting {
             if self.missing.is_empty() {
                 return Ok(());
             }
+            self.show();
             if let Ok(mut watching) = watching {
                 // However the watch ends, everything is looked at again.
                 while let Ok(Some(event)) = watching.next().await {
                     if let Some((_, object)) = parts(&event) {
                         let is_there = !matches!(event, EventBody::Deleted { .. });
                         self.see(&object.reference(), is_there.then_some(object));
+                        self.show();
                     }
                     if self.missing.is_empty() {
                         return Ok(());
@@ -191,6 +208,16 @@ impl Waiting {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Shows how many are as they should be, from when not all are.
+    fn show(&mut self) {
+        if self.bar.is_hidden() {
+            let word = self.goal.word();
+            let template = format!("{{bar:30}} {{pos}}/{{len}} {word} after {{elapsed}}");
+            self.bar = output::progress_bar(self.total, &template);
+        }
+        self.bar.set_position((self.total - self.missing.len()) as u64);
     }
 
     fn filter(&self) -> Filter {
@@ -336,8 +363,7 @@ mod tests {
         );
         let reference = pending.reference();
         let missing = BTreeSet::from([reference.clone()]);
-        let (kind, goal, states) = (Kind::Endpoint, Goal::Ready, BTreeMap::new());
-        let mut waiting = Waiting { kind, goal, missing, states };
+        let mut waiting = Waiting::new(Kind::Endpoint, Goal::Ready, missing);
         waiting.see(&reference, Some(&pending));
         let error = waiting.late(Duration::from_secs(5));
         assert_eq!(
