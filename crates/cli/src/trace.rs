@@ -32,6 +32,7 @@ use mizar_packet::Address;
 use mizar_packet::memory::MemoryFrame;
 use mizar_packet::tables::Port;
 use mizar_proto::Look;
+use mizar_vpc::is_underlay;
 use packet::{Packet, Protocol};
 use report::{Place, Trace};
 use std::collections::BTreeSet;
@@ -160,7 +161,11 @@ impl Source {
     /// What those hosts look up for packets between the ends.
     async fn look(&self, ends: &Ends, hosts: &[Address]) -> Result<Fleet> {
         let hosts = hosts.iter().map(|host| (*host).into()).collect();
-        let look = Look { vni: ends.from.vni, addresses: vec![ends.src, ends.dst], hosts };
+        // Of what nobody can have there are no rows.
+        let addresses: BTreeSet<_> =
+            [ends.src, ends.dst].into_iter().filter(|it| is_underlay(*it)).collect();
+        let addresses = addresses.into_iter().collect();
+        let look = Look { vni: ends.from.vni, addresses, hosts };
         match self {
             Self::Lab(status) => Ok(lab::look(status, &look).await),
             Self::Controller(client) => cloud::look(client, &ends.from.vpc, &look).await,

@@ -116,6 +116,14 @@ fn the_controller_asks_the_hosts_and_finds_what_they_say_themselves() {
     let (dropped, status) =
         world.trace_by(&["--controller", &controller], "blue/a", "10.0.1.9", &[]);
     assert_eq!((status, &dropped["there"]["reason"]), (Some(1), &Value::from("no_endpoint")));
+    for (to, verdict) in
+        [("224.0.0.1", "dropped"), ("10.0.1.2", "delivered"), ("10.0.1.1", "answered")]
+    {
+        let (own, _) = world.trace("blue/a", to, &[]);
+        let (asked, _) = world.trace_by(&["--controller", &controller], "blue/a", to, &[]);
+        assert_eq!(asked["there"]["verdict"], verdict, "{to}");
+        assert_eq!(asked["there"], own["there"], "{to}");
+    }
 
     let status = world.ask_json(&["lab", "status", &world.lab]);
     let pid = status["hosts"][2]["agent"].as_i64().unwrap().to_string();
