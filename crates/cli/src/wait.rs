@@ -163,21 +163,21 @@ struct Waiting {
     missing: BTreeSet<Ref>,
     /// How those that are missing were when last seen.
     states: BTreeMap<Ref, String>,
-    /// How many there were, and how far it is, for whoever looks.
+    /// How many there were, and how far it is, for whoever looks, from when not all were right.
     total: usize,
-    bar: ProgressBar,
+    bar: Option<ProgressBar>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
     }
 }
 
 impl Waiting {
     fn new(kind: Kind, goal: Goal, missing: BTreeSet<Ref>) -> Self {
-        let (total, bar) = (missing.len(), ProgressBar::hidden());
-        Self { kind, goal, missing, states: BTreeMap::new(), total, bar }
+        let total = missing.len();
+        Self { kind, goal, missing, states: BTreeMap::new(), total, bar: None }
     }
 
     /// Looks at each, and at what changes; anew when the watch ends.
@@ -212,12 +212,12 @@ impl Waiting {
 
     /// Shows how many are as they should be, from when not all are.
     fn show(&mut self) {
-        if self.bar.is_hidden() {
-            let word = self.goal.word();
+        let (total, word) = (self.total, self.goal.word());
+        let bar = self.bar.get_or_insert_with(|| {
             let template = format!("{{bar:30}} {{pos}}/{{len}} {word} after {{elapsed}}");
-            self.bar = output::progress_bar(self.total, &template);
-        }
-        self.bar.set_position((self.total - self.missing.len()) as u64);
+            output::progress_bar(total, &template)
+        });
+        bar.set_position((total - self.missing.len()) as u64);
     }
 
     fn filter(&self) -> Filter {

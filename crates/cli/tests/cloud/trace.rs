@@ -101,6 +101,7 @@ fn the_controller_asks_the_hosts_and_finds_what_they_say_themselves() {
     for (to, options) in [("b", &["--both"][..]), ("c", &["--both"]), ("c", &["-6"])] {
         let by_controller = ["--controller", &controller];
         // Hosts are known to be alive, and then are no longer, while they are asked.
+        let deadline = Instant::now() + Duration::from_secs(30);
         let (own, (asked, status)) = loop {
             let (own, _) = world.trace("blue/a", to, options);
             let asked = world.trace_by(&by_controller, "blue/a", to, options);
@@ -108,6 +109,7 @@ fn the_controller_asks_the_hosts_and_finds_what_they_say_themselves() {
             if said(&own) == said(&again) {
                 break (own, asked);
             }
+            assert!(Instant::now() < deadline, "{own:#} and {again:#}");
         };
         assert_eq!(status, Some(0), "{asked:#}");
         assert_eq!(said(&asked), said(&own), "{to} {options:?}");

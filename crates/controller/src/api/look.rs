@@ -5,8 +5,9 @@ use super::admit::Who;
 use super::body::{AtBody, LookBody, LookedBody, LookedHostBody, RowsBody};
 use super::json;
 use super::limits::Use;
-use super::problem::{Problem, ProblemKind};
+use super::problem::Problem;
 use super::query::{self, Query};
+use super::target;
 use super::writes::Json;
 use crate::engine::{AskedHost, LookAt, Said};
 use axum::Extension;
@@ -36,9 +37,7 @@ pub(super) async fn look(
     Json(body): Json,
 ) -> Result<Response, Problem> {
     Query::of(&uri, query::NONE)?;
-    let vpc = vpc.parse::<Name>();
-    let malformed = |error| Problem::new(ProblemKind::Malformed, format!("the path's {error}"));
-    let vpc = vpc.map_err(malformed)?;
+    let vpc = target::name(&vpc)?;
     let LookBody { addresses, hosts } = json::value(&body)?;
     check("addresses", &addresses, Look::ADDRESSES)?;
     check("hosts", &hosts, Look::HOSTS)?;

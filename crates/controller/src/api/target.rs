@@ -106,7 +106,11 @@ fn fleet() -> Name {
     "fleet".parse().expect("a literal DNS label")
 }
 
-fn name(text: &str) -> Result<Name, Problem> {
+/// A name in a path.
+///
+/// # Errors
+/// It is none.
+pub(super) fn name(text: &str) -> Result<Name, Problem> {
     let read = text.parse::<Name>();
     read.map_err(|error| Problem::new(ProblemKind::Malformed, format!("the path's {error}")))
 }
